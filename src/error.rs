@@ -1,0 +1,48 @@
+//! The one error type of the engine.
+//!
+//! A message is written where the cause is known and read by a person in a SQL prompt: it says what was wrong, where,
+//! and how to mend it. `extension/` adds the name of the SQL function in front.
+
+/// Everything that can go wrong below `extension/`. Cheap to clone, since a cached failure is handed to every waiter.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// An argument of the call is wrong; raised at bind.
+    #[error("{0}")]
+    Argument(String),
+    /// The item index cannot be read, or is no stac-geoparquet.
+    #[error("{0}")]
+    Items(String),
+    /// A request to a store failed (after its retries).
+    #[error("{0}")]
+    Store(String),
+    /// A file is not what it claims to be: not a TIFF, truncated, inconsistent.
+    #[error("{0}")]
+    Corrupt(String),
+    /// A valid file that uses something we do not read; the message names it.
+    #[error("{0}")]
+    Unsupported(String),
+    /// A CRS that PROJ does not accept, or a transformation that does not exist.
+    #[error("{0}")]
+    Crs(String),
+    /// The query was dropped or interrupted; nobody is left to read the message.
+    #[error("the query was cancelled")]
+    Cancelled,
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The same kind of error, with `context` and a colon in front of its message.
+    pub fn within(self, context: impl std::fmt::Display) -> Self {
+        let prefixed = |message: String| format!("{context}: {message}");
+        match self {
+            Error::Argument(m) => Error::Argument(prefixed(m)),
+            Error::Items(m) => Error::Items(prefixed(m)),
+            Error::Store(m) => Error::Store(prefixed(m)),
+            Error::Corrupt(m) => Error::Corrupt(prefixed(m)),
+            Error::Unsupported(m) => Error::Unsupported(prefixed(m)),
+            Error::Crs(m) => Error::Crs(prefixed(m)),
+            Error::Cancelled => Error::Cancelled,
+        }
+    }
+}

@@ -1,0 +1,5 @@
+pub mod error;
+pub mod grid;
+pub mod items;
+pub mod pixels;
+pub mod store;
