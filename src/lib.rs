@@ -1,3 +1,5 @@
+pub mod area;
+pub mod crs;
 pub mod error;
 pub mod grid;
 pub mod items;

@@ -1,0 +1,326 @@
+//! Coordinate reference systems and transformations, by PROJ.
+//!
+//! PROJ objects belong to one thread. Each thread keeps the transformers it has made; a [`Crs`] is only a definition
+//! that PROJ has accepted, and is shared freely. x is easting or longitude and y northing or latitude, always.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ptr;
+use std::rc::Rc;
+use std::sync::{Arc, LazyLock, Mutex};
+
+use proj_sys as ffi;
+
+use crate::error::{Error, Result};
+
+/// A CRS that PROJ accepts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Crs {
+    definition: Arc<str>,
+}
+
+/// Longitude and latitude in degrees, in this order.
+pub static LONLAT: LazyLock<Crs> = LazyLock::new(|| Crs { definition: "OGC:CRS84".into() });
+
+type Pair = (Crs, Crs);
+
+/// What every thread would find out anew: which definitions are good, and which pairs are the same CRS. Bounded, since
+/// a long session may see any number of definitions.
+static KNOWN: LazyLock<Mutex<HashMap<Arc<str>, Result<Crs>>>> = LazyLock::new(Mutex::default);
+static SAME: LazyLock<Mutex<HashMap<Pair, bool>>> = LazyLock::new(Mutex::default);
+const KNOWN_LIMIT: usize = 4096;
+
+thread_local! {
+    static PROJ: RefCell<Proj> = RefCell::new(Proj::new());
+}
+
+impl Crs {
+    /// Checks `definition` (an authority code, WKT, PROJJSON or a PROJ string).
+    ///
+    /// # Errors
+    /// PROJ's own reason where it does not accept the definition, or where it is not a CRS.
+    pub fn new(definition: &str) -> Result<Crs> {
+        if let Some(known) = lock(&KNOWN).get(definition) {
+            return known.clone();
+        }
+        let result = PROJ.with_borrow(|proj| {
+            proj.object(definition)?;
+            Ok(Crs { definition: definition.trim().into() })
+        });
+        let mut known = lock(&KNOWN);
+        if known.len() >= KNOWN_LIMIT {
+            known.clear();
+        }
+        known.insert(definition.into(), result.clone());
+        result
+    }
+
+    /// The text it was made from.
+    pub fn definition(&self) -> &str {
+        &self.definition
+    }
+
+    /// The same CRS but for the order of its axes, which we never look at.
+    pub fn same_as(&self, other: &Crs) -> bool {
+        if self == other {
+            return true;
+        }
+        let pair = (self.clone(), other.clone());
+        if let Some(same) = lock(&SAME).get(&pair) {
+            return *same;
+        }
+        let same = PROJ.with_borrow(|proj| proj.equivalent(self, other)).unwrap_or(false);
+        let mut known = lock(&SAME);
+        if known.len() >= KNOWN_LIMIT {
+            known.clear();
+        }
+        known.insert(pair, same);
+        same
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// This thread's transformation from one CRS to another.
+///
+/// # Errors
+/// PROJ knows none.
+pub fn transformer(from: &Crs, to: &Crs) -> Result<Rc<Transformer>> {
+    let same = from.same_as(to);
+    PROJ.with_borrow_mut(|proj| proj.transformer(from, to, same))
+}
+
+/// A transformation of this thread.
+pub struct Transformer {
+    /// Null for the identity.
+    raw: *mut ffi::PJ,
+}
+
+impl Transformer {
+    /// Transforms points in place. A point without an image becomes infinite.
+    pub fn transform(&self, xs: &mut [f64], ys: &mut [f64]) {
+        debug_assert_eq!(xs.len(), ys.len());
+        if self.raw.is_null() || xs.is_empty() {
+            return;
+        }
+        let stride = size_of::<f64>();
+        // SAFETY: the object lives as long as `self`, on the thread that made it (`Rc` keeps it there); both slices
+        // have the same length; z and t are not given.
+        unsafe {
+            ffi::proj_trans_generic(
+                self.raw,
+                ffi::PJ_DIRECTION_PJ_FWD,
+                xs.as_mut_ptr(),
+                stride,
+                xs.len(),
+                ys.as_mut_ptr(),
+                stride,
+                ys.len().min(xs.len()),
+                ptr::null_mut(),
+                0,
+                0,
+                ptr::null_mut(),
+                0,
+                0,
+            );
+        }
+        for (x, y) in xs.iter_mut().zip(ys.iter_mut()) {
+            if !x.is_finite() || !y.is_finite() {
+                (*x, *y) = (f64::INFINITY, f64::INFINITY);
+            }
+        }
+    }
+
+    pub fn point(&self, x: f64, y: f64) -> (f64, f64) {
+        let (mut xs, mut ys) = ([x], [y]);
+        self.transform(&mut xs, &mut ys);
+        (xs[0], ys[0])
+    }
+
+    pub fn is_identity(&self) -> bool {
+        self.raw.is_null()
+    }
+}
+
+impl Drop for Transformer {
+    fn drop(&mut self) {
+        // SAFETY: owned; destroying null is allowed.
+        unsafe { ffi::proj_destroy(self.raw) };
+    }
+}
+
+/// An owned PROJ object that is not a transformation.
+struct Object(*mut ffi::PJ);
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        // SAFETY: owned.
+        unsafe { ffi::proj_destroy(self.0) };
+    }
+}
+
+/// PROJ on one thread.
+struct Proj {
+    // Dropped before the context they live in: fields are dropped in order.
+    transformers: HashMap<Pair, Rc<Transformer>>,
+    context: Context,
+}
+
+struct Context {
+    raw: *mut ffi::PJ_CONTEXT,
+    /// The last thing PROJ complained about; boxed, since PROJ keeps its address.
+    complaint: Box<RefCell<String>>,
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: owned; every object made in it is gone.
+        unsafe { ffi::proj_context_destroy(self.raw) };
+    }
+}
+
+const TRANSFORMER_LIMIT: usize = 256;
+
+impl Proj {
+    fn new() -> Proj {
+        let complaint = Box::new(RefCell::new(String::new()));
+        // SAFETY: the log target outlives the context. The search path is one that does not exist, so that the
+        // proj.db inside this library is used, never another version's that PROJ_DATA points to.
+        unsafe {
+            let raw = ffi::proj_context_create();
+            let nowhere = c"/nonexistent/lazycogs".as_ptr();
+            ffi::proj_context_set_search_paths(raw, 1, &nowhere);
+            ffi::proj_log_func(raw, ptr::from_ref::<RefCell<String>>(&complaint) as *mut c_void, Some(keep_complaint));
+            Proj { transformers: HashMap::new(), context: Context { raw, complaint } }
+        }
+    }
+
+    fn object(&self, definition: &str) -> Result<Object> {
+        let reject = |why: &str| {
+            let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+            let shown: String = definition.chars().take(120).collect();
+            Error::Crs(format!(
+                "unknown CRS '{shown}'{why}; give an authority code such as 'EPSG:32615', WKT, PROJJSON or a PROJ string"
+            ))
+        };
+        let text = CString::new(definition.trim()).map_err(|_| reject("it contains a NUL character"))?;
+        self.context.complaint.borrow_mut().clear();
+        // SAFETY: the context is live and the text NUL-terminated; the result is null or ours.
+        let object = Object(unsafe { ffi::proj_create(self.context.raw, text.as_ptr()) });
+        if object.0.is_null() {
+            return Err(reject(self.context.complaint.borrow().trim_start_matches("proj_create: ")));
+        }
+        // SAFETY: the object is not null.
+        if unsafe { ffi::proj_is_crs(object.0) } == 0 {
+            // A PROJ string without +type=crs describes an operation; users mean the CRS.
+            if definition.trim_start().starts_with('+') && !definition.contains("+type=crs") {
+                return self.object(&format!("{} +type=crs", definition.trim()));
+            }
+            return Err(reject("it is not a coordinate reference system"));
+        }
+        Ok(object)
+    }
+
+    fn equivalent(&self, a: &Crs, b: &Crs) -> Result<bool> {
+        let (a, b) = (self.object(&a.definition)?, self.object(&b.definition)?);
+        let criterion = ffi::PJ_COMPARISON_CRITERION_PJ_COMP_EQUIVALENT_EXCEPT_AXIS_ORDER_GEOGCRS;
+        // SAFETY: both objects are live and of this context.
+        Ok(unsafe { ffi::proj_is_equivalent_to_with_ctx(self.context.raw, a.0, b.0, criterion) } != 0)
+    }
+
+    fn transformer(&mut self, from: &Crs, to: &Crs, same: bool) -> Result<Rc<Transformer>> {
+        let pair = (from.clone(), to.clone());
+        if let Some(known) = self.transformers.get(&pair) {
+            return Ok(known.clone());
+        }
+        let transformer = Rc::new(if same { Transformer { raw: ptr::null_mut() } } else { self.create(from, to)? });
+        if self.transformers.len() >= TRANSFORMER_LIMIT {
+            self.transformers.clear();
+        }
+        self.transformers.insert(pair, transformer.clone());
+        Ok(transformer)
+    }
+
+    fn create(&self, from: &Crs, to: &Crs) -> Result<Transformer> {
+        let (source, target) = (self.object(&from.definition)?, self.object(&to.definition)?);
+        self.context.complaint.borrow_mut().clear();
+        // SAFETY: both CRSs are live and of this context; area and options may be null; results are null or ours.
+        let raw = unsafe {
+            let operation = Object(ffi::proj_create_crs_to_crs_from_pj(
+                self.context.raw,
+                source.0,
+                target.0,
+                ptr::null_mut(),
+                ptr::null(),
+            ));
+            if operation.0.is_null() {
+                ptr::null_mut()
+            } else {
+                ffi::proj_normalize_for_visualization(self.context.raw, operation.0)
+            }
+        };
+        if raw.is_null() {
+            return Err(Error::Crs(format!(
+                "no transformation from '{}' to '{}' ({})",
+                from.definition,
+                to.definition,
+                self.context.complaint.borrow()
+            )));
+        }
+        Ok(Transformer { raw })
+    }
+}
+
+unsafe extern "C" fn keep_complaint(target: *mut c_void, _level: c_int, message: *const c_char) {
+    // SAFETY: PROJ calls this on the thread of the context with the address given in `Proj::new` and a C string.
+    unsafe {
+        let text = CStr::from_ptr(message).to_string_lossy();
+        if let Ok(mut complaint) = (*target.cast::<RefCell<String>>()).try_borrow_mut() {
+            *complaint = text.into_owned();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transforms_utm_to_longitude_latitude() {
+        let t = transformer(&Crs::new("EPSG:32615").unwrap(), &LONLAT).unwrap();
+        let (lon, lat) = t.point(500_000.0, 0.0);
+        assert!((lon + 93.0).abs() < 1e-9 && lat.abs() < 1e-9, "{lon} {lat}");
+    }
+
+    #[test]
+    fn axis_order_is_ignored() {
+        assert!(Crs::new("EPSG:4326").unwrap().same_as(&LONLAT));
+        assert!(!Crs::new("EPSG:32615").unwrap().same_as(&LONLAT));
+        let t = transformer(&Crs::new("EPSG:4326").unwrap(), &Crs::new("EPSG:3857").unwrap()).unwrap();
+        let (x, y) = t.point(90.0, 0.0);
+        assert!((x - 10_018_754.17).abs() < 0.01 && y.abs() < 1e-6, "{x} {y}");
+    }
+
+    #[test]
+    fn a_proj_string_is_a_crs() {
+        let crs = Crs::new("+proj=sinu +R=6371007.181 +units=m").unwrap();
+        let (x, _) = transformer(&LONLAT, &crs).unwrap().point(1.0, 0.0);
+        assert!((x - 6_371_007.181_f64.to_radians()).abs() < 1.0, "{x}");
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        let message = Crs::new("EPSG:1").unwrap_err().to_string();
+        assert!(message.starts_with("unknown CRS 'EPSG:1'") && message.contains("EPSG:32615"), "{message}");
+        assert!(Crs::new("+proj=pipeline +step +proj=axisswap").is_err());
+    }
+
+    #[test]
+    fn a_point_without_an_image_is_infinite() {
+        let t = transformer(&LONLAT, &Crs::new("+proj=ortho +lon_0=0 +lat_0=0").unwrap()).unwrap();
+        assert!(t.point(180.0, 0.0).0.is_infinite());
+    }
+}

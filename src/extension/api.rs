@@ -1,0 +1,279 @@
+//! DuckDB's table-function C API, wrapped once: everything `unsafe` about it is in this file and in `vectors.rs`.
+//!
+//! A callback never lets a panic or an error cross into C: both become a DuckDB error with the function's name in front.
+
+use std::any::Any;
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+
+use duckdb::ffi;
+
+use super::value::Value;
+use crate::error::{Error, Result};
+
+/// A DuckDB type by its id, or a list, struct or map of others.
+#[derive(Debug, Clone)]
+pub enum Type {
+    Id(u32),
+    List(Box<Type>),
+    Map(Box<Type>, Box<Type>),
+}
+
+impl Type {
+    pub const ANY: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_ANY);
+    pub const BOOLEAN: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_BOOLEAN);
+    pub const TINYINT: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_TINYINT);
+    pub const UTINYINT: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_UTINYINT);
+    pub const SMALLINT: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_SMALLINT);
+    pub const USMALLINT: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_USMALLINT);
+    pub const INTEGER: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_INTEGER);
+    pub const UINTEGER: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_UINTEGER);
+    pub const BIGINT: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_BIGINT);
+    pub const UBIGINT: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_UBIGINT);
+    pub const FLOAT: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_FLOAT);
+    pub const DOUBLE: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_DOUBLE);
+    pub const VARCHAR: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR);
+    pub const BLOB: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_BLOB);
+    pub const TIMESTAMP: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIMESTAMP);
+
+    pub fn list(child: Type) -> Type {
+        Type::List(Box::new(child))
+    }
+
+    pub fn map(key: Type, value: Type) -> Type {
+        Type::Map(Box::new(key), Box::new(value))
+    }
+
+    /// Runs `body` with the logical type, which lives as long as the call.
+    pub(super) fn with<R>(&self, body: impl FnOnce(ffi::duckdb_logical_type) -> R) -> R {
+        // SAFETY: every logical type is created here, only lent to `body`, and destroyed here; the constructors of
+        // nested types copy their children.
+        unsafe {
+            let mut logical = self.create();
+            let result = body(logical);
+            ffi::duckdb_destroy_logical_type(&mut logical);
+            result
+        }
+    }
+
+    unsafe fn create(&self) -> ffi::duckdb_logical_type {
+        unsafe {
+            match self {
+                Type::Id(id) => ffi::duckdb_create_logical_type(*id),
+                Type::List(child) => child.with(|c| ffi::duckdb_create_list_type(c)),
+                Type::Map(key, value) => key.with(|k| value.with(|v| ffi::duckdb_create_map_type(k, v))),
+            }
+        }
+    }
+}
+
+/// A table function. `Bind` is shared by every execution of a prepared statement, `Global` by the threads of one
+/// execution, `Local` belongs to one thread.
+pub trait TableFunction: 'static {
+    const NAME: &'static str;
+    type Bind: Send + Sync + 'static;
+    type Global: Send + Sync + 'static;
+    type Local: Default + Send + 'static;
+
+    fn parameters() -> Vec<Type> {
+        Vec::new()
+    }
+    fn named_parameters() -> Vec<(&'static str, Type)> {
+        Vec::new()
+    }
+    fn bind(info: &BindInfo) -> Result<Self::Bind>;
+    fn init(bind: &Self::Bind, info: &InitInfo) -> Result<Self::Global>;
+    /// Fills `output`; a chunk left at length 0 ends the scan of this thread.
+    fn scan(bind: &Self::Bind, global: &Self::Global, local: &mut Self::Local, output: &mut super::vectors::Chunk)
+    -> Result<()>;
+}
+
+/// What a bind callback may ask and tell.
+pub struct BindInfo {
+    raw: ffi::duckdb_bind_info,
+}
+
+impl BindInfo {
+    /// The positional argument `index`.
+    pub fn argument(&self, index: u64) -> Value {
+        // SAFETY: DuckDB hands over an owned value; `Value` destroys it.
+        unsafe { Value::from_raw(ffi::duckdb_bind_get_parameter(self.raw, index)) }
+    }
+
+    /// A named argument, `None` where the call does not give it.
+    pub fn named(&self, name: &str) -> Option<Value> {
+        let name = c_string(name);
+        // SAFETY: `name` outlives the call; the result is null or an owned value.
+        let raw = unsafe { ffi::duckdb_bind_get_named_parameter(self.raw, name.as_ptr()) };
+        (!raw.is_null()).then(|| unsafe { Value::from_raw(raw) })
+    }
+
+    pub fn add_column(&self, name: &str, column: &Type) {
+        let name = c_string(name);
+        // SAFETY: name and type are copied by the call.
+        column.with(|logical| unsafe { ffi::duckdb_bind_add_result_column(self.raw, name.as_ptr(), logical) });
+    }
+
+    /// Tells the optimizer how many rows to expect.
+    pub fn set_cardinality(&self, rows: u64, exact: bool) {
+        unsafe { ffi::duckdb_bind_set_cardinality(self.raw, rows, exact) }
+    }
+
+    /// The value of a setting as the session sees it, `None` if there is no such setting.
+    pub fn setting(&self, name: &str) -> Option<Value> {
+        let name = c_string(name);
+        // SAFETY: the context is owned by us after the call and destroyed below; the value is owned by `Value`.
+        unsafe {
+            let mut context: ffi::duckdb_client_context = ptr::null_mut();
+            ffi::duckdb_table_function_get_client_context(self.raw, &mut context);
+            if context.is_null() {
+                return None;
+            }
+            let mut scope = 0;
+            let raw = ffi::duckdb_client_context_get_config_option(context, name.as_ptr(), &mut scope);
+            ffi::duckdb_destroy_client_context(&mut context);
+            (!raw.is_null()).then(|| Value::from_raw(raw))
+        }
+    }
+}
+
+/// What an init callback may ask and tell.
+pub struct InitInfo {
+    raw: ffi::duckdb_init_info,
+}
+
+impl InitInfo {
+    /// The result columns the query needs, in the order of the output chunk: indices into the columns added at bind.
+    /// A count without columns asks for the row id, whose index is none of them.
+    pub fn columns(&self) -> Vec<usize> {
+        // SAFETY: plain getters on a live init info.
+        unsafe {
+            let count = ffi::duckdb_init_get_column_count(self.raw);
+            (0..count).map(|i| ffi::duckdb_init_get_column_index(self.raw, i) as usize).collect()
+        }
+    }
+
+    pub fn set_max_threads(&self, threads: usize) {
+        unsafe { ffi::duckdb_init_set_max_threads(self.raw, threads.max(1) as u64) }
+    }
+}
+
+/// Registers `F` on a connection.
+///
+/// # Safety
+/// `connection` is open; the C API table is initialised.
+pub unsafe fn register<F: TableFunction>(connection: ffi::duckdb_connection) -> Result<()> {
+    // SAFETY: the function object is created, filled and destroyed here; names and types are copied by DuckDB.
+    unsafe {
+        let mut function = ffi::duckdb_create_table_function();
+        let name = c_string(F::NAME);
+        ffi::duckdb_table_function_set_name(function, name.as_ptr());
+        for parameter in F::parameters() {
+            parameter.with(|t| ffi::duckdb_table_function_add_parameter(function, t));
+        }
+        for (name, parameter) in F::named_parameters() {
+            let name = c_string(name);
+            parameter.with(|t| ffi::duckdb_table_function_add_named_parameter(function, name.as_ptr(), t));
+        }
+        ffi::duckdb_table_function_set_bind(function, Some(bind_callback::<F>));
+        ffi::duckdb_table_function_set_init(function, Some(init_callback::<F>));
+        ffi::duckdb_table_function_set_local_init(function, Some(local_init_callback::<F>));
+        ffi::duckdb_table_function_set_function(function, Some(scan_callback::<F>));
+        ffi::duckdb_table_function_supports_projection_pushdown(function, true);
+        let state = ffi::duckdb_register_table_function(connection, function);
+        ffi::duckdb_destroy_table_function(&mut function);
+        if state == ffi::DuckDBSuccess {
+            Ok(())
+        } else {
+            Err(Error::Argument(format!("DuckDB refused to register {}", F::NAME)))
+        }
+    }
+}
+
+unsafe extern "C" fn bind_callback<F: TableFunction>(raw: ffi::duckdb_bind_info) {
+    match guarded(|| F::bind(&BindInfo { raw })) {
+        // SAFETY: the box is handed over with the destructor of its own type.
+        Ok(bind) => unsafe {
+            ffi::duckdb_bind_set_bind_data(raw, Box::into_raw(Box::new(bind)).cast(), Some(drop_box::<F::Bind>))
+        },
+        Err(message) => unsafe { ffi::duckdb_bind_set_error(raw, c_message::<F>(&message).as_ptr()) },
+    }
+}
+
+unsafe extern "C" fn init_callback<F: TableFunction>(raw: ffi::duckdb_init_info) {
+    // SAFETY: DuckDB returns the pointer that `bind_callback` set, alive while the statement is.
+    let bind = unsafe { &*ffi::duckdb_init_get_bind_data(raw).cast::<F::Bind>() };
+    match guarded(|| F::init(bind, &InitInfo { raw })) {
+        // SAFETY: as in `bind_callback`.
+        Ok(global) => unsafe {
+            ffi::duckdb_init_set_init_data(raw, Box::into_raw(Box::new(global)).cast(), Some(drop_box::<F::Global>))
+        },
+        Err(message) => unsafe { ffi::duckdb_init_set_error(raw, c_message::<F>(&message).as_ptr()) },
+    }
+}
+
+unsafe extern "C" fn local_init_callback<F: TableFunction>(raw: ffi::duckdb_init_info) {
+    let local = Box::new(F::Local::default());
+    // SAFETY: as in `bind_callback`.
+    unsafe { ffi::duckdb_init_set_init_data(raw, Box::into_raw(local).cast(), Some(drop_box::<F::Local>)) }
+}
+
+unsafe extern "C" fn scan_callback<F: TableFunction>(raw: ffi::duckdb_function_info, output: ffi::duckdb_data_chunk) {
+    // SAFETY: the three pointers were set by the callbacks above and outlive the scan; a local state belongs to the
+    // one thread that DuckDB calls us on, so it may be borrowed mutably.
+    let (bind, global, local) = unsafe {
+        (
+            &*ffi::duckdb_function_get_bind_data(raw).cast::<F::Bind>(),
+            &*ffi::duckdb_function_get_init_data(raw).cast::<F::Global>(),
+            &mut *ffi::duckdb_function_get_local_init_data(raw).cast::<F::Local>(),
+        )
+    };
+    // SAFETY: `output` is valid and ours alone for the length of this call.
+    let mut chunk = unsafe { super::vectors::Chunk::new(output) };
+    if let Err(message) = guarded(|| F::scan(bind, global, local, &mut chunk)) {
+        unsafe { ffi::duckdb_function_set_error(raw, c_message::<F>(&message).as_ptr()) }
+    }
+}
+
+unsafe extern "C" fn drop_box<T>(raw: *mut c_void) {
+    // SAFETY: `raw` came from `Box::into_raw` of a `Box<T>`. A panic in a destructor must not reach C.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(unsafe { Box::from_raw(raw.cast::<T>()) })));
+}
+
+/// Runs a callback; an error or a panic becomes its message.
+fn guarded<T>(body: impl FnOnce() -> Result<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(result) => result.map_err(|e| e.to_string()),
+        Err(payload) => Err(format!("internal error, please report it: {}", panic_text(payload.as_ref()))),
+    }
+}
+
+/// What a panic said.
+pub fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("")
+}
+
+fn c_message<F: TableFunction>(message: &str) -> CString {
+    c_string(&format!("{}: {message}", F::NAME))
+}
+
+/// A C string; a NUL inside, which C cannot hold, is dropped.
+pub(super) fn c_string(text: &str) -> CString {
+    CString::new(text.replace('\0', "")).unwrap_or_default()
+}
+
+/// Takes over a string that DuckDB allocated.
+///
+/// # Safety
+/// `raw` is null or a NUL-terminated string to be freed with `duckdb_free`.
+pub(super) unsafe fn take_string(raw: *mut c_char) -> Option<String> {
+    if raw.is_null() {
+        return None;
+    }
+    unsafe {
+        let text = CStr::from_ptr(raw).to_string_lossy().into_owned();
+        ffi::duckdb_free(raw.cast());
+        Some(text)
+    }
+}

@@ -1,0 +1,90 @@
+//! Slices into DuckDB vectors.
+
+use duckdb::ffi;
+
+use crate::pixels::Pixel;
+
+/// The output chunk of one scan call.
+pub struct Chunk {
+    raw: ffi::duckdb_data_chunk,
+}
+
+/// One column of a chunk, written by row.
+pub struct Column {
+    raw: ffi::duckdb_vector,
+}
+
+impl Chunk {
+    /// # Safety
+    /// `raw` is a valid chunk that nobody else uses while this lives.
+    pub unsafe fn new(raw: ffi::duckdb_data_chunk) -> Chunk {
+        Chunk { raw }
+    }
+
+    /// Rows that one chunk holds at most.
+    pub fn capacity() -> usize {
+        unsafe { ffi::duckdb_vector_size() as usize }
+    }
+
+    pub fn set_len(&mut self, rows: usize) {
+        debug_assert!(rows <= Self::capacity());
+        unsafe { ffi::duckdb_data_chunk_set_size(self.raw, rows as u64) }
+    }
+
+    /// Output column `index`; the caller writes values of the type it registered.
+    pub fn column(&mut self, index: usize) -> Column {
+        // SAFETY: the vector belongs to the chunk, which outlives every use within a scan call.
+        Column { raw: unsafe { ffi::duckdb_data_chunk_get_vector(self.raw, index as u64) } }
+    }
+}
+
+impl Column {
+    /// The first `rows` values of a fixed-width column.
+    ///
+    /// # Safety
+    /// `T` is the physical type of the column and `rows <= Chunk::capacity()`.
+    pub unsafe fn values<T: Copy>(&mut self, rows: usize) -> &mut [T] {
+        unsafe { std::slice::from_raw_parts_mut(ffi::duckdb_vector_get_data(self.raw).cast::<T>(), rows) }
+    }
+
+    /// Copies `source` into rows `at..`, cast to `To`, the physical type of the column.
+    ///
+    /// # Safety
+    /// `To` is the physical type of the column and the rows are within the chunk.
+    pub unsafe fn copy_pixels<From: Pixel, To: Copy>(&mut self, at: usize, source: &[From], cast: impl Fn(From) -> To) {
+        let target = unsafe { &mut self.values::<To>(at + source.len())[at..] };
+        for (to, from) in target.iter_mut().zip(source) {
+            *to = cast(*from);
+        }
+    }
+
+    /// Sets rows `at..` to NULL wherever `valid` is 0.
+    pub fn set_validity(&mut self, at: usize, valid: &[u8]) {
+        if valid.iter().all(|v| *v != 0) {
+            return;
+        }
+        // SAFETY: after ensure_validity_writable the mask holds one bit per row of the chunk's capacity.
+        let mask = unsafe {
+            ffi::duckdb_vector_ensure_validity_writable(self.raw);
+            ffi::duckdb_vector_get_validity(self.raw)
+        };
+        for (row, valid) in valid.iter().enumerate().map(|(i, v)| (at + i, *v)) {
+            if valid == 0 {
+                // SAFETY: row < capacity, so its word exists.
+                unsafe { *mask.add(row / 64) &= !(1 << (row % 64)) }
+            }
+        }
+    }
+
+    pub fn set_null(&mut self, row: usize) {
+        self.set_validity(row, &[0]);
+    }
+
+    /// Writes text or bytes into a VARCHAR or BLOB column.
+    pub fn set_bytes(&mut self, row: usize, bytes: &[u8]) {
+        // SAFETY: DuckDB copies the bytes into the vector's own heap.
+        unsafe {
+            ffi::duckdb_vector_assign_string_element_len(self.raw, row as u64, bytes.as_ptr().cast(), bytes.len() as u64)
+        }
+    }
+}
