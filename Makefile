@@ -1,0 +1,55 @@
+# The targets that authors of DuckDB extensions know. `make demo` and `make test` each work as the first command.
+
+include extension_config/extension.env
+
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/$(EXTENSION_NAME)/target
+
+comma := ,
+VERSIONS := $(subst $(comma), ,$(DUCKDB_TEST_VERSIONS))
+VENVS := $(VERSIONS:%=configure/duckdb-%/ready)
+DEMO_PYTHON := configure/duckdb-$(DUCKDB_DEMO_VERSION)/bin/python
+WITH_TOOLS := . configure/build.env &&
+
+.PHONY: all configure debug release test test_debug test_release demo bench lint clean clean_all
+.DELETE_ON_ERROR:
+
+all: release
+
+configure: configure/build.env $(VENVS)
+
+configure/build.env: scripts/setup.sh scripts/sqlite3_standin.py
+	@sh scripts/setup.sh
+
+# One virtual environment per DuckDB version, with the readers and oracles of the tests.
+configure/duckdb-%/ready: test/requirements.txt extension_config/extension.env | configure/build.env
+	@$(WITH_TOOLS) sh scripts/venv.sh $* $(DUCKDB_CLI_VERSIONS)
+
+debug release: %: configure/build.env
+	@$(WITH_TOOLS) "$$PYTHON" scripts/build.py $@
+
+test: test_release
+
+test_debug test_release: test_%: % $(VENVS)
+	@$(WITH_TOOLS) "$$PYTHON" scripts/test.py $*
+
+demo: release configure/duckdb-$(DUCKDB_DEMO_VERSION)/ready
+	@$(DEMO_PYTHON) examples/run_demo.py
+
+bench: release $(VENVS)
+	@$(WITH_TOOLS) sh bench/run.sh
+
+lint: configure/build.env configure/lint/ready
+	@$(WITH_TOOLS) cargo fmt --check
+	@$(WITH_TOOLS) cargo clippy --release --all-targets -- -D warnings
+	@configure/lint/bin/ruff check .
+	@configure/lint/bin/ruff format --check .
+
+configure/lint/ready: scripts/venv.sh | configure/build.env
+	@$(WITH_TOOLS) sh scripts/venv.sh lint
+
+clean:
+	rm -rf build
+
+# The compiled dependencies are outside the clone and stay: other clones use them. $(CARGO_TARGET_DIR) can be deleted at any time.
+clean_all: clean
+	rm -rf configure
