@@ -6,7 +6,8 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/$(EXTENSION_NA
 
 comma := ,
 VERSIONS := $(subst $(comma), ,$(DUCKDB_TEST_VERSIONS))
-VENVS := $(VERSIONS:%=configure/duckdb-%/ready)
+OLD_VERSIONS := $(subst $(comma), ,$(DUCKDB_REFUSING_VERSIONS))
+VENVS := $(VERSIONS:%=configure/duckdb-%/ready) $(OLD_VERSIONS:%=configure/duckdb-%/ready)
 DEMO_PYTHON := configure/duckdb-$(DUCKDB_DEMO_VERSION)/bin/python
 WITH_TOOLS := . configure/build.env &&
 
@@ -20,9 +21,9 @@ configure: configure/build.env $(VENVS)
 configure/build.env: scripts/setup.sh scripts/sqlite3_standin.py
 	@sh scripts/setup.sh
 
-# One virtual environment per DuckDB version, with the readers and oracles of the tests.
+# One virtual environment per DuckDB version; those that run the tests have their readers and oracles, too.
 configure/duckdb-%/ready: test/requirements.txt extension_config/extension.env | configure/build.env
-	@$(WITH_TOOLS) sh scripts/venv.sh $* $(DUCKDB_CLI_VERSIONS)
+	@$(WITH_TOOLS) sh scripts/venv.sh $*
 
 debug release: %: configure/build.env
 	@$(WITH_TOOLS) "$$PYTHON" scripts/build.py $@

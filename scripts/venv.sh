@@ -1,23 +1,22 @@
 #!/bin/sh
-# Makes configure/duckdb-VERSION, where the tests of one DuckDB version run, or configure/lint.
-# Usage: PYTHON set; venv.sh VERSION [versions with a command line shell on PyPI, with commas between] | venv.sh lint
+# Makes configure/duckdb-VERSION, where the tests of one DuckDB version run, or configure/lint. PYTHON must be set.
+# Usage: venv.sh VERSION | venv.sh lint
 set -eu
 
-version=$1
 cd "$(dirname "$0")/.."
-case $version in
-lint)
+. extension_config/extension.env
+version=$1
+listed() { case ",$1," in *",$version,"*) return 0 ;; *) return 1 ;; esac }
+
+if [ "$version" = lint ]; then
     venv=configure/lint
     set -- ruff==0.17.6
-    ;;
-*)
+else
     venv=configure/duckdb-$version
-    case ",${2:-}," in
-    *",$version,"*) set -- "duckdb==$version" "duckdb-cli==$version" -r test/requirements.txt ;;
-    *) set -- "duckdb==$version" -r test/requirements.txt ;;
-    esac
-    ;;
-esac
+    set -- "duckdb==$version"
+    if listed "$DUCKDB_TEST_VERSIONS"; then set -- "$@" -r test/requirements.txt; fi
+    if listed "$DUCKDB_CLI_VERSIONS"; then set -- "$@" "duckdb-cli==$version"; fi
+fi
 
 echo "setup: installing $* from PyPI into $venv"
 [ -x "$venv/bin/python" ] || "$PYTHON" -m venv "$venv"

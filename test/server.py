@@ -1,0 +1,254 @@
+"""A range server on 127.0.0.1 that counts, and that fails on demand.
+
+    with RangeServer(folder) as server:
+        server.fault("red.tif", status=503, times=2)
+        ... read server.url + "/red.tif" ...
+        server.requests("red.tif")     # what was asked for, in order
+
+The server ends with the `with` block and, whatever happens, after `lifetime` seconds. It needs only the standard library,
+so it can also be run by hand: python test/server.py FOLDER
+"""
+
+import hashlib
+import re
+import socket
+import struct
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as the client made it. `first` and `last` are byte positions, None without a Range header."""
+
+    method: str
+    path: str
+    first: int | None
+    last: int | None
+    status: int
+    sent: int  # bytes of the body
+    headers: dict = field(compare=False, repr=False, default_factory=dict)
+
+
+@dataclass
+class Fault:
+    """What goes wrong for one path. Fields that are not set do nothing.
+
+    times: how many requests are hit (None: all); skip: how many go through before the first is hit.
+    delay: seconds before the answer. stall: seconds of silence in the middle of the body.
+    status, retry_after: an error answer. truncate: bytes of the body that are sent before the connection closes.
+    reset: closes with a TCP reset, in the middle of the body. ignore_range: 200 and the whole object.
+    wrong_length: what is added to the true Content-Length. replace_with: bytes that the object has from now on.
+    """
+
+    times: int | None = None
+    skip: int = 0
+    delay: float = 0
+    stall: float = 0
+    status: int | None = None
+    retry_after: str | None = None
+    truncate: int | None = None
+    reset: bool = False
+    ignore_range: bool = False
+    wrong_length: int = 0
+    replace_with: bytes | None = None
+
+
+class RangeServer:
+    """Serves the files under `folder`. Thread safe; every connection has a thread of its own."""
+
+    def __init__(self, folder, lifetime=900, latency=0.0):
+        self.folder = Path(folder).resolve()
+        self.latency = latency
+        self._lock = threading.Lock()
+        self._log = []
+        self._faults = {}
+        self._replaced = {}
+        self._open = 0
+        self._most_open = 0
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._http.daemon_threads = True
+        self._http.owner = self
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
+        self._end = threading.Timer(lifetime, self.close)
+        self._end.daemon = True
+
+    @property
+    def url(self):
+        """Without a slash at the end."""
+        return f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    def __enter__(self):
+        self._thread.start()
+        self._end.start()
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self._end.cancel()
+        self._http.shutdown()
+        self._http.server_close()
+
+    def fault(self, path, **fields):
+        """Adds a fault to `path` (relative to the folder, or `*` for all); faults of one path come one after the other."""
+        with self._lock:
+            self._faults.setdefault(path, []).append(Fault(**fields))
+
+    def reset(self):
+        """Forgets the log, the faults and the replaced objects."""
+        with self._lock:
+            self._log.clear()
+            self._faults.clear()
+            self._replaced.clear()
+            self._most_open = self._open
+
+    def requests(self, suffix=""):
+        """The requests so far whose path ends with `suffix`, in the order of their answers."""
+        with self._lock:
+            return [request for request in self._log if request.path.endswith(suffix)]
+
+    def bytes_sent(self, suffix=""):
+        return sum(request.sent for request in self.requests(suffix))
+
+    @property
+    def most_at_once(self):
+        """The largest number of requests in flight at one time."""
+        with self._lock:
+            return self._most_open
+
+    def _enter(self, path):
+        """Counts a request in; returns the fault that hits it, if any."""
+        with self._lock:
+            self._open += 1
+            self._most_open = max(self._most_open, self._open)
+            for key in (path, "*"):
+                for fault in self._faults.get(key, []):
+                    if fault.skip > 0:
+                        fault.skip -= 1
+                        break
+                    if fault.times is None or fault.times > 0:
+                        fault.times = None if fault.times is None else fault.times - 1
+                        if fault.replace_with is not None:
+                            self._replaced[path] = fault.replace_with
+                        return fault
+        return Fault()
+
+    def _leave(self, request):
+        with self._lock:
+            self._open -= 1
+            self._log.append(request)
+
+    def _content(self, path):
+        with self._lock:
+            if path in self._replaced:
+                return self._replaced[path]
+        file = (self.folder / path).resolve()
+        if not file.is_relative_to(self.folder) or not file.is_file():
+            return None
+        return file.read_bytes()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        """Tests print what matters to them."""
+
+    def setup(self):
+        super().setup()
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def do_GET(self):
+        owner = self.server.owner
+        path = unquote(urlsplit(self.path).path).lstrip("/")
+        first, last = self._range()
+        fault = owner._enter(path)
+        status = sent = 0
+        try:
+            time.sleep(owner.latency + fault.delay)
+            status, sent = self._answer(owner._content(path), first, last, fault)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+        finally:
+            owner._leave(Request(self.command, path, first, last, status, sent, dict(self.headers)))
+
+    do_HEAD = do_GET
+
+    def _range(self):
+        match = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+        if not match:
+            return None, None
+        return tuple(int(part) if part else None for part in match.groups())
+
+    def _answer(self, content, first, last, fault):
+        """Sends the answer; returns its status and the number of body bytes."""
+        if fault.status or content is None:
+            return self._error(fault.status or 404, fault.retry_after)
+        size = len(content)
+        ranged = (first, last) != (None, None) and not fault.ignore_range
+        start, stop = self._resolve(first, last, size) if ranged else (0, size)
+        if start >= stop and ranged:
+            return self._error(416, None, f"bytes */{size}")
+        body = content[start:stop]
+        self.send_response(206 if ranged else 200)
+        if ranged:
+            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
+        if not fault.ignore_range:
+            self.send_header("Accept-Ranges", "bytes")
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+        self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+        self.send_header("Content-Length", str(len(body) + fault.wrong_length))
+        self.end_headers()
+        sent = 0 if self.command == "HEAD" else self._body(body, fault)
+        return (206 if ranged else 200), sent
+
+    @staticmethod
+    def _resolve(first, last, size):
+        if first is None:
+            return max(0, size - last), size
+        return first, size if last is None else min(last + 1, size)
+
+    def _body(self, body, fault):
+        if fault.truncate is None and not fault.reset and not fault.stall and not fault.wrong_length:
+            self.wfile.write(body)
+            return len(body)
+        part = body[: len(body) // 2 if fault.truncate is None else fault.truncate]
+        if fault.wrong_length:
+            part = body
+        self.wfile.write(part)
+        self.wfile.flush()
+        if fault.stall:
+            time.sleep(fault.stall)
+            self.wfile.write(body[len(part) :])
+            return len(body)
+        if fault.reset:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+        self.close_connection = True
+        return len(part)
+
+    def _error(self, status, retry_after, content_range=None):
+        body = f"{status} on demand\n".encode()
+        self.send_response(status)
+        if retry_after is not None:
+            self.send_header("Retry-After", retry_after)
+        if content_range:
+            self.send_header("Content-Range", content_range)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+        return status, len(body)
+
+
+if __name__ == "__main__":
+    with RangeServer(sys.argv[1], lifetime=3600) as by_hand:
+        print(by_hand.url, flush=True)
+        by_hand._thread.join()
