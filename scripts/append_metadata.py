@@ -2,7 +2,8 @@
 
 The footer is a WebAssembly custom section, so that one layout serves every platform: a section header with the name
 `duckdb_signature`, then 512 bytes: eight 32-byte NUL-padded fields and room for a 256-byte signature (zero: unsigned).
-DuckDB reads the fields from the last to the first: magic, platform, C API version, extension version, ABI, three unused.
+DuckDB reads the fields from the last to the first: magic, platform, C API version, extension version, ABI, and three
+that are not used.
 """
 
 import argparse

@@ -5,8 +5,8 @@
         ... read server.url + "/red.tif" ...
         server.requests("red.tif")     # what was asked for, in order
 
-The server ends with the `with` block and, whatever happens, after `lifetime` seconds. It needs only the standard library,
-so it can also be run by hand: python test/server.py FOLDER
+The server ends with the `with` block and, whatever happens, after `lifetime` seconds. It needs only the standard
+library, so it can also be run by hand: python test/server.py FOLDER
 """
 
 import hashlib
@@ -97,7 +97,7 @@ class RangeServer:
         self._http.server_close()
 
     def fault(self, path, **fields):
-        """Adds a fault to `path` (relative to the folder, or `*` for all); faults of one path come one after the other."""
+        """Adds a fault to `path` (relative to the folder, or `*` for all). One path's faults come in order."""
         with self._lock:
             self._faults.setdefault(path, []).append(Fault(**fields))
 

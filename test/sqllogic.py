@@ -5,7 +5,8 @@ A small part of DuckDB's own dialect, enough for tests that its runner accepts a
     require lazycogs            loads the built extension
     require-env NAME            skips the file when the variable is not set; makes ${NAME} available
     statement ok|error          an error may be followed by ---- and a part of its message, or <REGEX>:pattern
-    query TYPES [nosort|rowsort]    then the SQL, ----, and rows with tabs between values; NULL, (empty), <REGEX>:pattern
+    query TYPES [nosort|rowsort]    then the SQL, ----, and rows with tabs between values, which may be NULL, (empty)
+                                or <REGEX>:pattern
     loop NAME FROM TO / foreach NAME a b c / endloop    ${NAME} inside
     restart                     a new connection, with the extension loaded again
 
@@ -98,6 +99,7 @@ class File:
         self.variables = {}
         self.loads = False
         self.records = 0
+        self.line = 0  # of the record that runs
         self.folder = tempfile.TemporaryDirectory(prefix="lazycogs-sqllogic-")
         self.connection = None
         self.connect()
@@ -120,18 +122,17 @@ class File:
 
     def run(self, records):
         for record in records:
-            try:
-                self.step(record)
-            except Failure as failure:
-                raise Failure(f"line {record.line}: {failure}") if record.sql else failure
+            self.step(record)
 
     def step(self, record):
         kind, *rest = [self.substitute(word) for word in record.words]
         if kind == "statement":
             self.records += 1
+            self.line = record.line
             self.statement(rest[0], self.substitute(record.sql), record.expected)
         elif kind == "query":
             self.records += 1
+            self.line = record.line
             self.query(rest[0], rest[1:], self.substitute(record.sql), record.expected or [])
         elif kind == "loop":
             self.repeat(rest[0], map(str, range(int(rest[1]), int(rest[2]))), record.body)
@@ -241,7 +242,7 @@ def main():
             print(f"SKIPPED {path}: {reason}")
         except (Failure, duckdb.Error) as failure:
             outcome = "failed"
-            print(f"FAILED {path}: {failure}\n")
+            print(f"FAILED {path}, line {file.line}: {failure}\n")
         else:
             print(f"passed  {path} ({file.records} records)")
             if file.records == 0:

@@ -26,7 +26,9 @@ def settings():
 
 @pytest.fixture(scope="session")
 def extension():
-    path = Path(os.environ.get("LAZYCOGS_EXTENSION") or ROOT / "build/release/extension/lazycogs/lazycogs.duckdb_extension")
+    path = Path(
+        os.environ.get("LAZYCOGS_EXTENSION") or ROOT / "build/release/extension/lazycogs/lazycogs.duckdb_extension"
+    )
     if not path.is_file():
         pytest.exit(f"{path} is missing: run make release", returncode=1)
     return path

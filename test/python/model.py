@@ -6,7 +6,7 @@ falls within 0.01 source pixel of the edge between two, it says so in `doubt`.
 
 import math
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import rasterio
 from pyproj import CRS, Transformer
 from rasterio.vrt import WarpedVRT
 
-EPOCH_2000 = datetime(2000, 1, 1, tzinfo=timezone.utc)
+EPOCH_2000 = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,11 @@ def step_of(time, period):
     if period is None:
         start = time
     elif period == "P1Y":
-        start = datetime(time.year, 1, 1, tzinfo=timezone.utc)
+        start = datetime(time.year, 1, 1, tzinfo=UTC)
     elif period == "P1M":
-        start = datetime(time.year, time.month, 1, tzinfo=timezone.utc)
+        start = datetime(time.year, time.month, 1, tzinfo=UTC)
     else:
-        day = datetime(time.year, time.month, time.day, tzinfo=timezone.utc)
+        day = datetime(time.year, time.month, time.day, tzinfo=UTC)
         if period == "P1D":
             start = day
         elif period == "P1W":
@@ -148,13 +148,15 @@ class Level:
 
 
 def overview_of(path, grid):
-    """The overview to read (None: full resolution), by the area of the output pixel in the middle of what the file covers."""
+    """The overview to read (None: full resolution), by the area of an output pixel amid what the file covers."""
     with rasterio.open(path) as file:
         sizes = [math.sqrt(abs(file.transform.determinant) * f * f) for f in [1, *file.overviews(1)]]
         source, bounds = file.crs, file.bounds
     there = Transformer.from_crs(source, grid.crs, always_xy=True)
     back = Transformer.from_crs(grid.crs, source, always_xy=True)
-    x, y = there.transform(*outline(bounds.left, min(bounds.bottom, bounds.top), bounds.right, max(bounds.bottom, bounds.top)))
+    x, y = there.transform(
+        *outline(bounds.left, min(bounds.bottom, bounds.top), bounds.right, max(bounds.bottom, bounds.top))
+    )
     cx = (max(min(x), grid.bbox[0]) + min(max(x), grid.bbox[2])) / 2
     cy = (max(min(y), grid.bbox[1]) + min(max(y), grid.bbox[3])) / 2
     half = grid.resolution / 2
@@ -230,11 +232,14 @@ class Band:
 
 
 def cube(items, grid, period, bands, mosaic="first", sortby=None, nodata=None):
-    """{time: {band: Band}} for the items that touch the grid. A band is an asset key, or `asset:2` for its second band."""
+    """{time: {band: Band}} for the items that touch the grid. A band is an asset key; `asset:2` is its second band."""
     items = [item for item in in_order(items, sortby) if touches(item, grid)]
     steps = sorted({step_of(item.time, period) for item in items})
     return {
-        step: {band: composite([i for i in items if step_of(i.time, period) == step], grid, band, mosaic, nodata) for band in bands}
+        step: {
+            band: composite([i for i in items if step_of(i.time, period) == step], grid, band, mosaic, nodata)
+            for band in bands
+        }
         for step in steps
     }
 

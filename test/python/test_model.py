@@ -1,6 +1,6 @@
 """The oracle is itself compared with rasterio, so that one mistake cannot make both sides agree."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from model import Grid, compose, load_items, load_level, nearest, overview_of, s
 
 
 def at(text):
-    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
