@@ -1,8 +1,8 @@
 """Makes examples/demo: a small archive in the manner of Sentinel-2, with a landscape that never was.
 
 Two tiles, one in UTM zone 15 and one in zone 16, overlap along the border of the zones; each is seen on a few days from
-April to July. Red and near infrared as uint16 reflectance times 10000, nodata 0 beyond the edge of the orbit, 10 m pixels,
-overviews 20, 40 and 80 m. Fields green up at their own pace, the river stays dark, and clouds come and go.
+April to July. Red and near infrared as uint16 reflectance times 10000, nodata 0 beyond the edge of the orbit, 10 m
+pixels, overviews 20, 40 and 80 m. Fields green up at their own pace, the river stays dark, and clouds come and go.
 
 The result is in the repository; run this only to change it:
     configure/duckdb-2.0.0/bin/python examples/make_demo.py
@@ -38,7 +38,7 @@ DAYS = [
 
 
 def smooth(name, x, y, size):
-    """A random surface between 0 and 1 whose hills are about `size` metres apart; the same ground gives the same value."""
+    """A random surface between 0 and 1, its hills about `size` metres apart; the same ground gives the same value."""
     random = np.random.default_rng(zlib.crc32(name.encode()))
     total = np.zeros(x.shape)
     for angle in random.uniform(0, np.pi, 6):

@@ -14,6 +14,8 @@ sys.path[:0] = [str(ROOT / "test"), str(ROOT / "test" / "fixtures"), str(ROOT / 
 
 import config  # noqa: E402
 import duckdb  # noqa: E402
+import pyarrow as pa  # noqa: E402
+import pyarrow.parquet as pq  # noqa: E402
 import pytest  # noqa: E402
 from server import RangeServer  # noqa: E402
 
@@ -76,3 +78,16 @@ def served(fixtures):
     """A range server over the fixtures."""
     with RangeServer(fixtures, lifetime=300) as server:
         yield server
+
+
+@pytest.fixture
+def over_http(fixtures, served, tmp_path):
+    """The archive's index with hrefs on the range server."""
+    table = pq.read_table(fixtures / "archive" / "items.parquet")
+    rows = table.to_pylist()
+    for row in rows:
+        for asset in row["assets"].values():
+            asset["href"] = f"{served.url}/archive/{asset['href'].removeprefix('./')}"
+    path = tmp_path / "over_http.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    return path

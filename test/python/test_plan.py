@@ -1,0 +1,160 @@
+"""lazycogs_explain, lazycogs_info, lazycogs_cache_stats, and what planning costs."""
+
+import pytest
+from helpers import call
+from model import Grid, load_items, overview_of, step_of
+
+GRID = Grid((733000, 4930000, 737000, 4934500), "EPSG:32615", 20)
+COLUMNS = ["time", "time_index", "chunk_row", "chunk_col", "band", "item_id", "href", "read_order"]
+HEADER_COLUMNS = [
+    "overview_level",
+    "overview_resolution",
+    "window_col",
+    "window_row",
+    "window_width",
+    "window_height",
+    "tiles",
+    "requests",
+    "bytes",
+    "cached",
+]
+
+
+def rows(con, sql):
+    result = con.execute(sql)
+    names = [column[0] for column in result.description]
+    return [dict(zip(names, row)) for row in result.fetchall()]
+
+
+@pytest.fixture
+def archive(fixtures):
+    return fixtures / "archive" / "items.parquet"
+
+
+def test_explain_lists_what_a_read_would_open(con, archive):
+    found = rows(con, f"FROM {call('lazycogs_explain', archive, GRID, 'P1M', bands=['red', 'nir'], chunk_size=4096)}")
+    assert set(COLUMNS) <= set(found[0])
+    items = load_items(archive)
+    steps = sorted({step_of(item.time, "P1M") for item in items})
+    wanted = {(step_of(i.time, "P1M"), band, i.id) for i in items for band in ("red", "nir")}
+    assert {(row["time"], row["band"], row["item_id"]) for row in found} == wanted
+    assert len(found) == len(wanted)
+    for row in found:
+        assert row["time"] == steps[row["time_index"]]
+        assert row["href"].endswith(f"{row['item_id']}_{row['band']}.tif")
+        assert (row["chunk_row"], row["chunk_col"]) == (0, 0)
+
+
+def test_explain_keeps_the_order_of_the_mosaic(con, archive):
+    text = call("lazycogs_explain", archive, GRID, "P1M", bands=["red"], sortby=["eo:cloud_cover"], chunk_size=4096)
+    found = [row["item_id"] for row in rows(con, f"FROM {text} WHERE time_index = 0 ORDER BY read_order")]
+    may = [item for item in load_items(archive) if item.time.month == 5]
+    assert found == [item.id for item in sorted(may, key=lambda item: item.properties["eo:cloud_cover"])]
+
+
+def test_explain_with_headers(con, archive):
+    text = call("lazycogs_explain", archive, GRID, "P1M", bands=["red"], chunk_size=4096, headers=True)
+    found = rows(con, f"FROM {text}")
+    assert set(HEADER_COLUMNS) <= set(found[0])
+    paths = {item.id: item.assets["red"] for item in load_items(archive)}
+    for row in found:
+        level = overview_of(paths[row["item_id"]], GRID)
+        assert row["overview_level"] == (0 if level is None else level + 1)
+        assert row["overview_resolution"] == pytest.approx(10 * 2 ** row["overview_level"])
+        assert row["window_width"] > 0 and row["window_height"] > 0
+        assert row["tiles"] >= 1 and row["bytes"] > 0
+
+
+def test_an_empty_tile_is_one_row_without_item(con, archive):
+    wide = Grid((733000, 4900000, 737000, 4934500), "EPSG:32615", 20)
+    text = call("lazycogs_explain", archive, wide, "P1Y", bands=["red"], chunk_size=64)
+    empty = [row for row in rows(con, f"FROM {text}") if row["item_id"] is None]
+    full = [row for row in rows(con, f"FROM {text}") if row["item_id"] is not None]
+    tiles = -(-wide.width // 64) * -(-wide.height // 64)
+    places = {(row["chunk_row"], row["chunk_col"]) for row in empty + full}
+    assert len(places) == tiles, "every tile is in the plan"
+    assert not {(r["chunk_row"], r["chunk_col"]) for r in empty} & {(r["chunk_row"], r["chunk_col"]) for r in full}
+    assert len(empty) > tiles / 2
+
+
+def test_explain_costs_what_the_read_costs(con, over_http, served):
+    """The prediction for requests and bytes is what the server then counts."""
+    common = {"bands": ["red", "nir"], "chunk_size": 4096, "datetime": "2024-06-02/2024-06-02"}
+    text = call("lazycogs_explain", over_http, GRID, "P1D", headers=True, **common)
+    predicted = con.execute(f"SELECT sum(requests), sum(bytes), count(*) FROM {text}").fetchone()
+    served.reset()
+    con.execute(
+        f"SELECT count(red), count(nir) FROM {call('lazycogs_read', over_http, GRID, 'P1D', **common)}"
+    ).fetchone()
+    assert (len(served.requests(".tif")), served.bytes_sent(".tif")) == predicted[:2]
+    assert predicted[2] == 4
+    again = con.execute(f"SELECT sum(requests), sum(bytes), bool_and(cached) FROM {text}").fetchone()
+    assert again == (0, 0, True), "everything is in the cache now, and explain says so"
+
+
+@pytest.mark.parametrize("statement", ["EXPLAIN FROM {}", "DESCRIBE FROM {}", "PREPARE p AS SELECT red FROM {}"])
+def test_planning_opens_one_header_per_band(con, over_http, served, statement):
+    con.execute(statement.format(call("lazycogs_read", over_http, GRID, "P1M", bands=["red", "nir"])))
+    opened = {request.path for request in served.requests(".tif")}
+    assert len(opened) <= 2, "more than one header per band"
+
+
+def test_planning_decodes_nothing(con, over_http, served):
+    before = dict_of_stats(con)["decoded_tiles"]
+    text = call("lazycogs_read", over_http, GRID, "P1M", bands=["red", "nir"])
+    for statement in (f"EXPLAIN FROM {text}", f"DESCRIBE FROM {text}", f"PREPARE q AS FROM {text}"):
+        con.execute(statement)
+    assert dict_of_stats(con)["decoded_tiles"] == before
+    con.execute(f"SELECT count(red) FROM {text}").fetchone()
+    assert dict_of_stats(con)["decoded_tiles"] > before
+
+
+def dict_of_stats(con):
+    """lazycogs_cache_stats as one dict, whether it gives one row of columns or rows of (name, value)."""
+    found = rows(con, "FROM lazycogs_cache_stats()")
+    return found[0] if len(found) == 1 else {next(iter(row.values())): list(row.values())[1] for row in found}
+
+
+def test_every_request_and_byte_is_counted_once(con, over_http, served):
+    text = call("lazycogs_read", over_http, GRID, "P1M", bands=["red", "nir"])
+    before = dict_of_stats(con)
+    con.execute(f"SELECT count(red), count(nir) FROM {text}").fetchone()
+    after = dict_of_stats(con)
+    assert after["requests"] - before["requests"] == len(served.requests(".tif"))
+    assert after["bytes"] - before["bytes"] == served.bytes_sent(".tif")
+    served.reset()
+    con.execute(f"SELECT count(red), count(nir) FROM {text}").fetchone()
+    assert dict_of_stats(con)["requests"] - after["requests"] == len(served.requests(".tif")) == 0
+
+
+def test_each_header_is_opened_once(con, over_http, served):
+    con.execute(f"SELECT count(red) FROM {call('lazycogs_read', over_http, GRID, 'P1D', bands=['red'], chunk_size=64)}")
+    starts = [request.path for request in served.requests("_red.tif") if request.first == 0]
+    assert starts and len(starts) == len(set(starts))
+
+
+@pytest.mark.parametrize("limit", [1, 4])
+def test_reads_in_flight_are_bounded(con, over_http, served, limit):
+    served.latency = 0.02
+    text = call(
+        "lazycogs_read", over_http, GRID, "P1D", bands=["red", "nir"], chunk_size=64, max_concurrent_reads=limit
+    )
+    con.execute(f"SELECT count(red), count(nir) FROM {text}").fetchone()
+    assert served.requests(".tif")
+    assert served.most_at_once <= limit
+
+
+def test_info(con, archive):
+    found = rows(con, f"FROM {call('lazycogs_info', archive, GRID, 'P1M', bands=['red', 'scl'])}")
+    assert [row["band"] for row in found] == ["red", "scl"]
+    items = load_items(archive)
+    steps = sorted({step_of(item.time, "P1M") for item in items})
+    red, scl = found
+    assert (red["dtype"], scl["dtype"]) == ("uint16", "uint8") or red["dtype"] == scl["dtype"] == "uint16"
+    assert red["nodata"] == 0
+    for row in found:
+        assert (row["width"], row["height"]) == (GRID.width, GRID.height)
+        assert row["steps"] == len(steps) and row["items"] == len(items)
+        assert (row["first_time"], row["last_time"]) == (steps[0], steps[-1])
+        size = {"uint8": 1, "uint16": 2}[row["dtype"]]
+        assert row["bytes"] == GRID.width * GRID.height * len(steps) * size

@@ -1,0 +1,207 @@
+"""lazycogs_read against the model: grids, periods, mosaics, kinds of file, layouts of the index."""
+
+import numpy as np
+import pytest
+from helpers import assert_same, call, read
+from model import Grid, cube, load_items
+from pyproj import Transformer
+
+UTM15 = Grid((733000, 4930000, 737000, 4934500), "EPSG:32615", 20)
+GRIDS = {
+    "zone 15, aligned": UTM15,
+    "zone 15, 10 m, shifted": Grid((732903, 4931007, 735303, 4933507), "EPSG:32615", 10),
+    "zone 16": Grid((257000, 4931000, 260500, 4934800), "EPSG:32616", 30),
+    "degrees": Grid((-90.07, 44.485, -90.01, 44.535), "EPSG:4326", 0.00031),
+    "web mercator": Grid((-10026500, 5542000, -10020000, 5549000), "EPSG:3857", 47),
+    "laea": Grid((1160000, 2455000, 1166000, 2461000), "EPSG:5070", 37),
+}
+
+
+@pytest.fixture
+def archive(fixtures):
+    return fixtures / "archive" / "items.parquet"
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_first_on_every_grid(con, archive, name):
+    grid = GRIDS[name]
+    if name == "laea":
+        grid = place_over_archive(grid)
+    found = read(con, archive, grid, "P1D", bands=["red", "nir"])
+    assert_same(found, cube(load_items(archive), grid, "P1D", ["red", "nir"]))
+
+
+def place_over_archive(grid):
+    """The grid's size, around the place where tile A is."""
+    x, y = Transformer.from_crs("EPSG:32615", grid.crs, always_xy=True).transform(735000, 4932500)
+    half = (grid.bbox[2] - grid.bbox[0]) / 2
+    return Grid((x - half, y - half, x + half, y + half), grid.crs, grid.resolution)
+
+
+@pytest.mark.parametrize("period", [None, "P1D", "P1W", "P1M", "P1Y", "P10D", "P3W", "PT6H", "PT1H"])
+def test_periods(con, archive, period):
+    found = read(con, archive, UTM15, period, bands=["red"])
+    assert_same(found, cube(load_items(archive), UTM15, period, ["red"]))
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Asia/Tokyo"])
+def test_days_are_those_of_utc(con, archive, zone):
+    try:
+        con.execute(f"SET TimeZone = '{zone}'")
+    except Exception as error:
+        pytest.skip(f"this DuckDB cannot set a time zone without its icu extension: {error}")
+    assert_same(read(con, archive, UTM15, "P1D", bands=["red"]), cube(load_items(archive), UTM15, "P1D", ["red"]))
+
+
+@pytest.mark.parametrize("mosaic", ["first", "last", "highest", "lowest", "mean", "median", "stdev", "count"])
+@pytest.mark.parametrize("sortby", [None, ["eo:cloud_cover"], ["-datetime", "id"]])
+def test_mosaics(con, archive, mosaic, sortby):
+    named = {"sortby": sortby} if sortby else {}
+    try:
+        found = read(con, archive, UTM15, "P1M", bands=["red", "scl"], mosaic=mosaic, **named)
+    except Exception as error:
+        if mosaic != "first" and "not implemented" in str(error).lower():
+            pytest.skip(str(error))
+        raise
+    wanted = cube(load_items(archive), UTM15, "P1M", ["red", "scl"], mosaic, sortby)
+    assert_same(found, wanted, exact=mosaic not in ("mean", "median", "stdev"))
+
+
+def test_datetime_and_ids(con, archive):
+    items = load_items(archive)
+    may = [item for item in items if item.time.month == 5]
+    found = read(con, archive, UTM15, "P1D", bands=["red"], datetime="2024-05-01/2024-05-31")
+    assert_same(found, cube(may, UTM15, "P1D", ["red"]))
+    some = [item.id for item in items[1:4]]
+    found = read(con, archive, UTM15, "P1M", bands=["red"], ids=some)
+    assert_same(found, cube([i for i in items if i.id in some], UTM15, "P1M", ["red"]))
+    # The interval holds for the pixels of a step, too, not only for the steps.
+    found = read(con, archive, UTM15, "P1M", bands=["red"], datetime="2024-05-10T00:00:00Z/..")
+    late = [item for item in items if item.time.month > 5 or item.time.day >= 10]
+    assert_same(found, cube(late, UTM15, "P1M", ["red"]))
+
+
+def test_types_and_column_order(con, fixtures, archive):
+    rows = con.execute(f"DESCRIBE FROM {call('lazycogs_read', archive, UTM15, bands=['nir', 'scl', 'red'])}").fetchall()
+    assert [row[0] for row in rows] == ["time", "y", "x", "nir", "scl", "red"]
+    assert [row[1] for row in rows] == ["TIMESTAMP", "DOUBLE", "DOUBLE", "INTEGER", "INTEGER", "INTEGER"]
+    wanted = {"uint8": "INTEGER", "int8": "INTEGER", "uint16": "INTEGER", "int16": "INTEGER", "uint32": "BIGINT"}
+    wanted |= {"int32": "INTEGER", "int64": "BIGINT", "uint64": "UBIGINT", "float32": "FLOAT", "float64": "DOUBLE"}
+    for dtype, sql_type in wanted.items():
+        one = call("lazycogs_read", fixtures / "kinds/items.parquet", KINDS_GRID, ids=[dtype])
+        assert con.execute(f"DESCRIBE SELECT data FROM {one}").fetchone()[1] == sql_type, dtype
+
+
+def test_default_bands_are_the_data_assets(con, archive):
+    rows = con.execute(f"DESCRIBE FROM {call('lazycogs_read', archive, UTM15)}").fetchall()
+    assert [row[0] for row in rows][3:] == ["red", "nir", "scl"]
+
+
+KINDS_GRID = Grid((499900, 4898300, 501900, 4900100), "EPSG:32615", 10)
+LOSSY = {"codec_jpeg"}
+KINDS = [
+    "uint8",
+    "int8",
+    "uint16",
+    "int16",
+    "uint32",
+    "int32",
+    "uint64",
+    "int64",
+    "float32",
+    "float64",
+    "nan_float32",
+    "nan_nodata_float32",
+    "nan_float64",
+    "nan_nodata_float64",
+    "nodata_negative",
+    "internal_mask",
+    "alpha",
+    "multi_pixel",
+    "multi_band",
+    "codec_none",
+    "codec_deflate",
+    "codec_lzw",
+    "codec_zstd",
+    "codec_packbits",
+    "codec_lzma",
+    "codec_lerc",
+    "codec_lerc_deflate",
+    "codec_lerc_zstd",
+    "predictor2_deflate",
+    "predictor2_lzw",
+    "predictor2_zstd",
+    "predictor3_deflate",
+    "predictor3_lzw",
+    "predictor3_zstd",
+    "codec_webp",
+    "codec_jpeg",
+    "big_endian",
+    "bigtiff",
+    "blocks_16",
+    "blocks_wide",
+    "south_up",
+    "rotated",
+    "not_square",
+    "one_pixel",
+    "sparse",
+]
+
+
+def test_every_kind_is_tested(fixtures):
+    assert sorted(KINDS) == sorted(item.id for item in load_items(fixtures / "kinds/items.parquet"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "grid", [KINDS_GRID, Grid((499900, 4898300, 501900, 4900100), "EPSG:32615", 23)], ids=["10m", "23m"]
+)
+def test_kinds_of_file(con, fixtures, kind, grid):
+    index = fixtures / "kinds" / "items.parquet"
+    item = [item for item in load_items(index) if item.id == kind]
+    found = read(con, index, grid, "P1D", ids=[kind], bands=["data"])
+    wanted = cube(item, grid, "P1D", ["data"])
+    if kind in LOSSY:
+        (bands,), (expected,) = found.values(), wanted.values()
+        both = expected["data"].valid & ~expected["data"].doubt
+        assert (~np.ma.getmaskarray(bands["data"]))[both].all()
+        assert abs(bands["data"].data[both].astype(int) - expected["data"].values[both]).max() <= 2
+        return
+    assert_same(found, wanted)
+
+
+@pytest.mark.parametrize("band", ["data:1", "data:2", "data:3"])
+@pytest.mark.parametrize("kind", ["multi_pixel", "multi_band", "alpha"])
+def test_bands_of_one_file(con, fixtures, kind, band):
+    index = fixtures / "kinds" / "items.parquet"
+    item = [item for item in load_items(index) if item.id == kind]
+    found = read(con, index, KINDS_GRID, "P1D", ids=[kind], bands=[band])
+    assert_same(found, cube(item, KINDS_GRID, "P1D", [band]))
+
+
+LAYOUTS = [
+    "bbox_list",
+    "bbox_z",
+    "bbox_absent",
+    "geometry_geojson",
+    "geometry_absent",
+    "assets_map",
+    "assets_json",
+    "datetime_timestamp",
+    "datetime_varchar",
+    "properties_nested",
+    "row_groups",
+    "start_end",
+]
+
+
+@pytest.mark.parametrize("layout", [*(f"{name}.parquet" for name in LAYOUTS), "parts/*.parquet", "hive"])
+def test_layouts_of_the_index(con, fixtures, archive, layout):
+    grid = Grid(UTM15.bbox, UTM15.crs, 50)
+    found = read(con, fixtures / "layouts" / layout, grid, "P1D", bands=["red"], sortby=["eo:cloud_cover"])
+    assert_same(found, cube(load_items(archive), grid, "P1D", ["red"], sortby=["eo:cloud_cover"]))
+
+
+def test_a_list_of_files(con, fixtures, archive):
+    files = [str(fixtures / "layouts" / "parts" / f"{n}.parquet") for n in (0, 1)]
+    assert_same(read(con, files, UTM15, "P1D", bands=["red"]), cube(load_items(archive), UTM15, "P1D", ["red"]))
