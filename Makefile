@@ -36,8 +36,8 @@ test_debug test_release: test_%: % $(VENVS)
 demo: release configure/duckdb-$(DUCKDB_DEMO_VERSION)/ready
 	@$(DEMO_PYTHON) examples/run_demo.py
 
-bench: release $(VENVS)
-	@$(WITH_TOOLS) sh bench/run.sh
+bench: release configure/duckdb-$(DUCKDB_DEMO_VERSION)/ready
+	@$(DEMO_PYTHON) bench/bench.py
 
 lint: configure/build.env configure/lint/ready
 	@$(WITH_TOOLS) cargo fmt --check
