@@ -1,4 +1,4 @@
-"""What a server can do wrong: right pixels, or an error that names the item; never wrong pixels, never a wait without end."""
+"""What a server can do wrong: right pixels, or an error that names the item; never wrong pixels or an endless wait."""
 
 import time
 
