@@ -75,9 +75,7 @@ impl Area {
 
     fn from_points(points: Vec<Coord>) -> Area {
         let outline = Polygon::new(LineString::new(points), Vec::new());
-        let bounds = outline
-            .bounding_rect()
-            .map_or([0.0; 4], |r| [r.min().x, r.min().y, r.max().x, r.max().y]);
+        let bounds = outline.bounding_rect().map_or([0.0; 4], |r| [r.min().x, r.min().y, r.max().x, r.max().y]);
         Area { outline, bounds }
     }
 
@@ -112,9 +110,9 @@ impl Area {
         if south - dy > n || north + dy < s {
             return false;
         }
-        [-360.0, 0.0, 360.0].into_iter().any(|turn| {
-            west - dx + turn <= e && east + dx + turn >= w && footprint.is_none_or(|f| self.meets(f, turn))
-        })
+        [-360.0, 0.0, 360.0]
+            .into_iter()
+            .any(|turn| west - dx + turn <= e && east + dx + turn >= w && footprint.is_none_or(|f| self.meets(f, turn)))
     }
 
     fn meets(&self, footprint: &MultiPolygon, turn: f64) -> bool {

@@ -15,6 +15,9 @@ pub enum Error {
     /// A request to a store failed (after its retries).
     #[error("{0}")]
     Store(String),
+    /// The object was replaced between two reads of it.
+    #[error("{0}")]
+    Changed(String),
     /// A file is not what it claims to be: not a TIFF, truncated, inconsistent.
     #[error("{0}")]
     Corrupt(String),
@@ -39,6 +42,7 @@ impl Error {
             Error::Argument(m) => Error::Argument(prefixed(m)),
             Error::Items(m) => Error::Items(prefixed(m)),
             Error::Store(m) => Error::Store(prefixed(m)),
+            Error::Changed(m) => Error::Changed(prefixed(m)),
             Error::Corrupt(m) => Error::Corrupt(prefixed(m)),
             Error::Unsupported(m) => Error::Unsupported(prefixed(m)),
             Error::Crs(m) => Error::Crs(prefixed(m)),

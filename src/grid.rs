@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn bad_grids_are_refused() {
-        for bbox in [[1.0, 0.0, 1.0, 1.0], [0.0, 2.0, 1.0, 1.0], [f64::NAN, 0.0, 1.0, 1.0], [0.0, 0.0, f64::INFINITY, 1.0]]
+        for bbox in
+            [[1.0, 0.0, 1.0, 1.0], [0.0, 2.0, 1.0, 1.0], [f64::NAN, 0.0, 1.0, 1.0], [0.0, 0.0, f64::INFINITY, 1.0]]
         {
             assert!(Grid::new(bbox, 1.0).is_err(), "{bbox:?}");
         }

@@ -4,4 +4,5 @@ pub mod error;
 pub mod grid;
 pub mod items;
 pub mod pixels;
+pub mod runtime;
 pub mod store;

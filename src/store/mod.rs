@@ -1,4 +1,13 @@
 //! Where bytes come from: hrefs, object stores, requests.
+//!
+//! Every request and every byte is counted here and nowhere else; explain, the statistics and the tests read that one
+//! counter.
+
+mod cloud;
+pub mod counters;
+mod http;
+pub mod location;
+pub mod session;
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -7,6 +16,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::error::Result;
+pub use location::Location;
+pub use session::{Object, Options, Session};
 
 /// One object, open for ranged reads.
 #[async_trait]
@@ -23,5 +34,64 @@ impl ByteSource for Bytes {
         let end = range.end.min(self.len() as u64) as usize;
         let start = (range.start as usize).min(end);
         Ok(self.slice(start..end))
+    }
+}
+
+/// Ranges closer than this are fetched as one: less than a round trip costs at any bandwidth worth having. It spans
+/// the few bytes that COG writers leave between tiles, not a tile.
+const MERGE_GAP: u64 = 4 * 1024;
+/// One request carries at most this much, so that a large window is fetched by several at once.
+const MERGE_LIMIT: u64 = 8 * 1024 * 1024;
+
+/// Groups `ranges` into requests: for each request its byte range and the indices of the ranges it holds.
+pub fn merge_ranges(ranges: &[Range<u64>]) -> Vec<(Range<u64>, Vec<usize>)> {
+    let mut order: Vec<usize> = (0..ranges.len()).collect();
+    order.sort_by_key(|i| ranges[*i].start);
+    let mut requests: Vec<(Range<u64>, Vec<usize>)> = Vec::new();
+    for i in order {
+        let range = &ranges[i];
+        match requests.last_mut() {
+            Some((request, members))
+                if range.start <= request.end.saturating_add(MERGE_GAP)
+                    && range.end.max(request.end) - request.start <= MERGE_LIMIT =>
+            {
+                request.end = request.end.max(range.end);
+                members.push(i);
+            }
+            _ => requests.push((range.clone(), vec![i])),
+        }
+    }
+    requests
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn merged_requests_hold_every_range_once(
+            starts in proptest::collection::vec((0u64..50_000_000, 1u64..300_000), 1..60),
+        ) {
+            let ranges: Vec<_> = starts.iter().map(|(s, l)| *s..s + l).collect();
+            let merged = merge_ranges(&ranges);
+            let mut seen = vec![0; ranges.len()];
+            for (request, members) in &merged {
+                prop_assert!(request.end - request.start <= MERGE_LIMIT);
+                for m in members {
+                    seen[*m] += 1;
+                    prop_assert!(request.start <= ranges[*m].start && ranges[*m].end <= request.end);
+                }
+            }
+            prop_assert!(seen.iter().all(|n| *n == 1));
+        }
+    }
+
+    #[test]
+    fn neighbours_share_a_request() {
+        assert_eq!(merge_ranges(&[108..200, 0..100]), vec![(0..200, vec![1, 0])]);
+        assert_eq!(merge_ranges(&[0..100, 100_000..100_100]).len(), 2);
     }
 }

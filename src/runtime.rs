@@ -1,0 +1,77 @@
+//! The process's threads: tokio for I/O, rayon for decoding, warping and mosaicking. Made on first use, and made anew in
+//! a forked child, where the parent's threads do not exist.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::error::{Error, Result};
+
+/// Requests are cheap to serve: two threads keep hundreds of them moving.
+const IO_THREADS: usize = 2;
+
+struct Threads {
+    io: Runtime,
+    http: reqwest::Client,
+    /// One pool per number of threads that a query asked for.
+    compute: HashMap<usize, Arc<ThreadPool>>,
+}
+
+/// By process id. An inherited entry is leaked: its threads are gone, and to shut it down would wait for them.
+static THREADS: LazyLock<Mutex<Option<(u32, Threads)>>> = LazyLock::new(Mutex::default);
+
+fn with_threads<T>(body: impl FnOnce(&mut Threads) -> Result<T>) -> Result<T> {
+    let mut slot = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
+    let pid = std::process::id();
+    if slot.as_ref().is_none_or(|(owner, _)| *owner != pid) {
+        std::mem::forget(slot.replace((pid, Threads::start()?)));
+    }
+    match slot.as_mut() {
+        Some((_, threads)) => body(threads),
+        None => Err(Error::Cancelled),
+    }
+}
+
+impl Threads {
+    fn start() -> Result<Threads> {
+        let io = Builder::new_multi_thread()
+            .worker_threads(IO_THREADS)
+            .thread_name("lazycogs-io")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::Store(format!("cannot start I/O threads: {e}")))?;
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("lazycogs/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|e| Error::Store(format!("cannot start an http client: {e}")))?;
+        Ok(Threads { io, http, compute: HashMap::new() })
+    }
+}
+
+/// The I/O runtime.
+pub fn io() -> Result<Handle> {
+    with_threads(|t| Ok(t.io.handle().clone()))
+}
+
+pub fn http_client() -> Result<reqwest::Client> {
+    with_threads(|t| Ok(t.http.clone()))
+}
+
+/// A pool of `threads` compute threads.
+pub fn compute(threads: usize) -> Result<Arc<ThreadPool>> {
+    with_threads(|t| {
+        if let Some(pool) = t.compute.get(&threads) {
+            return Ok(pool.clone());
+        }
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("lazycogs-{i}"))
+            .build()
+            .map_err(|e| Error::Store(format!("cannot start {threads} threads: {e}")))?;
+        let pool = Arc::new(pool);
+        t.compute.insert(threads, pool.clone());
+        Ok(pool)
+    })
+}

@@ -1,0 +1,41 @@
+//! What the process has read since the extension was loaded.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! counters {
+    ($($name:ident: $meaning:literal,)*) => {
+        /// One number each, since load.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $(#[doc = $meaning] pub $name: AtomicU64,)*
+        }
+
+        impl Counters {
+            /// Name, meaning and value of every counter.
+            pub fn snapshot(&self) -> Vec<(&'static str, &'static str, u64)> {
+                vec![$((stringify!($name), $meaning, self.$name.load(Relaxed)),)*]
+            }
+        }
+
+        /// The process's counters.
+        pub static COUNTERS: Counters = Counters { $($name: AtomicU64::new(0),)* };
+    };
+}
+
+counters! {
+    requests: "requests sent to stores and reads of local files, retries included",
+    bytes: "bytes received",
+    retries: "requests that were tried again",
+    failures: "requests that failed for good",
+    header_hits: "COG headers taken from the cache",
+    header_misses: "COG headers read",
+    tile_hits: "decoded tiles taken from the cache",
+    tiles_decoded: "tiles decoded",
+    bytes_decoded: "bytes of pixels decoded",
+    pixels: "pixels of output finished, all bands together",
+}
+
+/// Adds to a counter.
+pub fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Relaxed);
+}
