@@ -1,3 +1,4 @@
+pub mod cog;
 pub mod error;
 pub mod grid;
 pub mod items;
