@@ -91,17 +91,20 @@ fn summarize(cog: &Cog, decoded: &Decoded, sample: usize, mask: Option<&[u8]>) -
     let alpha: Option<Vec<bool>> = alpha.map(|a| with_pixels!(a, a => a.iter().map(|v| v.to_f64() != 0.0).collect()));
     let is_alpha = cog.alpha == Some(sample as u16);
     let alpha = alpha.as_deref().filter(|_| !is_alpha);
-    let (valid, mean) =
-        with_pixels!(values, values => statistics(values, cog.nodata[sample].and_then(Nodata::cast), mask, alpha));
+    let (valid, mean) = with_pixels!(values, values => statistics(values, cog.nodata[sample], mask, alpha));
     Band { crc32: libdeflater::crc32(values.as_bytes()), valid, mean }
 }
 
 /// The number of valid pixels, and the mean of those that are not NaN.
-fn statistics<T: Pixel>(values: &[T], nodata: Option<T>, mask: Option<&[u8]>, alpha: Option<&[bool]>) -> (u64, f64) {
-    let is_nodata = |v: T| nodata.is_some_and(|n| v == n || n.is_nan() && v.is_nan());
+fn statistics<T: Pixel>(
+    values: &[T],
+    nodata: Option<Nodata>,
+    mask: Option<&[u8]>,
+    alpha: Option<&[bool]>,
+) -> (u64, f64) {
     let valid = |i: usize| match (mask, nodata, alpha) {
         (Some(mask), ..) => mask[i] != 0,
-        (None, Some(_), _) => !is_nodata(values[i]),
+        (None, Some(nodata), _) => !nodata.matches(values[i]),
         (None, None, Some(alpha)) => alpha[i],
         (None, None, None) => true,
     };

@@ -26,6 +26,7 @@ pub fn decode(level: &Level, input: &[u8], out: &mut [u8]) -> Result<()> {
     decoder.set_max_decoding_buffer_size(out.len());
     decoder.set_color_transform(match (samples, level.encoding.ycbcr) {
         (3, true) => ColorTransform::YCbCr,
+        (3, false) => ColorTransform::RGB,
         _ => ColorTransform::None,
     });
     let pixels = decoder.decode().map_err(|e| match e {
@@ -38,8 +39,20 @@ pub fn decode(level: &Level, input: &[u8], out: &mut [u8]) -> Result<()> {
             format_args!("it holds {} bytes instead of {}", pixels.len(), out.len()),
         ));
     }
-    out.copy_from_slice(&pixels);
+    match samples {
+        4 => interleave_rows(&pixels, level.tile_width as usize, out),
+        _ => out.copy_from_slice(&pixels),
+    }
     Ok(())
+}
+
+/// Four components come from the decoder row by row, and within a row component by component.
+fn interleave_rows(pixels: &[u8], width: usize, out: &mut [u8]) {
+    for (planes, row) in pixels.chunks_exact(width * 4).zip(out.chunks_exact_mut(width * 4)) {
+        for (component, plane) in planes.chunks_exact(width).enumerate() {
+            row[component..].iter_mut().step_by(4).zip(plane).for_each(|(out, value)| *out = *value);
+        }
+    }
 }
 
 /// Compares the frame header with the tile before the decoder believes it: the decoder allocates what it says, and panics

@@ -54,6 +54,15 @@ impl Nodata {
         }
     }
 
+    /// Whether a pixel is invalid. Floating-point numbers need not match to the last bit: as in GDAL (`ARE_REAL_EQUAL`),
+    /// five parts in ten million may be missing, since nodata values often pass through a `float32` or a short decimal.
+    pub fn matches<T: Pixel>(self, pixel: T) -> bool {
+        let Nodata::Float(nodata) = self else { return self.cast() == Some(pixel) };
+        let value = pixel.to_f64();
+        let tolerance = 2.0 * f64::from(f32::EPSILON) * (value + nodata).abs();
+        value == nodata || (value - nodata).abs() < tolerance || (value.is_nan() && nodata.is_nan())
+    }
+
     /// The nearest double.
     pub fn to_f64(self) -> f64 {
         match self {
@@ -136,6 +145,19 @@ mod tests {
         for nan in ["nan", "-nan", "NaN", "nan(0x1)", "-1.#IND"] {
             assert!(matches!(parse(nan, DataType::Float32), Some(Nodata::Float(v)) if v.is_nan()), "{nan}");
         }
+    }
+
+    #[test]
+    fn a_float_matches_nodata_that_lost_digits() {
+        let nodata = Nodata::Float(-1.2676506e30);
+        assert!(nodata.matches(-1.2676506002282294e30));
+        assert!(nodata.matches(-1.2676506e30f32));
+        assert!(!nodata.matches(-1.26766e30));
+        assert!(!nodata.matches(f64::NAN) && !nodata.matches(f64::NEG_INFINITY));
+        assert!(Nodata::Float(f64::NAN).matches(f32::NAN) && !Nodata::Float(f64::NAN).matches(0f32));
+        assert!(Nodata::Float(f64::INFINITY).matches(f32::INFINITY) && !Nodata::Float(f64::INFINITY).matches(1f32));
+        assert!(Nodata::Float(0.0).matches(-0.0) && !Nodata::Float(0.0).matches(1e-30));
+        assert!(Nodata::Signed(-1).matches(-1i16) && !Nodata::Unsigned(255).matches(254u8));
     }
 
     #[test]

@@ -19,6 +19,8 @@ mod projection;
 mod reader;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod widen;
 
 use std::ops::Range;
