@@ -206,15 +206,16 @@ impl GeoKeys {
             [x, y, z, rx, ry, rz, s] => format!(",TOWGS84[{x},{y},{z},{rx},{ry},{rz},{s}]"),
             _ => String::new(),
         };
-        // The code carries PROJ's datum transformations, but it would hide axes that the file gives in its stead.
+        // Codes carry PROJ's datum transformations, but they would hide axes that the file gives in their stead.
         let same = (a - named.0).abs() < 1e-3 && (rf - named.1).abs() < 1e-5;
-        let code = match self.code(Key::GeographicType).filter(|code| same && *code < USER_DEFINED) {
+        let identifier = |key| match self.code(key).filter(|code| same && *code < USER_DEFINED) {
             Some(code) => format!(",AUTHORITY[\"EPSG\",\"{code}\"]"),
             None => String::new(),
         };
+        let (crs, datum) = (identifier(Key::GeographicType), identifier(Key::Datum));
         format!(
-            "GEOGCS[\"unknown\",DATUM[\"unknown\",SPHEROID[\"unknown\",{a},{rf}]{shift}],PRIMEM[\"unknown\",{meridian}],\
-             UNIT[\"degree\",0.0174532925199433]{code}]"
+            "GEOGCS[\"unknown\",DATUM[\"unknown\",SPHEROID[\"unknown\",{a},{rf}]{shift}{datum}],\
+             PRIMEM[\"unknown\",{meridian}],UNIT[\"degree\",0.0174532925199433]{crs}]"
         )
     }
 
@@ -289,5 +290,94 @@ fn utm_citation(citation: &str) -> Option<(u16, bool)> {
         b'n' => Some((zone, false)),
         b's' => Some((zone, true)),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys with codes and doubles, as a file would store them.
+    fn keys(codes: &[(u16, u16)], doubles: &[(Key, f64)], texts: &[(Key, &str)]) -> GeoKeys {
+        let mut directory = vec![1, 1, 0, 0];
+        codes.iter().for_each(|(key, code)| directory.extend([*key, 0, 1, *code]));
+        let (mut numbers, mut ascii) = (Vec::new(), Vec::new());
+        for (key, value) in doubles {
+            directory.extend([*key as u16, 34736, 1, numbers.len() as u16]);
+            numbers.push(*value);
+        }
+        for (key, text) in texts {
+            directory.extend([*key as u16, 34737, text.len() as u16 + 1, ascii.len() as u16]);
+            ascii.extend_from_slice(text.as_bytes());
+            ascii.push(b'|');
+        }
+        GeoKeys::from_parts(&directory, &numbers, &ascii)
+    }
+
+    fn definition(keys: &GeoKeys) -> String {
+        match keys.crs() {
+            CogCrs::Definition(text) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn codes_name_their_authority() {
+        assert_eq!(definition(&keys(&[(1024, 1), (3072, 32615)], &[], &[])), "EPSG:32615");
+        assert_eq!(definition(&keys(&[(1024, 2), (2048, 4326)], &[], &[])), "EPSG:4326");
+        assert_eq!(definition(&keys(&[(3072, 3857)], &[], &[])), "EPSG:3857", "no model type");
+        assert_eq!(definition(&keys(&[(1024, 1), (3072, 54009)], &[], &[])), "ESRI:54009");
+        assert_eq!(definition(&keys(&[(1024, 1), (3072, 25832), (4096, 7837)], &[], &[])), "EPSG:25832", "vertical");
+    }
+
+    #[test]
+    fn nothing_useful_is_missing_or_explained() {
+        assert_eq!(keys(&[], &[], &[]).crs(), CogCrs::Missing);
+        assert_eq!(keys(&[(1024, 2), (2048, 0)], &[], &[]).crs(), CogCrs::Missing);
+        let why = |keys: GeoKeys| match keys.crs() {
+            CogCrs::Unresolvable(why) => why,
+            other => panic!("{other:?}"),
+        };
+        assert!(why(keys(&[(1024, 3)], &[], &[])).contains("geocentric"));
+        assert!(why(keys(&[(1024, 1), (3072, 32767), (3075, 2)], &[], &[])).contains("method 2"));
+        assert!(why(keys(&[(1024, 1), (3072, 32767), (3076, 12)], &[], &[])).contains("linear unit"));
+        let local = keys(&[(1024, 1), (3072, 32767)], &[], &[(Key::Citation, "Site grid")]);
+        assert!(why(local).contains("'Site grid'"));
+    }
+
+    #[test]
+    fn keys_that_point_nowhere_are_absent() {
+        let broken = GeoKeys::from_parts(&[1, 1, 0, 9, 1026, 34737, 99, 7, 3080, 34736, 1, 3, 3072], &[1.0], b"x|");
+        assert_eq!(broken, GeoKeys::default());
+    }
+
+    #[test]
+    fn citations_are_the_last_resort() {
+        let wkt = "PROJCS[\"World_Mollweide\"]";
+        let esri = format!("ESRI PE String = {wkt}");
+        assert_eq!(definition(&keys(&[(1024, 1), (3072, 32767)], &[], &[(Key::ProjectedCitation, &esri)])), wkt);
+        let coded = keys(&[(1024, 1), (3072, 3857)], &[], &[(Key::Citation, &esri)]);
+        assert_eq!(definition(&coded), "EPSG:3857");
+        let utm = keys(&[(1024, 1), (3072, 32767)], &[], &[(Key::Citation, "UTM Zone 13, Northern Hemisphere")]);
+        let text = definition(&utm);
+        assert!(
+            text.contains("\"central_meridian\",-105]") && text.contains("SPHEROID[\"unknown\",6378137,298.257223563]")
+        );
+        assert_eq!(utm_citation("WGS 84 / UTM zone 13S"), Some((13, true)));
+        assert_eq!(utm_citation("utm_zone_5_north"), Some((5, false)));
+        for other in ["UTM", "UTM Zone 61N", "UTM Zone 13", "Automatic", "UTM zone 99999999N"] {
+            assert_eq!(utm_citation(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_known_geographic_crs_keeps_its_code_unless_the_file_overrules_its_ellipsoid() {
+        let albers = [(1024, 1), (3072, 32767), (3075, 11), (2048, 4269)];
+        assert!(definition(&keys(&albers, &[], &[])).contains("AUTHORITY[\"EPSG\",\"4269\"]"));
+        let axes = [(Key::SemiMajorAxis, 6378140.0), (Key::InvFlattening, 298.257)];
+        let text = definition(&keys(&albers, &axes, &[]));
+        assert!(text.contains("6378140,298.257]") && !text.contains("AUTHORITY"), "{text}");
+        let sphere = [(Key::SemiMajorAxis, 6371007.181), (Key::SemiMinorAxis, 6371007.181)];
+        assert!(definition(&keys(&albers, &sphere, &[])).contains("6371007.181,0]"));
     }
 }

@@ -14,8 +14,8 @@ pub fn is_native(format: SampleFormat, bits: u16) -> bool {
     )
 }
 
-/// Widens the rows of `raw`, each padded to `row_bytes`, into `out`. Depths of 16 and 24 bits are little-endian bytes;
-/// other depths are packed, most significant bit first. No value is scaled.
+/// Widens the rows of `raw`, each padded to `row_bytes`, into `out`. Integers are packed, most significant bit first;
+/// floating-point numbers are little-endian bytes. No value is scaled.
 ///
 /// # Errors
 /// `Unsupported` for a depth that `out`'s type is not made from.
@@ -34,7 +34,7 @@ pub fn widen(raw: &[u8], row_bytes: usize, bits: u16, out: &mut Pixels, row_len:
         }
         (24, Pixels::UInt32(out)) => {
             let values = raw.as_chunks::<3>().0;
-            out.iter_mut().zip(values).for_each(|(out, [a, b, c])| *out = u32::from_le_bytes([*a, *b, *c, 0]));
+            out.iter_mut().zip(values).for_each(|(out, [a, b, c])| *out = u32::from_be_bytes([0, *a, *b, *c]));
         }
         (16, Pixels::Float32(out)) => {
             let values = raw.as_chunks::<2>().0;
@@ -88,6 +88,13 @@ mod tests {
         let mut out = Pixels::zeros(DataType::UInt16, 2);
         widen(&[0b1111_1111, 0b1111_1110, 0b0000_0000, 0b0000_0100], 4, 15, &mut out, 2).unwrap();
         assert_eq!(out, Pixels::UInt16(vec![0x7fff, 1]));
+    }
+
+    #[test]
+    fn integers_of_24_bits_are_packed_like_the_others() {
+        let mut out = Pixels::zeros(DataType::UInt32, 2);
+        widen(&[0, 1, 2, 0xff, 0, 0], 6, 24, &mut out, 2).unwrap();
+        assert_eq!(out, Pixels::UInt32(vec![0x102, 0xff0000]));
     }
 
     #[test]
