@@ -1,4 +1,5 @@
 pub mod area;
+pub mod cog;
 pub mod crs;
 pub mod error;
 pub mod grid;
@@ -6,3 +7,4 @@ pub mod items;
 pub mod pixels;
 pub mod runtime;
 pub mod store;
+pub mod warp;

@@ -1,0 +1,323 @@
+//! Tests of the whole module on files built here.
+
+use std::ops::Range;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::executor::block_on;
+use proptest::prelude::*;
+
+use super::ifd::Tag;
+use super::testing::{Builder, Directory, Values};
+use super::*;
+use crate::pixels::Pixels;
+
+/// 16-bit tiles of 16 x 16, each counting up from its index.
+fn counting_tiles(count: u16) -> Vec<Vec<u8>> {
+    (0..count).map(|t| (0..256u16).flat_map(|i| (t * 1000 + i).to_le_bytes()).collect()).collect()
+}
+
+/// 40 x 24 pixels in 16 x 16 tiles, with an overview, a mask and the mask's overview.
+fn pyramid() -> Vec<Directory> {
+    let mask = |size, tiles: usize| {
+        Directory::new(size, (16, 16), 1, vec![vec![0b1010_1010; 32]; tiles])
+            .with(Tag::Photometric, Values::Short(vec![4]))
+            .deflated()
+    };
+    let kind = |bits| Values::Long(vec![bits]);
+    vec![
+        Directory::new((40, 24), (16, 16), 16, counting_tiles(6))
+            .deflated()
+            .with_georeference()
+            .with(Tag::GdalNodata, Values::Text("7".into())),
+        mask((40, 24), 6).with(Tag::NewSubfileType, kind(4)),
+        Directory::new((20, 12), (16, 16), 16, counting_tiles(2)).deflated().with(Tag::NewSubfileType, kind(1)),
+        mask((20, 12), 2).with(Tag::NewSubfileType, kind(5)),
+    ]
+}
+
+fn opened(file: &Bytes) -> Result<Cog> {
+    block_on(open(file))
+}
+
+fn message(file: &[u8]) -> String {
+    opened(&Bytes::copy_from_slice(file)).unwrap_err().to_string()
+}
+
+fn tile(file: &Bytes, level: &Level, index: usize) -> Result<Pixels> {
+    let range = level.tile_range(index).unwrap();
+    let mut out = Pixels::zeros(DataType::UInt8, 0);
+    decode_tile(level, &file[range.start as usize..range.end as usize], &mut out)?;
+    Ok(out)
+}
+
+#[test]
+fn a_pyramid_with_masks_reads_in_one_request_in_every_flavour_of_tiff() {
+    for (big_tiff, big_endian) in [(false, false), (true, false)] {
+        let file = Builder { big_tiff, big_endian, directories: pyramid() }.build();
+        let cog = opened(&file).unwrap();
+        assert_eq!((cog.header_requests, cog.header_bytes), (1, file.len() as u64));
+        assert_eq!((cog.dtype, cog.samples, cog.alpha), (DataType::UInt16, 1, None));
+        assert_eq!(cog.nodata, [Some(Nodata::Unsigned(7))]);
+        let sizes: Vec<_> = cog.levels.iter().map(|l| (l.width, l.height, l.mask.is_some())).collect();
+        assert_eq!(sizes, [(40, 24, true), (20, 12, true)]);
+        let full = &cog.levels[0];
+        assert_eq!((full.tiles_across(), full.tiles_down(), full.tile_index(0, 1, 2)), (3, 2, 5));
+        let Pixels::UInt16(values) = tile(&file, full, 5).unwrap() else { panic!("not uint16") };
+        assert_eq!((values.len(), values[0], values[255]), (256, 5000, 5255));
+        let Pixels::UInt8(mask) = tile(&file, full.mask.as_ref().unwrap(), 0).unwrap() else { panic!("not uint8") };
+        assert_eq!(mask[..4], [1, 0, 1, 0]);
+        let (transform, crs) = cog.georeference().unwrap();
+        assert_eq!((transform.apply(1.0, 1.0), crs), ((500_010.0, 3_999_990.0), "EPSG:32615"));
+    }
+}
+
+#[test]
+fn big_endian_values_are_swapped() {
+    let swapped =
+        |tiles: Vec<Vec<u8>>| tiles.iter().map(|t| t.chunks(2).flat_map(|v| [v[1], v[0]]).collect()).collect();
+    let directory = Directory::new((16, 16), (16, 16), 16, swapped(counting_tiles(1)));
+    let file = Builder { big_endian: true, ..Builder::new(vec![directory]) }.build();
+    let cog = opened(&file).unwrap();
+    let Pixels::UInt16(values) = tile(&file, &cog.levels[0], 0).unwrap() else { panic!("not uint16") };
+    assert_eq!(values, (0..256).collect::<Vec<u16>>());
+}
+
+/// Remembers what was asked for.
+#[derive(Debug)]
+struct Recorder(Bytes, Mutex<Vec<Range<u64>>>);
+
+#[async_trait]
+impl crate::store::ByteSource for Recorder {
+    async fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        self.1.lock().unwrap().push(range.clone());
+        self.0.read(range).await
+    }
+}
+
+#[test]
+fn a_header_larger_than_the_first_read_takes_two_requests() {
+    // 40 000 tiles: 320 KB of tables for the image, 80 KB and 20 KB for its overviews.
+    let image = |side: u32| {
+        let tiles = (side as usize / 16).pow(2);
+        Directory::new((side, side), (16, 16), 8, Vec::new())
+            .with(Tag::TileOffsets, Values::Long(vec![0; tiles]))
+            .with(Tag::TileByteCounts, Values::Long(vec![0; tiles]))
+    };
+    let reduced = |side| image(side).with(Tag::NewSubfileType, Values::Long(vec![1]));
+    let file = Builder::new(vec![image(3200), reduced(1600), reduced(800)]).build();
+    let source = Recorder(file.clone(), Mutex::default());
+    let cog = block_on(open(&source)).unwrap();
+    assert_eq!(cog.levels.len(), 3);
+    let requests = source.1.into_inner().unwrap();
+    assert_eq!(requests.len(), 2, "{requests:?}");
+    assert_eq!((cog.header_requests, requests[1].start), (2, requests[0].end), "no byte twice");
+    assert!(cog.levels[2].tile_range(0).is_none(), "sparse");
+}
+
+#[test]
+fn sparse_tiles_hold_nodata_or_nothing() {
+    let directory =
+        Directory::new((16, 16), (16, 16), 16, vec![Vec::new()]).with(Tag::GdalNodata, Values::Text("9".into()));
+    let cog = opened(&Builder::new(vec![directory]).build()).unwrap();
+    let level = &cog.levels[0];
+    assert_eq!((level.tile_range(0), level.tile_range(1)), (None, None));
+    let mut out = Pixels::zeros(DataType::Float64, 3);
+    fill_sparse(level, cog.nodata[0], &mut out);
+    assert_eq!(out, Pixels::UInt16(vec![9; 256]));
+    fill_sparse(level, None, &mut out);
+    assert_eq!(out, Pixels::UInt16(vec![0; 256]));
+}
+
+#[test]
+fn a_buffer_of_the_right_shape_is_not_reallocated() {
+    let file = Builder::new(pyramid()).build();
+    let cog = opened(&file).unwrap();
+    let mut out = Pixels::zeros(DataType::UInt16, 256);
+    let before = out.as_bytes().as_ptr();
+    let range = cog.levels[0].tile_range(1).unwrap();
+    decode_tile(&cog.levels[0], &file[range.start as usize..range.end as usize], &mut out).unwrap();
+    assert_eq!(out.as_bytes().as_ptr(), before);
+}
+
+#[test]
+fn what_is_no_tiff_is_shown() {
+    assert_eq!(message(b""), "not a TIFF: the file is empty");
+    assert!(message(b"<!DOCTYPE html>\n<html>").contains("'<!DOCTYPE html> <html>' (a web page"));
+    assert!(message(b"{\"error\": \"no such key\"}").contains("(JSON"));
+    assert!(message(&[0x89, 0x50, 0x4e, 0x47, 0, 1, 2, 3, 4]).contains("the bytes 89 50 4e 47"));
+    assert!(message(b"II*\0").contains("truncated"));
+    assert!(message(b"II*\0\0\0\0\0").contains("no image"));
+    assert!(message(b"II*\0\xff\0\0\0").contains("truncated: a directory (IFD) needs bytes 255 to 257"));
+}
+
+#[test]
+fn circles_and_contradictions_are_corrupt() {
+    let file = Builder::new(pyramid()).build();
+    let mut circle = file.to_vec();
+    let entries = usize::from(u16::from_le_bytes([circle[8], circle[9]]));
+    circle[10 + entries * 12..14 + entries * 12].copy_from_slice(&8u32.to_le_bytes());
+    assert!(message(&circle).contains("circle"));
+
+    let small = |d: Directory| Builder::new(vec![d]).build();
+    let image = || Directory::new((64, 64), (16, 16), 8, vec![vec![0; 256]; 16]);
+    assert!(message(&small(image().with(Tag::ImageWidth, Values::Long(vec![640])))).contains("160 tiles but lists 16"));
+    assert!(message(&small(image().with(Tag::TileWidth, Values::Long(vec![0])))).contains("TileWidth is 0"));
+    assert!(message(&small(image().without(Tag::ImageLength))).contains("lacks the tag ImageLength"));
+    let huge =
+        image().with(Tag::TileWidth, Values::Long(vec![1 << 20])).with(Tag::TileLength, Values::Long(vec![1 << 20]));
+    assert!(message(&small(huge)).contains("at most 256 MiB"));
+    let forged = image()
+        .with(Tag::TileOffsets, Values::Long(vec![8; 16]))
+        .with(Tag::TileByteCounts, Values::Long(vec![u32::MAX; 16]));
+    assert!(message(&small(forged)).contains("claims 4294967295 compressed"));
+}
+
+#[test]
+fn what_we_do_not_read_is_named() {
+    let image = || Directory::new((16, 16), (16, 16), 8, vec![vec![0; 256]]);
+    let refused = |tag, value: u16| message(&Builder::new(vec![image().with(tag, Values::Short(vec![value]))]).build());
+    assert!(message(&Builder::new(vec![image().without(Tag::TileWidth)]).build()).contains("striped, not tiled"));
+    assert!(refused(Tag::Compression, 50002).contains("JPEG XL"));
+    assert!(refused(Tag::SampleFormat, 6).contains("complex"));
+    assert!(refused(Tag::BitsPerSample, 17).contains("17 bits"));
+    assert!(refused(Tag::Photometric, 5).contains("CMYK"));
+    assert!(refused(Tag::FillOrder, 2).contains("FillOrder"));
+    let mixed = image().with(Tag::BitsPerSample, Values::Short(vec![8, 16, 8]));
+    assert!(message(&Builder::new(vec![mixed]).build()).contains("different bit depths"));
+}
+
+#[test]
+fn thumbnails_pages_and_foreign_overviews_are_passed_over() {
+    let image = |size: (u32, u32), kind| {
+        let tiles = (size.0.div_ceil(16) * size.1.div_ceil(16)) as usize;
+        Directory::new(size, (16, 16), 8, vec![vec![1; 256]; tiles]).with(Tag::NewSubfileType, Values::Long(vec![kind]))
+    };
+    let other_type = image((16, 8), 1).with(Tag::SampleFormat, Values::Short(vec![2]));
+    let directories = vec![
+        image((64, 32), 0),
+        image((16, 8), 1),
+        image((20, 20), 1),
+        image((64, 32), 2),
+        image((33, 17), 1),
+        other_type,
+        image((32, 16), 1).with(Tag::Compression, Values::Short(vec![3])),
+    ];
+    let cog = opened(&Builder::new(directories).build()).unwrap();
+    assert_eq!(cog.levels.iter().map(|l| l.width).collect::<Vec<_>>(), [64, 33, 16]);
+}
+
+#[test]
+fn a_missing_georeference_is_told_but_pixels_open() {
+    let image = || Directory::new((16, 16), (16, 16), 8, vec![vec![3; 256]]);
+    let why = |d: Directory| opened(&Builder::new(vec![d]).build()).unwrap().georeference().unwrap_err().to_string();
+    assert!(why(image()).contains("no georeference"));
+    let gcps = image().with(Tag::ModelTiepoint, Values::Double(vec![0.0; 24]));
+    assert!(why(gcps).contains("ground control points only"));
+    let no_crs = image().with_georeference().without(Tag::GeoKeyDirectory);
+    assert!(why(no_crs).contains("no coordinate reference system"));
+    let matrix = [0.0, -10.0, 0.0, 100.0, 5.0, 0.0, 0.0, 200.0];
+    let rotated = image().with(Tag::ModelTransformation, Values::Double([&matrix[..], &[0.0; 8]].concat()));
+    let cog = opened(&Builder::new(vec![rotated]).build()).unwrap();
+    assert_eq!(cog.transform, Some(Affine { a: 0.0, b: -10.0, c: 100.0, d: 5.0, e: 0.0, f: 200.0 }));
+}
+
+#[test]
+fn a_tiepoint_in_the_pixel_centre_is_shifted_to_the_corner() {
+    let keys = Values::Short(vec![1, 1, 0, 1, 1025, 0, 1, 2]);
+    let image = Directory::new((16, 16), (16, 16), 8, vec![vec![3; 256]]).with_georeference();
+    let cog = opened(&Builder::new(vec![image.with(Tag::GeoKeyDirectory, keys)]).build()).unwrap();
+    assert_eq!(cog.transform.unwrap().apply(0.5, 0.5), (500_000.0, 4_000_000.0));
+}
+
+/// Opens a file and decodes all of it; an error is as good as pixels.
+fn read_everything(file: &Bytes) {
+    let Ok(cog) = opened(file) else { return };
+    let _ = cog.georeference();
+    let mut out = Pixels::zeros(cog.dtype, 0);
+    for level in cog.levels.iter().flat_map(|l| std::iter::once(l).chain(l.mask.as_deref())) {
+        for index in 0..(level.tiles_across() as usize * level.tiles_down() as usize).min(64) {
+            let Some(range) = level.tile_range(index) else { continue };
+            let bytes = block_on(crate::store::ByteSource::read(file, range)).unwrap();
+            let _ = decode_tile(level, &bytes, &mut out);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn damaged_files_never_panic(
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        end in any::<prop::sample::Index>(),
+        truncate: bool,
+        big_tiff: bool,
+    ) {
+        let mut file = Builder { big_tiff, ..Builder::new(pyramid()) }.build().to_vec();
+        for (at, byte) in flips {
+            let at = at.index(file.len());
+            file[at] = byte;
+        }
+        if truncate {
+            file.truncate(end.index(file.len()));
+        }
+        read_everything(&Bytes::from(file));
+    }
+}
+
+/// 512 x 512 `uint16` like a Sentinel-2 band: smooth relief and sensor noise, horizontally differenced, deflated.
+fn textured_tile() -> Vec<u8> {
+    let mut noise = 1u32;
+    let mut previous = 0u16;
+    let values = (0..512 * 512u32).flat_map(|i| {
+        let (row, col) = (f64::from(i / 512), f64::from(i % 512));
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let relief = 1500.0 + 400.0 * (row / 60.0).sin() * (col / 45.0).cos();
+        let value = relief as u16 + (noise >> 26) as u16;
+        let difference = if i % 512 == 0 { value } else { value.wrapping_sub(previous) };
+        previous = value;
+        difference.to_le_bytes()
+    });
+    values.collect()
+}
+
+/// Prints MB/s of decoded values: `cargo test --release decode_speed -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn decode_speed() {
+    let measure = |what: &str, run: &mut dyn FnMut()| {
+        let best = (0..60).map(|_| {
+            let start = std::time::Instant::now();
+            (0..5).for_each(|_| run());
+            start.elapsed().as_secs_f64() / 5.0
+        });
+        let best = best.fold(f64::INFINITY, f64::min);
+        eprintln!("{what}: {:.0} MB/s ({:.0} us per tile)", 0.524288 / best, best * 1e6);
+        best
+    };
+    let image = Directory::new((512, 512), (512, 512), 16, vec![textured_tile()]);
+    let file = Builder::new(vec![image.with(Tag::Predictor, Values::Short(vec![2])).deflated()]).build();
+    let cog = opened(&file).unwrap();
+    let level = &cog.levels[0];
+    let range = level.tile_range(0).unwrap();
+    let packed = &file[range.start as usize..range.end as usize];
+    eprintln!("compressed to {:.0} %", packed.len() as f64 / 5242.88);
+    let mut bare = libdeflater::Decompressor::new();
+    let mut bytes = vec![0; 512 * 512 * 2];
+    let libdeflate = measure("bare libdeflate", &mut || {
+        bare.zlib_decompress(packed, &mut bytes).unwrap();
+    });
+    let mut out = Pixels::zeros(DataType::UInt16, 0);
+    let ours = measure("decode_tile", &mut || decode_tile(level, packed, &mut out).unwrap());
+    eprintln!("decode_tile takes {:+.1} %", (ours / libdeflate - 1.0) * 100.0);
+    let mut values = vec![1u16; 512 * 512];
+    measure("predictor 2 alone, uint16", &mut || super::predictor::undo_horizontal(&mut values, 512, 1));
+    let mut values = vec![1u8; 512 * 1024];
+    measure("predictor 2 alone, uint8", &mut || super::predictor::undo_horizontal(&mut values, 512, 1));
+    measure("predictor 2 alone, uint8 x 3", &mut || super::predictor::undo_horizontal(&mut values, 3 * 256, 3));
+    measure("predictor 3 alone, float32", &mut || {
+        super::predictor::undo_floating_point(&mut values, 2048, 1, 4).unwrap();
+    });
+}
