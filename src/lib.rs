@@ -4,6 +4,7 @@ pub mod crs;
 pub mod error;
 pub mod grid;
 pub mod items;
+pub mod mosaic;
 pub mod pixels;
 pub mod runtime;
 pub mod store;

@@ -14,6 +14,7 @@ mod ifd;
 mod jpeg;
 mod lerc;
 mod metadata;
+pub mod opened;
 mod predictor;
 mod projection;
 mod reader;

@@ -72,6 +72,12 @@ impl Object {
         Some((metadata.len(), metadata.modified().ok()?))
     }
 
+    /// The options that decide which object the location names.
+    pub fn identity(&self) -> String {
+        let pairs: Vec<_> = self.session.options.store.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        pairs.join(";")
+    }
+
     /// Expects the version of an earlier read: another one is an error.
     pub fn expect_etag(&self, etag: Option<String>) {
         *self.etag.lock().unwrap_or_else(PoisonError::into_inner) = etag;

@@ -78,8 +78,7 @@ impl Mapping {
 
 fn aligned(grid: &Grid, rect: Rect, source: &Source) -> Option<Mapping> {
     let t = &source.transform;
-    let mut cols: Vec<u32> =
-        (rect.col..rect.col_end()).map(|c| index((grid.x(c) - t.c) / t.a, source.width)).collect();
+    let mut cols: Vec<u32> = (rect.col..rect.col_end()).map(|c| index((grid.x(c) - t.c) / t.a, source.width)).collect();
     let mut rows: Vec<u32> =
         (rect.row..rect.row_end()).map(|r| index((grid.y(r) - t.f) / t.e, source.height)).collect();
     let (c0, cn) = covered(&cols)?;
@@ -168,7 +167,8 @@ fn near_source(exact: &Exact, rect: Rect, source: &Source) -> Option<Rect> {
     for row in (rect.row..rect.row_end()).step_by(BLOCK as usize) {
         for col in (rect.col..rect.col_end()).step_by(BLOCK as usize) {
             let (col_end, row_end) = ((col + BLOCK).min(rect.col_end()), (row + BLOCK).min(rect.row_end()));
-            let along = |start: u64, end: u64, i: u64| start as f64 + (end - start) as f64 * i as f64 / (POINTS - 1) as f64;
+            let along =
+                |start: u64, end: u64, i: u64| start as f64 + (end - start) as f64 * i as f64 / (POINTS - 1) as f64;
             let (mut cs, mut rs): (Vec<f64>, Vec<f64>) = (0..POINTS * POINTS)
                 .map(|i| (along(col, col_end, i % POINTS), along(row, row_end, i / POINTS)))
                 .unzip();
@@ -262,10 +262,8 @@ impl Filler<'_> {
         const BETWEEN: [(f64, f64); 4] = [(0.5, 0.5), (1.5, 0.5), (0.5, 1.5), (1.5, 1.5)];
         let half = size as f64 / 2.0;
         let nodes = (0..9).map(|i| (f64::from(i % 3), f64::from(i / 3)));
-        let (mut cs, mut rs): (Vec<f64>, Vec<f64>) = nodes
-            .chain(BETWEEN)
-            .map(|(u, v)| (col as f64 + 0.5 + u * half, row as f64 + 0.5 + v * half))
-            .unzip();
+        let (mut cs, mut rs): (Vec<f64>, Vec<f64>) =
+            nodes.chain(BETWEEN).map(|(u, v)| (col as f64 + 0.5 + u * half, row as f64 + 0.5 + v * half)).unzip();
         self.exact.apply(&mut cs, &mut rs);
         if !cs.iter().chain(&rs).all(|p| p.is_finite()) {
             return None;

@@ -26,8 +26,10 @@ pub fn pixel_size(transform: &Affine) -> f64 {
 pub fn target_size(grid: &Grid, grid_crs: &Crs, source_crs: &Crs, col: f64, row: f64) -> Result<Option<f64>> {
     let to_source = transformer(grid_crs, source_crs)?;
     let affine = grid.affine();
-    let (mut xs, mut ys): (Vec<f64>, Vec<f64>) =
-        [(-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5)].iter().map(|(dc, dr)| affine.apply(col + dc, row + dr)).unzip();
+    let (mut xs, mut ys): (Vec<f64>, Vec<f64>) = [(-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5)]
+        .iter()
+        .map(|(dc, dr)| affine.apply(col + dc, row + dr))
+        .unzip();
     to_source.transform(&mut xs, &mut ys);
     let (ux, uy, vx, vy) = (xs[1] - xs[0], ys[1] - ys[0], xs[3] - xs[2], ys[3] - ys[2]);
     let size = (ux * vy - uy * vx).abs().sqrt();
@@ -37,7 +39,13 @@ pub fn target_size(grid: &Grid, grid_crs: &Crs, source_crs: &Crs, col: f64, row:
 /// The coarsest of the levels, given by their pixel sizes from fine to coarse, that is not coarser than `target`;
 /// level 0 where none qualifies.
 pub fn choose_level(sizes: impl IntoIterator<Item = f64>, target: f64) -> usize {
-    sizes.into_iter().enumerate().filter(|(_, size)| *size <= target * LEVEL_TOLERANCE).map(|(i, _)| i).max().unwrap_or(0)
+    sizes
+        .into_iter()
+        .enumerate()
+        .filter(|(_, size)| *size <= target * LEVEL_TOLERANCE)
+        .map(|(i, _)| i)
+        .max()
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -47,7 +55,8 @@ mod tests {
     #[test]
     fn the_coarsest_level_that_is_fine_enough() {
         let levels = [10.0, 20.0, 40.0, 80.0];
-        for (target, level) in [(5.0, 0), (10.0, 0), (15.0, 0), (20.0, 1), (30.0, 1), (79.8, 3), (78.0, 2), (200.0, 3)] {
+        for (target, level) in [(5.0, 0), (10.0, 0), (15.0, 0), (20.0, 1), (30.0, 1), (79.8, 3), (78.0, 2), (200.0, 3)]
+        {
             assert_eq!(choose_level(levels, target), level, "{target}");
         }
         assert_eq!(choose_level([10.0], 200.0), 0);

@@ -1,0 +1,43 @@
+//! The first valid value.
+
+use super::{Mosaic, cast};
+use crate::pixels::{DataType, Pixel, Pixels};
+
+pub struct First<W> {
+    values: Vec<W>,
+    set: Vec<u8>,
+    missing: usize,
+}
+
+impl<W: Pixel> First<W> {
+    pub fn new(pixels: usize) -> Self {
+        First { values: vec![W::default(); pixels], set: vec![0; pixels], missing: pixels }
+    }
+}
+
+impl<W: Pixel> Mosaic<W> for First<W> {
+    fn feed(&mut self, start: usize, values: &[W], valid: &[u8]) {
+        let run = start..start + values.len();
+        let (kept, set) = (&mut self.values[run.clone()], &mut self.set[run]);
+        let mut added = 0;
+        for (((kept, set), value), valid) in kept.iter_mut().zip(set).zip(values).zip(valid) {
+            let takes = *valid & (*set ^ 1);
+            *kept = if takes != 0 { *value } else { *kept };
+            *set |= *valid;
+            added += usize::from(takes);
+        }
+        self.missing -= added;
+    }
+
+    fn is_done(&self) -> bool {
+        self.missing == 0
+    }
+
+    fn settled(&self) -> Option<&[u8]> {
+        Some(&self.set)
+    }
+
+    fn finish(self: Box<Self>, dtype: DataType) -> (Pixels, Vec<u8>) {
+        (cast(self.values, dtype), self.set)
+    }
+}

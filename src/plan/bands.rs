@@ -1,0 +1,121 @@
+//! The bands of a cube: which sample of which asset, of which type, with which nodata.
+
+use crate::cog::{Cog, Nodata};
+use crate::error::{Error, Result};
+use crate::pixels::DataType;
+use crate::request::Request;
+
+/// One band of the output.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Band {
+    /// Its column name: as the user asked for it.
+    pub name: String,
+    pub asset: String,
+    /// Which sample of the asset, counted from 0.
+    pub sample: u16,
+    /// Whether the user chose the sample.
+    pub explicit_sample: bool,
+    /// Type of the output.
+    pub dtype: DataType,
+    /// Type that holds the sources' values; they are fed to the mosaic in it or in a wider one.
+    pub source_dtype: DataType,
+    /// What the sampled source declares, or the call.
+    pub nodata: Option<Nodata>,
+}
+
+/// `name` as an asset key and a sample: `'visual:2'` is the second band of `visual`, unless an asset is named so.
+pub fn parse_name(name: &str, is_asset: impl Fn(&str) -> bool) -> Result<(String, Option<u16>)> {
+    if is_asset(name) {
+        return Ok((name.to_owned(), None));
+    }
+    match name.rsplit_once(':') {
+        Some((asset, number)) if !asset.is_empty() => match number.parse::<u16>() {
+            Ok(0) => Err(Error::Argument(format!("band '{name}': bands of an asset are counted from 1"))),
+            Ok(n) => Ok((asset.to_owned(), Some(n - 1))),
+            Err(_) => Ok((name.to_owned(), None)),
+        },
+        _ => Ok((name.to_owned(), None)),
+    }
+}
+
+/// The types and nodata of the output, from one sampled COG per band.
+///
+/// # Errors
+/// A band that its asset does not have; an asset of several bands without a choice; types or nodata values that do not
+/// go together with each other or with the arguments.
+pub fn resolve(request: &Request, sampled: Vec<(String, String, Option<u16>, &Cog, Option<f64>)>) -> Result<Vec<Band>> {
+    let mut bands = Vec::with_capacity(sampled.len());
+    for (name, asset, sample, cog, stac_nodata) in sampled {
+        let index = choose_sample(&name, &asset, sample, cog)?;
+        let declared = declared_nodata(request, cog, index, stac_nodata);
+        bands.push(Band {
+            name,
+            asset,
+            sample: index,
+            explicit_sample: sample.is_some(),
+            dtype: cog.dtype,
+            source_dtype: cog.dtype,
+            nodata: declared,
+        });
+    }
+    let mut common = None;
+    for band in &bands {
+        common = Some(match common {
+            None => band.source_dtype,
+            Some(dtype) => band.source_dtype.promote(dtype)?,
+        });
+    }
+    let Some(common) = common else { return Ok(bands) };
+    let dtype = output_dtype(request, common)?;
+    check_nodata(request, dtype)?;
+    for band in &mut bands {
+        band.dtype = dtype;
+        band.source_dtype = common;
+        if let Some(text) = &request.nodata {
+            band.nodata = Nodata::parse(text, dtype);
+        }
+    }
+    Ok(bands)
+}
+
+fn choose_sample(name: &str, asset: &str, sample: Option<u16>, cog: &Cog) -> Result<u16> {
+    let data = cog.samples - u16::from(cog.alpha.is_some());
+    match sample {
+        Some(sample) if sample < cog.samples => Ok(sample),
+        Some(_) => Err(Error::Argument(format!("band '{name}': asset '{asset}' has {} band(s)", cog.samples))),
+        None if data <= 1 => Ok((0..cog.samples).find(|i| Some(*i) != cog.alpha).unwrap_or(0)),
+        None => {
+            let choices: Vec<_> = (1..=cog.samples).map(|n| format!("'{asset}:{n}'")).collect();
+            Err(Error::Argument(format!("asset '{asset}' has {data} bands; choose one of {}", choices.join(", "))))
+        }
+    }
+}
+
+/// The nodata of one sample: the argument, else the file's, else STAC's.
+pub fn declared_nodata(request: &Request, cog: &Cog, sample: u16, stac: Option<f64>) -> Option<Nodata> {
+    if let Some(text) = &request.nodata {
+        return Nodata::parse(text, cog.dtype);
+    }
+    let own = cog.nodata.get(usize::from(sample)).copied().flatten();
+    own.or_else(|| stac.and_then(|value| Nodata::parse(&value.to_string(), cog.dtype)))
+}
+
+fn output_dtype(request: &Request, common: DataType) -> Result<DataType> {
+    match request.dtype {
+        Some(dtype) if request.mosaic.needs_float() && !dtype.is_float() => Err(Error::Argument(format!(
+            "mosaic '{}' gives fractions, which dtype '{dtype}' cannot hold; use float32 or float64",
+            request.mosaic.name()
+        ))),
+        Some(dtype) => Ok(dtype),
+        None => Ok(request.mosaic.output_dtype(common)),
+    }
+}
+
+fn check_nodata(request: &Request, dtype: DataType) -> Result<()> {
+    match (&request.nodata, request.dtype) {
+        (Some(text), Some(_)) if Nodata::parse(text, dtype).is_none() => {
+            Err(Error::Argument(format!("nodata {text} is not a value of dtype '{dtype}'")))
+        }
+        _ => Ok(()),
+    }
+}

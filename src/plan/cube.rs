@@ -1,0 +1,265 @@
+//! A request made whole: bands, types and tiling, from the item index and one COG header per band.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+
+use super::bands::{self, Band};
+use super::level::Levels;
+use crate::area::Area;
+use crate::cog::opened::{Opened, open_cached};
+use crate::crs::Crs;
+use crate::error::{Error, Result};
+use crate::grid::Tiling;
+use crate::items::{Asset, FirstItem, default_bands};
+use crate::request::Request;
+use crate::runtime;
+use crate::store::{Location, Object, Session};
+use crate::warp::pixel_size;
+
+/// What a call will read.
+pub struct Cube {
+    pub request: Request,
+    pub area: Area,
+    pub tiling: Tiling,
+    pub bands: Vec<Band>,
+    pub session: Session,
+    pub levels: Levels,
+}
+
+/// Sides of output tiles that the planner chooses from.
+const CHUNK_SIZES: [u64; 4] = [2048, 1024, 512, 256];
+/// So many tiles should fit into the memory budget, so that reading, computing and emitting overlap.
+const TILES_IN_FLIGHT: u64 = 3;
+
+impl Cube {
+    /// Finds the first matching item and opens one COG per band.
+    ///
+    /// # Errors
+    /// No item matches; a band that no item has; a sampled COG that cannot be read; types that do not go together.
+    pub fn bind(request: Request) -> Result<Cube> {
+        let area = Area::of(&request.grid, &request.crs, request.grid.rect())?;
+        let session = Session::new(request.store.clone());
+        let levels = Levels::new(request.grid, request.crs.clone());
+        let first = request.selection.first()?.ok_or_else(|| nothing_matches(&request, &area))?;
+        let wanted = match &request.bands {
+            Some(names) => names.clone(),
+            None => default_bands(&first),
+        };
+        let named = wanted.iter().map(|name| {
+            let (asset, sample) = bands::parse_name(name, |key| first.assets.iter().any(|a| a.key == key))?;
+            Ok((name.clone(), asset, sample))
+        });
+        let named: Vec<_> = named.collect::<Result<_>>()?;
+        let assets = representatives(&request, &first, named.iter().map(|(_, asset, _)| asset.as_str()))?;
+        let opened = open_all(&request, &session, &assets)?;
+        let sampled = named
+            .into_iter()
+            .map(|(name, asset, sample)| {
+                let (opened, stac) = (&opened[&asset], &assets[&asset].1);
+                let nodata = stac.nodata.get(usize::from(sample.unwrap_or(0))).copied().flatten();
+                (name, asset, sample, &opened.cog, nodata)
+            })
+            .collect();
+        let bands = bands::resolve(&request, sampled)?;
+        let size = match request.chunk_size {
+            Some(size) => size,
+            None => choose_chunk_size(&request, &bands, &levels, opened.values())?,
+        };
+        let tiling = Tiling { width: request.grid.width, height: request.grid.height, size };
+        Ok(Cube { request, area, tiling, bands, session, levels })
+    }
+
+    /// The object that an asset names.
+    pub fn object(&self, asset: &Asset) -> Result<Object> {
+        object(&self.request, &self.session, asset)
+    }
+
+    /// Opens the COG of an asset.
+    ///
+    /// # Errors
+    /// As [`open_cached`], with the item, the asset and the href in front.
+    pub async fn open(&self, item: &str, key: &str, asset: &Asset) -> Result<(Object, Arc<Opened>)> {
+        let context = || asset_context(&self.request, item, key, asset);
+        let object = self.object(asset).map_err(|e| e.within(context()))?;
+        let opened = open_cached(&object, asset.crs.as_ref()).await.map_err(|e| e.within(context()))?;
+        opened.pin(&object);
+        Ok((object, opened))
+    }
+
+    /// The distinct assets of `bands`, in order.
+    pub fn assets(&self, bands: impl Iterator<Item = usize>) -> Vec<String> {
+        let mut assets: Vec<String> = Vec::new();
+        for band in bands {
+            if !assets.contains(&self.bands[band].asset) {
+                assets.push(self.bands[band].asset.clone());
+            }
+        }
+        assets
+    }
+}
+
+/// `item 'S2B_...' asset 'red' (https://...)`; never a signature.
+pub fn asset_context(request: &Request, item: &str, key: &str, asset: &Asset) -> String {
+    let place = match location(request, asset) {
+        Ok(location) => location.to_string(),
+        Err(_) => asset.href.split('?').next().unwrap_or_default().to_owned(),
+    };
+    format!("item '{item}' asset '{key}' ({place})")
+}
+
+fn location(request: &Request, asset: &Asset) -> Result<Location> {
+    match &request.href_replace {
+        Some((pattern, replacement)) => {
+            Location::resolve(&pattern.replace_all(&asset.href, replacement), asset.base.as_deref())
+        }
+        None => Location::resolve(&asset.href, asset.base.as_deref()),
+    }
+}
+
+fn object(request: &Request, session: &Session, asset: &Asset) -> Result<Object> {
+    Ok(session.object(location(request, asset)?))
+}
+
+fn nothing_matches(request: &Request, area: &Area) -> Error {
+    let boxes: Vec<String> = area
+        .boxes()
+        .iter()
+        .map(|[w, s, e, n]| format!("[{w:.6}, {s:.6}, {e:.6}, {n:.6}]"))
+        .collect();
+    let datetime = request.selection.datetime.as_ref().map(|i| format!(", datetime {i}")).unwrap_or_default();
+    let further = if request.selection.filter.is_some() || request.selection.ids.is_some() {
+        ", with the given filter and ids"
+    } else {
+        ""
+    };
+    Error::Items(format!("no item matches: bbox {} in EPSG:4326{datetime}{further}", boxes.join(" and ")))
+}
+
+/// One asset for each key: that of the first item, else of the first item that has it.
+fn representatives<'a>(
+    request: &Request,
+    first: &FirstItem,
+    keys: impl Iterator<Item = &'a str>,
+) -> Result<HashMap<String, (String, Asset)>> {
+    let mut found = HashMap::new();
+    for key in keys {
+        if found.contains_key(key) {
+            continue;
+        }
+        if let Some(asset) = first.assets.iter().find(|a| a.key == key) {
+            if asset.asset.href.is_empty() {
+                return Err(Error::Items(format!("item '{}' asset '{key}' has no href", first.id)));
+            }
+            found.insert(key.to_owned(), (first.id.to_string(), asset.asset.clone()));
+            continue;
+        }
+        let known = request.selection.asset_keys()?;
+        let unknown = || Error::Argument(format!("no item has band '{key}'; there are: {}", known.join(", ")));
+        if !known.iter().any(|k| k == key) {
+            return Err(unknown());
+        }
+        let keys = [key.to_owned()];
+        let mut items = request.selection.stream(&keys)?;
+        let holder = items.find_map(|item| match item {
+            Ok(item) => item.assets.first().cloned().flatten().map(|a| Ok((item.id.to_string(), a))),
+            Err(e) => Some(Err(e)),
+        });
+        found.insert(key.to_owned(), holder.ok_or_else(unknown)??);
+    }
+    Ok(found)
+}
+
+fn open_all(
+    request: &Request,
+    session: &Session,
+    assets: &HashMap<String, (String, Asset)>,
+) -> Result<HashMap<String, Arc<Opened>>> {
+    let opening = assets.iter().map(|(key, (item, asset))| async move {
+        let context = || asset_context(request, item, key, asset);
+        let object = object(request, session, asset).map_err(|e| e.within(context()))?;
+        let opened = open_cached(&object, asset.crs.as_ref()).await.map_err(|e| e.within(context()))?;
+        Ok::<_, Error>((key.clone(), opened))
+    });
+    let opened = runtime::io()?.block_on(try_join_all(opening))?;
+    Ok(opened.into_iter().collect())
+}
+
+/// The largest tile of which several fit into the memory budget: the larger the tile, the fewer source tiles are cut by
+/// its edges and decoded twice.
+fn choose_chunk_size<'a>(
+    request: &Request,
+    bands: &[Band],
+    levels: &Levels,
+    opened: impl Iterator<Item = &'a Arc<Opened>>,
+) -> Result<u64> {
+    let mut ratio: f64 = 1.0;
+    for opened in opened {
+        let (level, _) = levels.choose(opened)?;
+        let target = levels.target(opened)?;
+        let per_side = target.map_or(1.0, |t| t / pixel_size(&opened.level_transform(level)));
+        ratio = ratio.max(per_side * per_side);
+    }
+    let per_pixel: f64 = bands.iter().map(|b| bytes_per_pixel(request, b, ratio)).sum();
+    let fits = |size: u64| (size * size * TILES_IN_FLIGHT) as f64 * per_pixel <= request.memory_budget as f64;
+    Ok(CHUNK_SIZES.into_iter().find(|s| fits(*s)).unwrap_or(CHUNK_SIZES[CHUNK_SIZES.len() - 1]))
+}
+
+/// Bytes that one output pixel of a band takes while its tile is worked on: the state of the mosaic, the output, the
+/// source pixels under it.
+pub fn bytes_per_pixel(request: &Request, band: &Band, source_pixels: f64) -> f64 {
+    /// Items that a statistic over the stack is likely to see; it only sets the size of tiles.
+    const LIKELY_ITEMS: usize = 12;
+    let work = request.mosaic.work_dtype(band.source_dtype, band.dtype);
+    let state = request.mosaic.state_size(work, LIKELY_ITEMS) + band.dtype.size() + 1;
+    state as f64 + 1.3 * source_pixels * band.source_dtype.size() as f64
+}
+
+impl Cube {
+    /// Checks that a source's values fit what was resolved at bind.
+    ///
+    /// # Errors
+    /// A type that is wider, or another nodata, than the sampled item's, unless the call fixes it.
+    pub fn check_source(&self, band: &Band, opened: &Opened, asset: &Asset) -> Result<()> {
+        let dtype = opened.cog.dtype;
+        if self.request.dtype.is_none() && !dtype.fits_in(band.source_dtype) {
+            return Err(Error::Argument(format!(
+                "its type {dtype} does not fit into {}, which the first item has; pass dtype := '{}'",
+                band.source_dtype,
+                dtype.promote(band.source_dtype).map_or("float64".into(), |d| d.to_string())
+            )));
+        }
+        if self.request.nodata.is_some() {
+            return Ok(());
+        }
+        let stac = asset.nodata.get(usize::from(band.sample)).copied().flatten();
+        let declared = bands::declared_nodata(&self.request, &opened.cog, band.sample, stac);
+        let same = match (declared, band.nodata) {
+            (Some(a), Some(b)) => a.to_f64() == b.to_f64() || (a.to_f64().is_nan() && b.to_f64().is_nan()),
+            // A source without nodata has no invalid values, and validity is kept beside the values.
+            _ => true,
+        };
+        if same {
+            return Ok(());
+        }
+        let show = |n: Option<crate::cog::Nodata>| n.map_or("none".into(), |n| n.to_f64().to_string());
+        Err(Error::Argument(format!(
+            "its nodata {} is not {}, which the first item has; pass nodata := the value to write \
+             (each source keeps its own only if they agree)",
+            show(declared),
+            show(band.nodata)
+        )))
+    }
+
+    /// What marks an invalid pixel in one source of a band.
+    pub fn source_nodata(&self, band: &Band, opened: &Opened, asset: &Asset) -> Option<crate::cog::Nodata> {
+        let stac = asset.nodata.get(usize::from(band.sample)).copied().flatten();
+        bands::declared_nodata(&self.request, &opened.cog, band.sample, stac)
+    }
+
+    /// The CRS of the output.
+    pub fn crs(&self) -> &Crs {
+        &self.request.crs
+    }
+}

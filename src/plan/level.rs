@@ -1,0 +1,94 @@
+//! Which level of a COG a query reads: one per geometry and query, so that it does not depend on the tiles.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::cog::opened::Opened;
+use crate::crs::{Crs, transformer};
+use crate::error::Result;
+use crate::grid::{Affine, Grid};
+use crate::warp::{Source, choose_level, pixel_size, target_size};
+
+/// What two COGs share if the same mapping serves both: CRS, transform and size, bit for bit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Geometry {
+    crs: Crs,
+    transform: [u64; 6],
+    width: u32,
+    height: u32,
+}
+
+impl Geometry {
+    pub fn of(source: &Source) -> Geometry {
+        let Affine { a, b, c, d, e, f } = source.transform;
+        let transform = [a, b, c, d, e, f].map(f64::to_bits);
+        Geometry { crs: source.crs.clone(), transform, width: source.width, height: source.height }
+    }
+}
+
+/// Output pixel size by geometry of the full resolution.
+pub struct Levels {
+    grid: Grid,
+    crs: Crs,
+    targets: Mutex<HashMap<Geometry, Option<f64>>>,
+}
+
+impl Levels {
+    pub fn new(grid: Grid, crs: Crs) -> Levels {
+        Levels { grid, crs, targets: Mutex::default() }
+    }
+
+    /// The level of `opened` to read, and its geometry.
+    pub fn choose(&self, opened: &Opened) -> Result<(usize, Source)> {
+        let target = self.target(opened)?;
+        let sizes = (0..opened.cog.levels.len()).map(|l| pixel_size(&opened.level_transform(l)));
+        let level = target.map_or(0, |target| choose_level(sizes, target));
+        Ok((level, source(opened, level)))
+    }
+
+    /// Size of an output pixel in the source, at the centre of the part of the grid that the source covers.
+    pub fn target(&self, opened: &Opened) -> Result<Option<f64>> {
+        let full = source(opened, 0);
+        let geometry = Geometry::of(&full);
+        let targets = || self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = targets().get(&geometry) {
+            return Ok(*target);
+        }
+        let (col, row) = self.centre(&full)?;
+        let target = target_size(&self.grid, &self.crs, &full.crs, col, row)?;
+        targets().insert(geometry, target);
+        Ok(target)
+    }
+
+    /// Centre, as a grid position, of the bounding box of those points of a lattice over the source that fall into the
+    /// grid; the grid's own centre where the grid is smaller than the lattice is wide.
+    fn centre(&self, full: &Source) -> Result<(f64, f64)> {
+        const POINTS: u32 = 17;
+        let along = |size: u32, i: u32| f64::from(size) * f64::from(i) / f64::from(POINTS - 1);
+        let (mut xs, mut ys): (Vec<f64>, Vec<f64>) = (0..POINTS * POINTS)
+            .map(|i| full.transform.apply(along(full.width, i % POINTS), along(full.height, i / POINTS)))
+            .unzip();
+        transformer(&full.crs, &self.crs)?.transform(&mut xs, &mut ys);
+        let (width, height) = (self.grid.width as f64, self.grid.height as f64);
+        let mut bounds: Option<[f64; 4]> = None;
+        for (x, y) in xs.into_iter().zip(ys) {
+            let col = (x - self.grid.xmin) / self.grid.resolution;
+            let row = (self.grid.ymax - y) / self.grid.resolution;
+            if (0.0..=width).contains(&col) && (0.0..=height).contains(&row) {
+                let [c0, r0, c1, r1] = bounds.unwrap_or([col, row, col, row]);
+                bounds = Some([c0.min(col), r0.min(row), c1.max(col), r1.max(row)]);
+            }
+        }
+        Ok(bounds.map_or((width / 2.0, height / 2.0), |[c0, r0, c1, r1]| ((c0 + c1) / 2.0, (r0 + r1) / 2.0)))
+    }
+}
+
+fn source(opened: &Opened, level: usize) -> Source {
+    let pixels = opened.level(level);
+    Source {
+        crs: opened.crs.clone(),
+        transform: opened.level_transform(level),
+        width: pixels.width,
+        height: pixels.height,
+    }
+}

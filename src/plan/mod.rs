@@ -1,0 +1,125 @@
+//! From a request to units of work: (step, output tile) with the items that may touch it, in the order of the mosaic.
+//! explain lists the units, the scan runs them; there is no other plan.
+
+mod bands;
+mod cube;
+mod level;
+
+use std::sync::Arc;
+
+pub use bands::Band;
+pub use cube::Cube;
+pub use level::{Geometry, Levels};
+
+use crate::area::Area;
+use crate::error::Result;
+use crate::grid::Rect;
+use crate::items::{Item, ItemStream};
+
+/// One output tile of one step.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// Start of the step, in microseconds since 1970 UTC.
+    pub time: i64,
+    /// Position of the step among the steps of the selection.
+    pub time_index: u64,
+    pub chunk_row: u64,
+    pub chunk_col: u64,
+    pub rect: Rect,
+    /// In the order of `sortby`, then file order.
+    pub items: Vec<Arc<Item>>,
+}
+
+/// The units of a cube, step by step, row by row; items are held for one step at a time.
+pub struct Units {
+    cube: Arc<Cube>,
+    items: ItemStream,
+    /// The first item of the next step.
+    pending: Option<Item>,
+    step: Option<Step>,
+    steps: u64,
+    tile_areas: Vec<Option<Arc<Area>>>,
+}
+
+struct Step {
+    time: i64,
+    items: Vec<Arc<Item>>,
+    next_tile: u64,
+}
+
+/// Outlines of more tiles than this are computed when they are needed instead of being kept.
+const KEPT_AREAS: u64 = 1 << 16;
+
+impl Units {
+    /// The units of `cube`, with `assets` of each item.
+    pub fn new(cube: Arc<Cube>, assets: &[String]) -> Result<Units> {
+        let items = cube.request.selection.stream(assets)?;
+        let tiles = (cube.tiling.across() * cube.tiling.down()).min(KEPT_AREAS) as usize;
+        Ok(Units { cube, items, pending: None, step: None, steps: 0, tile_areas: vec![None; tiles] })
+    }
+
+    fn next_unit(&mut self) -> Result<Option<Unit>> {
+        let across = self.cube.tiling.across();
+        let tiles = across * self.cube.tiling.down();
+        if self.step.as_ref().is_none_or(|step| step.next_tile == tiles) {
+            self.step = self.next_step()?;
+        }
+        let Some(step) = &mut self.step else { return Ok(None) };
+        let tile = step.next_tile;
+        step.next_tile += 1;
+        let (time, step_items) = (step.time, step.items.clone());
+        let (chunk_row, chunk_col) = (tile / across, tile % across);
+        let rect = self.cube.tiling.rect(chunk_row, chunk_col);
+        let items = if tiles == 1 {
+            step_items
+        } else {
+            let area = self.tile_area(tile as usize, rect)?;
+            step_items.into_iter().filter(|item| area.touches(item.bbox, item.footprint.as_ref())).collect()
+        };
+        Ok(Some(Unit { time, time_index: self.steps - 1, chunk_row, chunk_col, rect, items }))
+    }
+
+    /// Collects the items of the next step that touch the grid.
+    fn next_step(&mut self) -> Result<Option<Step>> {
+        let mut step: Option<Step> = None;
+        loop {
+            let item = match self.pending.take() {
+                Some(item) => Some(item),
+                None => self.items.next().transpose()?,
+            };
+            let Some(item) = item else { break };
+            if !self.cube.area.touches(item.bbox, item.footprint.as_ref()) {
+                continue;
+            }
+            match &mut step {
+                Some(step) if step.time != item.step => {
+                    self.pending = Some(item);
+                    break;
+                }
+                Some(step) => step.items.push(Arc::new(item)),
+                None => step = Some(Step { time: item.step, items: vec![Arc::new(item)], next_tile: 0 }),
+            }
+        }
+        self.steps += u64::from(step.is_some());
+        Ok(step)
+    }
+
+    fn tile_area(&mut self, tile: usize, rect: Rect) -> Result<Arc<Area>> {
+        if let Some(Some(area)) = self.tile_areas.get(tile) {
+            return Ok(area.clone());
+        }
+        let area = Arc::new(Area::of(&self.cube.request.grid, &self.cube.request.crs, rect)?);
+        if let Some(kept) = self.tile_areas.get_mut(tile) {
+            *kept = Some(area.clone());
+        }
+        Ok(area)
+    }
+}
+
+impl Iterator for Units {
+    type Item = Result<Unit>;
+
+    fn next(&mut self) -> Option<Result<Unit>> {
+        self.next_unit().transpose()
+    }
+}

@@ -1,0 +1,40 @@
+//! What the user asked for: typed, validated, without any I/O.
+
+use regex::Regex;
+
+use crate::crs::Crs;
+use crate::grid::Grid;
+use crate::items::Selection;
+use crate::mosaic::Method;
+use crate::pixels::DataType;
+use crate::store;
+
+/// What to do about an item that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    Raise,
+    Ignore,
+}
+
+/// One call of a reader.
+pub struct Request {
+    pub grid: Grid,
+    pub crs: Crs,
+    pub selection: Selection,
+    /// Asset keys, with `:n` for one band of many; `None` for the data assets of the first item.
+    pub bands: Option<Vec<String>>,
+    pub mosaic: Method,
+    pub dtype: Option<DataType>,
+    /// As the user wrote it: it is read in the terms of each band's type.
+    pub nodata: Option<String>,
+    pub errors: OnError,
+    /// Side of the output tile in pixels.
+    pub chunk_size: Option<u64>,
+    pub store: store::Options,
+    /// Applied to every href before it is opened.
+    pub href_replace: Option<(Regex, String)>,
+    /// Compute threads.
+    pub threads: usize,
+    /// Bytes that work in flight may take.
+    pub memory_budget: u64,
+}
