@@ -38,7 +38,11 @@ fn pyramid() -> Vec<Directory> {
 }
 
 fn opened(file: &Bytes) -> Result<Cog> {
-    block_on(open(file))
+    // Headers are opened on worker threads: the future must be able to move to one.
+    fn sendable<T: Send>(future: T) -> T {
+        future
+    }
+    block_on(sendable(open(file)))
 }
 
 fn message(file: &[u8]) -> String {
@@ -114,6 +118,8 @@ fn a_header_larger_than_the_first_read_takes_two_requests() {
     assert_eq!(requests.len(), 2, "{requests:?}");
     assert_eq!((cog.header_requests, requests[1].start), (2, requests[0].end), "no byte twice");
     assert!(cog.levels[2].tile_range(0).is_none(), "sparse");
+    let tables = (40_000 + 10_000 + 2_500) * 12;
+    assert!((tables..tables + 4096).contains(&cog.memory()), "{}", cog.memory());
 }
 
 #[test]
