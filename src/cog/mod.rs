@@ -201,7 +201,7 @@ impl Level {
         own + self.mask.as_ref().map_or(0, |mask| mask.memory())
     }
 
-    /// Bits in one row of a stored tile, padded to whole bytes.
+    /// Bytes of one row of a stored tile; rows start at a byte.
     fn row_bytes(&self) -> usize {
         (self.tile_width as usize * usize::from(self.samples_per_tile()) * usize::from(self.encoding.bits)).div_ceil(8)
     }
