@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn both_kinds_of_lzw_decode() {
-        let data: Vec<u8> = (0..20_000u32).map(|i| (i * i >> 7) as u8).collect();
+        let data: Vec<u8> = (0..20_000u32).map(|i| ((i * i) >> 7) as u8).collect();
         for (order, tiff) in [(BitOrder::Msb, true), (BitOrder::Lsb, false)] {
             let mut encoder = match tiff {
                 true => weezl::encode::Encoder::with_tiff_size_switch(order, 8),

@@ -4,6 +4,7 @@
 //! that the file really has before anything is allocated for it.
 
 use std::ops::Range;
+use std::slice;
 
 use super::reader::{FIRST_READ, HeaderReader};
 use crate::error::{Error, Result};
@@ -269,14 +270,14 @@ async fn read_directory(
     let absent = || Error::Corrupt(format!("{what} lies outside the file"));
     let (count_size, entry_size) = if layout.big_tiff { (8, 20) } else { (2, 12) };
     let body = offset.checked_add(count_size).ok_or_else(overflow)?;
-    reader.ensure(&[offset..body], FIRST_READ, what).await?;
+    reader.ensure(slice::from_ref(&(offset..body)), FIRST_READ, what).await?;
     let count = layout.uint(reader.get(&(offset..body)).ok_or_else(absent)?);
     if count == 0 || count > MAX_ENTRIES {
         return Err(Error::Corrupt(format!("{what} at offset {offset} claims {count} tags")));
     }
     let next = body.checked_add(count * entry_size).ok_or_else(overflow)?;
     let end = next.checked_add(layout.offset_size()).ok_or_else(overflow)?;
-    reader.ensure(&[body..end], FIRST_READ, what).await?;
+    reader.ensure(slice::from_ref(&(body..end)), FIRST_READ, what).await?;
     let table = reader.get(&(body..next)).ok_or_else(absent)?;
     let mut entries: Vec<Entry> = Vec::new();
     for (i, bytes) in table.chunks_exact(entry_size as usize).enumerate() {

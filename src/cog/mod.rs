@@ -70,11 +70,18 @@ pub struct Cog {
 }
 
 impl Cog {
+    /// Bytes of memory that the header takes, for a cache that is bounded by them.
+    pub fn memory(&self) -> usize {
+        let per_sample = size_of::<Option<Nodata>>() + size_of::<Option<(f64, f64)>>();
+        let levels: usize = self.levels.iter().map(Level::memory).sum();
+        size_of::<Self>() + usize::from(self.samples) * per_sample + levels
+    }
+
     /// Where the pixels lie: the transform of the full resolution, and the CRS as PROJ's `proj_create` takes it.
     ///
     /// # Errors
-    /// `Unsupported` if the file has no usable georeference, `Crs` if it has no CRS or one that cannot be told; the message
-    /// says which. Pixels can be decoded all the same.
+    /// `Unsupported` if the file has no georeference, `Corrupt` if its pixels would have no area, `Crs` if it has no CRS or
+    /// one that cannot be told; the message says which. Pixels can be decoded all the same.
     pub fn georeference(&self) -> Result<(Affine, &str)> {
         let Some(transform) = self.transform else {
             let why = match self.ground_control_points {
@@ -190,13 +197,12 @@ impl Level {
         (offset != 0 && count != 0).then(|| offset..offset.saturating_add(count))
     }
 
-    /// Bytes of memory that this level's tables take, its mask's included.
-    pub fn memory(&self) -> usize {
+    fn memory(&self) -> usize {
         let own = size_of::<Self>() + self.offsets.len() * size_of::<u64>() + self.byte_counts.len() * size_of::<u32>();
         own + self.mask.as_ref().map_or(0, |mask| mask.memory())
     }
 
-    /// Bits in one row of a stored tile, padded to whole bytes.
+    /// Bytes of one row of a stored tile; rows start at a byte.
     fn row_bytes(&self) -> usize {
         (self.tile_width as usize * usize::from(self.samples_per_tile()) * usize::from(self.encoding.bits)).div_ceil(8)
     }

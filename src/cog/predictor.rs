@@ -97,7 +97,7 @@ impl Word for u64 {
 /// Undoes the floating-point predictor (3): the bytes of a row were sorted by significance (all most significant bytes
 /// first), then differenced bytewise. Gives little-endian values of `bytes_per_value` bytes, whatever the file's order.
 ///
-/// Adobe Photoshop TIFF Technical Note 3. `scratch` holds one row.
+/// Adobe Photoshop TIFF Technical Note 3.
 pub fn undo_floating_point(bytes: &mut [u8], row_len: usize, samples: usize, bytes_per_value: usize) -> Result<()> {
     let values = row_len / bytes_per_value.max(1);
     if values * bytes_per_value != row_len || row_len == 0 {

@@ -38,7 +38,11 @@ fn pyramid() -> Vec<Directory> {
 }
 
 fn opened(file: &Bytes) -> Result<Cog> {
-    block_on(open(file))
+    // Headers are opened on worker threads: the future must be able to move to one.
+    fn sendable<T: Send>(future: T) -> T {
+        future
+    }
+    block_on(sendable(open(file)))
 }
 
 fn message(file: &[u8]) -> String {
@@ -114,6 +118,8 @@ fn a_header_larger_than_the_first_read_takes_two_requests() {
     assert_eq!(requests.len(), 2, "{requests:?}");
     assert_eq!((cog.header_requests, requests[1].start), (2, requests[0].end), "no byte twice");
     assert!(cog.levels[2].tile_range(0).is_none(), "sparse");
+    let tables = (40_000 + 10_000 + 2_500) * 12;
+    assert!((tables..tables + 4096).contains(&cog.memory()), "{}", cog.memory());
 }
 
 #[test]
@@ -229,6 +235,33 @@ fn a_tiepoint_in_the_pixel_centre_is_shifted_to_the_corner() {
     let image = Directory::new((16, 16), (16, 16), 8, vec![vec![3; 256]]).with_georeference();
     let cog = opened(&Builder::new(vec![image.with(Tag::GeoKeyDirectory, keys)]).build()).unwrap();
     assert_eq!(cog.transform.unwrap().apply(0.5, 0.5), (500_000.0, 4_000_000.0));
+}
+
+#[test]
+fn jpeg_streams_are_not_believed() {
+    let frame = |width: u16, components: u8| {
+        let mut stream = vec![0xff, 0xd8, 0xff, 0xc0, 0, 17, 8, 0, 16];
+        stream.extend(width.to_be_bytes());
+        stream.push(components);
+        stream.extend([0; 12]);
+        stream
+    };
+    let error = |tile: Vec<u8>, tables: &[u8]| {
+        let image = Directory::new((16, 16), (16, 16), 8, vec![tile])
+            .with(Tag::Compression, Values::Short(vec![7]))
+            .with(Tag::JpegTables, Values::Bytes(tables.to_vec()));
+        let file = Builder::new(vec![image]).build();
+        let cog = opened(&file).unwrap();
+        tile_error(&file, &cog)
+    };
+    assert!(error(frame(65535, 1), &[]).contains("65535 x 16 x 1 values are not the 16 x 16 x 1 of the tile"));
+    assert!(error(frame(16, 2), &[]).contains("16 x 16 x 2"));
+    assert!(error(b"no JPEG".to_vec(), &[0xff]).contains("no frame header"));
+    assert!(error(frame(16, 1), &[0xff, 0xd8, 0xff, 0xd9]).contains("JPEG tile is corrupt"));
+}
+
+fn tile_error(file: &Bytes, cog: &Cog) -> String {
+    tile(file, &cog.levels[0], 0).unwrap_err().to_string()
 }
 
 /// Opens a file and decodes all of it; an error is as good as pixels.
