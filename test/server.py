@@ -71,8 +71,7 @@ class RangeServer:
         self._replaced = {}
         self._open = 0
         self._most_open = 0
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._http.daemon_threads = True
+        self._http = _Server(("127.0.0.1", 0), _Handler)
         self._http.owner = self
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
         self._end = threading.Timer(lifetime, self.close)
@@ -155,6 +154,11 @@ class RangeServer:
         return file.read_bytes()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256  # the default of 5 makes the kernel drop connections that come all at once
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -168,16 +172,22 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         owner = self.server.owner
         path = unquote(urlsplit(self.path).path).lstrip("/")
-        first, last = self._range()
+        self.asked = (self.command, path, *self._range())
+        self.in_flight = True
         fault = owner._enter(path)
-        status = sent = 0
         try:
             time.sleep(owner.latency + fault.delay)
-            status, sent = self._answer(owner._content(path), first, last, fault)
+            self._answer(owner._content(path), *self.asked[2:], fault)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
         finally:
-            owner._leave(Request(self.command, path, first, last, status, sent, dict(self.headers)))
+            self._count(0, 0)
+
+    def _count(self, status, sent):
+        """Logs the request, once: before its last byte goes out, so that the client never knows more than the log."""
+        if self.in_flight:
+            self.in_flight = False
+            self.server.owner._leave(Request(*self.asked, status, sent, dict(self.headers)))
 
     do_HEAD = do_GET
 
@@ -188,16 +198,18 @@ class _Handler(BaseHTTPRequestHandler):
         return tuple(int(part) if part else None for part in match.groups())
 
     def _answer(self, content, first, last, fault):
-        """Sends the answer; returns its status and the number of body bytes."""
         if fault.status or content is None:
-            return self._error(fault.status or 404, fault.retry_after)
+            self._error(fault.status or 404, fault.retry_after)
+            return
         size = len(content)
         ranged = (first, last) != (None, None) and not fault.ignore_range
         start, stop = self._resolve(first, last, size) if ranged else (0, size)
         if start >= stop and ranged:
-            return self._error(416, None, f"bytes */{size}")
+            self._error(416, None, f"bytes */{size}")
+            return
         body = content[start:stop]
-        self.send_response(206 if ranged else 200)
+        status = 206 if ranged else 200
+        self.send_response(status)
         if ranged:
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
         if not fault.ignore_range:
@@ -205,9 +217,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()[:32]}"')
         self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
         self.send_header("Content-Length", str(len(body) + fault.wrong_length))
-        self.end_headers()
-        sent = 0 if self.command == "HEAD" else self._body(body, fault)
-        return (206 if ranged else 200), sent
+        if self.command == "HEAD":
+            self._count(status, 0)
+            self.end_headers()
+        else:
+            self.end_headers()
+            self._body(status, body, fault)
 
     @staticmethod
     def _resolve(first, last, size):
@@ -215,24 +230,26 @@ class _Handler(BaseHTTPRequestHandler):
             return max(0, size - last), size
         return first, size if last is None else min(last + 1, size)
 
-    def _body(self, body, fault):
-        if fault.truncate is None and not fault.reset and not fault.stall and not fault.wrong_length:
-            self.wfile.write(body)
-            return len(body)
-        part = body[: len(body) // 2 if fault.truncate is None else fault.truncate]
-        if fault.wrong_length:
+    def _body(self, status, body, fault):
+        if fault.truncate is not None:
+            part = body[: fault.truncate]
+        elif fault.reset or fault.stall:
+            part = body[: len(body) // 2]
+        else:
             part = body
-        self.wfile.write(part)
-        self.wfile.flush()
         if fault.stall:
+            self.wfile.write(part)
             time.sleep(fault.stall)
+            self._count(status, len(body))
             self.wfile.write(body[len(part) :])
-            return len(body)
+            return
+        self._count(status, len(part))
+        self.wfile.write(part)
         if fault.reset:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
-        self.close_connection = True
-        return len(part)
+        if len(part) != len(body) + fault.wrong_length:
+            self.close_connection = True
 
     def _error(self, status, retry_after, content_range=None):
         body = f"{status} on demand\n".encode()
@@ -242,10 +259,10 @@ class _Handler(BaseHTTPRequestHandler):
         if content_range:
             self.send_header("Content-Range", content_range)
         self.send_header("Content-Length", str(len(body)))
+        body = b"" if self.command == "HEAD" else body
+        self._count(status, len(body))
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-        return status, len(body)
+        self.wfile.write(body)
 
 
 if __name__ == "__main__":
