@@ -35,6 +35,11 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// As [`Error::within`], unless the message begins with `context` already.
+    pub fn within_once(self, context: String) -> Self {
+        if self.to_string().starts_with(&context) { self } else { self.within(context) }
+    }
+
     /// The same kind of error, with `context` and a colon in front of its message.
     pub fn within(self, context: impl std::fmt::Display) -> Self {
         let prefixed = |message: String| format!("{context}: {message}");

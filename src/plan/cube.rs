@@ -26,6 +26,8 @@ pub struct Cube {
     pub bands: Vec<Band>,
     pub session: Session,
     pub levels: Levels,
+    /// Source pixels under one output pixel, at most, in the sampled COGs.
+    pub source_pixels: f64,
 }
 
 /// Sides of output tiles that the planner chooses from.
@@ -63,12 +65,10 @@ impl Cube {
             })
             .collect();
         let bands = bands::resolve(&request, sampled)?;
-        let size = match request.chunk_size {
-            Some(size) => size,
-            None => choose_chunk_size(&request, &bands, &levels, opened.values())?,
-        };
+        let source_pixels = source_pixels(&levels, opened.values())?;
+        let size = request.chunk_size.unwrap_or_else(|| choose_chunk_size(&request, &bands, source_pixels));
         let tiling = Tiling { width: request.grid.width, height: request.grid.height, size };
-        Ok(Cube { request, area, tiling, bands, session, levels })
+        Ok(Cube { request, area, tiling, bands, session, levels, source_pixels })
     }
 
     /// The object that an asset names.
@@ -102,11 +102,15 @@ impl Cube {
 
 /// `item 'S2B_...' asset 'red' (https://...)`; never a signature.
 pub fn asset_context(request: &Request, item: &str, key: &str, asset: &Asset) -> String {
-    let place = match location(request, asset) {
+    format!("item '{item}' asset '{key}' ({})", asset_location(request, asset))
+}
+
+/// Where an asset is read from, as it may be shown.
+pub fn asset_location(request: &Request, asset: &Asset) -> String {
+    match location(request, asset) {
         Ok(location) => location.to_string(),
         Err(_) => asset.href.split('?').next().unwrap_or_default().to_owned(),
-    };
-    format!("item '{item}' asset '{key}' ({place})")
+    }
 }
 
 fn location(request: &Request, asset: &Asset) -> Result<Location> {
@@ -186,24 +190,22 @@ fn open_all(
     Ok(opened.into_iter().collect())
 }
 
-/// The largest tile of which several fit into the memory budget: the larger the tile, the fewer source tiles are cut by
-/// its edges and decoded twice.
-fn choose_chunk_size<'a>(
-    request: &Request,
-    bands: &[Band],
-    levels: &Levels,
-    opened: impl Iterator<Item = &'a Arc<Opened>>,
-) -> Result<u64> {
-    let mut ratio: f64 = 1.0;
+fn source_pixels<'a>(levels: &Levels, opened: impl Iterator<Item = &'a Arc<Opened>>) -> Result<f64> {
+    let mut most: f64 = 1.0;
     for opened in opened {
         let (level, _) = levels.choose(opened)?;
-        let target = levels.target(opened)?;
-        let per_side = target.map_or(1.0, |t| t / pixel_size(&opened.level_transform(level)));
-        ratio = ratio.max(per_side * per_side);
+        let side = levels.target(opened)?.map_or(1.0, |t| t / pixel_size(&opened.level_transform(level)));
+        most = most.max(side * side);
     }
-    let per_pixel: f64 = bands.iter().map(|b| bytes_per_pixel(request, b, ratio)).sum();
+    Ok(most)
+}
+
+/// The largest tile of which several fit into the memory budget: the larger the tile, the fewer source tiles are cut by
+/// its edges and decoded twice.
+fn choose_chunk_size(request: &Request, bands: &[Band], source_pixels: f64) -> u64 {
+    let per_pixel: f64 = bands.iter().map(|b| bytes_per_pixel(request, b, source_pixels)).sum();
     let fits = |size: u64| (size * size * TILES_IN_FLIGHT) as f64 * per_pixel <= request.memory_budget as f64;
-    Ok(CHUNK_SIZES.into_iter().find(|s| fits(*s)).unwrap_or(CHUNK_SIZES[CHUNK_SIZES.len() - 1]))
+    CHUNK_SIZES.into_iter().find(|s| fits(*s)).unwrap_or(CHUNK_SIZES[CHUNK_SIZES.len() - 1])
 }
 
 /// Bytes that one output pixel of a band takes while its tile is worked on: the state of the mosaic, the output, the

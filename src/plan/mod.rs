@@ -8,7 +8,7 @@ mod level;
 use std::sync::Arc;
 
 pub use bands::Band;
-pub use cube::Cube;
+pub use cube::{Cube, asset_context, asset_location, bytes_per_pixel};
 pub use level::{Geometry, Levels};
 
 use crate::area::Area;

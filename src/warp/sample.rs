@@ -5,24 +5,22 @@ use crate::cog::Nodata;
 use crate::pixels::Pixel;
 
 /// The pixels of a mapping's window, row-major, of one sample of one level.
-#[derive(Debug, Clone)]
-pub struct Window<S> {
-    pub values: Vec<S>,
+#[derive(Debug, Clone, Copy)]
+pub struct Window<'a, S> {
+    pub values: &'a [S],
     /// From an internal mask or an alpha band: 0 where the pixel is invalid.
-    pub mask: Option<Vec<u8>>,
+    pub mask: Option<&'a [u8]>,
 }
 
 /// Takes the values of output rows from a window and tells which of them are valid.
 pub struct Sampler<'a, S> {
     mapping: &'a Mapping,
-    window: &'a Window<S>,
-    nodata: Option<S>,
+    window: Window<'a, S>,
+    nodata: Option<Nodata>,
 }
 
 impl<'a, S: Pixel> Sampler<'a, S> {
-    pub fn new(mapping: &'a Mapping, window: &'a Window<S>, nodata: Option<Nodata>) -> Self {
-        // NaN is invalid anyway, and equal to nothing.
-        let nodata = nodata.and_then(|n| n.cast::<S>()).filter(|n| !n.is_nan());
+    pub fn new(mapping: &'a Mapping, window: Window<'a, S>, nodata: Option<Nodata>) -> Self {
         Sampler { mapping, window, nodata }
     }
 
@@ -40,22 +38,26 @@ impl<'a, S: Pixel> Sampler<'a, S> {
                 self.scattered(&cols[run.clone()], &rows[run], values, valid);
             }
         }
-        if let Some(nodata) = self.nodata {
-            for (ok, value) in valid.iter_mut().zip(values.iter()) {
-                *ok &= u8::from(*value != nodata);
+        let marks = valid.iter_mut().zip(values.iter());
+        match self.nodata {
+            // A floating-point nodata need not match to the last bit.
+            Some(nodata) if S::DTYPE.is_float() => {
+                marks.for_each(|(ok, value)| *ok &= u8::from(!value.is_nan() && !nodata.matches(*value)));
             }
-        }
-        if S::DTYPE.is_float() {
-            for (ok, value) in valid.iter_mut().zip(values.iter()) {
-                *ok &= u8::from(!value.is_nan());
+            None if S::DTYPE.is_float() => marks.for_each(|(ok, value)| *ok &= u8::from(!value.is_nan())),
+            Some(nodata) => {
+                if let Some(nodata) = nodata.cast::<S>() {
+                    marks.for_each(|(ok, value)| *ok &= u8::from(*value != nodata));
+                }
             }
+            None => {}
         }
     }
 
     fn aligned(&self, source: usize, cols: &[u32], values: &mut [S], valid: &mut [u8]) {
         let width = self.mapping.width as usize;
         let line = &self.window.values[source * width..(source + 1) * width];
-        let mask = self.window.mask.as_ref().map(|m| &m[source * width..(source + 1) * width]);
+        let mask = self.window.mask.map(|m| &m[source * width..(source + 1) * width]);
         // Columns in a row of their own are copied at the speed of memory.
         let copies = cols.len() == width && cols.first() == Some(&0) && cols.last() == Some(&(self.mapping.width - 1));
         if copies {
@@ -76,13 +78,13 @@ impl<'a, S: Pixel> Sampler<'a, S> {
 
     fn scattered(&self, cols: &[u32], rows: &[u32], values: &mut [S], valid: &mut [u8]) {
         let width = self.mapping.width as usize;
-        let source = &self.window.values[..];
+        let source = self.window.values;
         let places = cols.iter().zip(rows);
         for ((value, ok), (col, row)) in values.iter_mut().zip(valid.iter_mut()).zip(places) {
             let inside = *col != OUTSIDE;
             let at = if inside { *row as usize * width + *col as usize } else { 0 };
             *value = source[at];
-            *ok = u8::from(inside && self.window.mask.as_ref().is_none_or(|m| m[at] != 0));
+            *ok = u8::from(inside && self.window.mask.is_none_or(|m| m[at] != 0));
         }
     }
 }
@@ -97,7 +99,7 @@ mod tests {
         Mapping { rect, col: 0, row: 0, width: 3, height: 2, kind: Kind::Aligned { cols, rows } }
     }
 
-    fn row<S: Pixel>(m: &Mapping, w: &Window<S>, nodata: Option<Nodata>, row: usize) -> Vec<Option<S>> {
+    fn row<S: Pixel>(m: &Mapping, w: Window<S>, nodata: Option<Nodata>, row: usize) -> Vec<Option<S>> {
         let mut values = vec![S::default(); m.rect.width as usize];
         let mut valid = vec![9; values.len()];
         Sampler::new(m, w, nodata).row(row, &mut values, &mut valid);
@@ -106,23 +108,23 @@ mod tests {
 
     #[test]
     fn outside_nodata_and_mask_are_not_valid() {
-        let window = Window { values: vec![1u8, 2, 3, 4, 5, 6], mask: None };
+        let window = Window { values: &[1u8, 2, 3, 4, 5, 6][..], mask: None };
         let copy = mapping(vec![0, 1, 2], vec![1, OUTSIDE]);
         assert_eq!(
-            row(&copy, &window, Nodata::parse("5", crate::pixels::DataType::UInt8), 0),
+            row(&copy, window, Nodata::parse("5", crate::pixels::DataType::UInt8), 0),
             [Some(4), None, Some(6)]
         );
-        assert_eq!(row(&copy, &window, None, 1), [None, None, None]);
+        assert_eq!(row(&copy, window, None, 1), [None, None, None]);
         let spread = mapping(vec![0, 0, OUTSIDE, 2], vec![0]);
-        assert_eq!(row(&spread, &window, None, 0), [Some(1), Some(1), None, Some(3)]);
-        let masked = Window { mask: Some(vec![255, 0, 1, 1, 1, 1]), ..window };
-        assert_eq!(row(&copy, &masked, None, 1), [None; 3]);
-        assert_eq!(row(&mapping(vec![0, 1, 2], vec![0]), &masked, None, 0), [Some(1), None, Some(3)]);
+        assert_eq!(row(&spread, window, None, 0), [Some(1), Some(1), None, Some(3)]);
+        let masked = Window { mask: Some(&[255, 0, 1, 1, 1, 1]), ..window };
+        assert_eq!(row(&copy, masked, None, 1), [None; 3]);
+        assert_eq!(row(&mapping(vec![0, 1, 2], vec![0]), masked, None, 0), [Some(1), None, Some(3)]);
     }
 
     #[test]
     fn nan_is_never_valid() {
-        let window = Window { values: vec![f32::NAN, -1.0, 0.0, 0.0, 0.0, 0.0], mask: None };
-        assert_eq!(row(&mapping(vec![0, 1, 2], vec![0]), &window, None, 0), [None, Some(-1.0), Some(0.0)]);
+        let window = Window { values: &[f32::NAN, -1.0, 0.0, 0.0, 0.0, 0.0][..], mask: None };
+        assert_eq!(row(&mapping(vec![0, 1, 2], vec![0]), window, None, 0), [None, Some(-1.0), Some(0.0)]);
     }
 }

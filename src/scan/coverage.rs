@@ -1,0 +1,87 @@
+//! How many items `first` should ask for at once: as many as it takes, by their footprints, to cover what is still open.
+//!
+//! Footprints only decide what is asked for together; whether an item can still add a pixel is decided by its real
+//! pixels' places, and what is missing after one wave is asked for in the next.
+
+use geo::{Intersects, Point};
+
+use super::layer::Layer;
+use crate::crs::{LONLAT, transformer};
+use crate::error::Result;
+use crate::grid::Rect;
+use crate::items::Item;
+use crate::plan::Cube;
+
+/// Cells along one side of a tile.
+const SIDE: usize = 8;
+/// No wave is larger, however small the footprints.
+const LARGEST_WAVE: usize = 32;
+
+pub struct Coverage {
+    /// Longitude and latitude of the centre of each cell; `None` where it has none.
+    centres: Vec<Option<(f64, f64)>>,
+    open: Vec<bool>,
+}
+
+impl Coverage {
+    pub fn new(cube: &Cube, rect: Rect) -> Result<Coverage> {
+        let affine = cube.request.grid.affine();
+        let along = |start: u64, length: u64, i: usize| start as f64 + length as f64 * (i as f64 + 0.5) / SIDE as f64;
+        let (mut xs, mut ys): (Vec<f64>, Vec<f64>) = (0..SIDE * SIDE)
+            .map(|i| affine.apply(along(rect.col, rect.width, i % SIDE), along(rect.row, rect.height, i / SIDE)))
+            .unzip();
+        transformer(cube.crs(), &LONLAT)?.transform(&mut xs, &mut ys);
+        let centres = xs.into_iter().zip(ys).map(|(x, y)| x.is_finite().then_some((x, y))).collect();
+        Ok(Coverage { centres, open: vec![true; SIDE * SIDE] })
+    }
+
+    /// How many of `items`, from the first on, to read together: at least one.
+    pub fn wave(&mut self, items: &[std::sync::Arc<Item>]) -> usize {
+        let mut unclaimed = self.open.clone();
+        for (n, item) in items.iter().enumerate().take(LARGEST_WAVE) {
+            let mut adds = false;
+            for (cell, centre) in self.centres.iter().enumerate() {
+                if unclaimed[cell] && centre.is_none_or(|at| covers(item, at)) {
+                    unclaimed[cell] = false;
+                    adds = true;
+                }
+            }
+            if n > 0 && !adds {
+                return n;
+            }
+            if !unclaimed.contains(&true) {
+                return n + 1;
+            }
+        }
+        items.len().min(LARGEST_WAVE)
+    }
+
+    /// Takes note of what the mosaics have settled.
+    pub fn settle(&mut self, layers: &[Layer], rect: Rect) {
+        let (width, height) = (rect.width as usize, rect.height as usize);
+        self.open.fill(false);
+        for set in layers.iter().filter(|l| !l.is_done()).filter_map(Layer::settled) {
+            for (row, line) in set.chunks(width).enumerate() {
+                let cell_row = row * SIDE / height;
+                for cell_col in 0..SIDE {
+                    let cols = cell_col * width / SIDE..(cell_col + 1) * width / SIDE;
+                    self.open[cell_row * SIDE + cell_col] |= line[cols].contains(&0);
+                }
+            }
+        }
+    }
+}
+
+fn covers(item: &Item, (lon, lat): (f64, f64)) -> bool {
+    let [west, south, mut east, north] = item.bbox;
+    if west > east {
+        east += 360.0;
+    }
+    [-360.0, 0.0, 360.0].into_iter().any(|turn| {
+        let lon = lon + turn;
+        west <= lon
+            && lon <= east
+            && (south..=north).contains(&lat)
+            && item.footprint.as_ref().is_none_or(|f| f.intersects(&Point::new(lon, lat)))
+    })
+}

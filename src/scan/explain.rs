@@ -1,0 +1,138 @@
+//! What a scan would read, told without reading a pixel.
+
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt};
+
+use super::window;
+use crate::error::Result;
+use crate::items::Item;
+use crate::plan::{Band, Cube, Unit, asset_context, asset_location};
+use crate::runtime;
+use crate::warp::{Mapping, pixel_size};
+
+/// One read of one band of one item for one unit; without an item where a unit has none that carries the band.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub time: i64,
+    pub time_index: u64,
+    pub chunk_row: u64,
+    pub chunk_col: u64,
+    pub chunk_width: u64,
+    pub chunk_height: u64,
+    pub band: String,
+    pub item_id: Option<String>,
+    pub href: Option<String>,
+    /// Position in the mosaic's order, from 0.
+    pub read_order: Option<u64>,
+    pub header: Option<Header>,
+}
+
+/// What only the header of the COG can tell.
+#[derive(Debug, Clone)]
+pub struct Header {
+    /// 0 = full resolution, 1 = the finest overview.
+    pub overview_level: u64,
+    /// Side of a pixel of that level, in units of the source's CRS.
+    pub overview_resolution: f64,
+    /// `None` where the raster does not meet the tile after all.
+    pub window: Option<Window>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Window {
+    pub col: u64,
+    pub row: u64,
+    pub width: u64,
+    pub height: u64,
+    pub tiles: u64,
+    pub requests: u64,
+    pub bytes: u64,
+    /// Tiles that need no read.
+    pub cached: u64,
+}
+
+/// Headers opened at once.
+const AHEAD: usize = 32;
+
+/// The rows of one unit: by band, then by item.
+///
+/// # Errors
+/// With `headers`: a header that cannot be read.
+pub fn rows(cube: &Cube, assets: &[String], unit: &Unit, headers: bool) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for band in &cube.bands {
+        let asset = assets.iter().position(|a| *a == band.asset);
+        let holders: Vec<&Arc<Item>> =
+            unit.items.iter().filter(|item| asset.is_some_and(|a| matches!(item.assets.get(a), Some(Some(_))))).collect();
+        if holders.is_empty() {
+            rows.push(empty(unit, band));
+            continue;
+        }
+        let opened = if headers { open(cube, unit, band, asset, &holders)? } else { vec![None; holders.len()] };
+        // `last` reads from the end.
+        let order = |i: usize| if cube.request.mosaic.reverses() { holders.len() - 1 - i } else { i };
+        for (i, (item, header)) in holders.iter().zip(opened).enumerate() {
+            let Some(Some(Some(found))) = asset.map(|a| item.assets.get(a).map(Option::as_ref)) else { continue };
+            rows.push(Row {
+                item_id: Some(item.id.to_string()),
+                href: Some(asset_location(&cube.request, found)),
+                read_order: Some(order(i) as u64),
+                header,
+                ..empty(unit, band)
+            });
+        }
+    }
+    Ok(rows)
+}
+
+fn empty(unit: &Unit, band: &Band) -> Row {
+    Row {
+        time: unit.time,
+        time_index: unit.time_index,
+        chunk_row: unit.chunk_row,
+        chunk_col: unit.chunk_col,
+        chunk_width: unit.rect.width,
+        chunk_height: unit.rect.height,
+        band: band.name.clone(),
+        item_id: None,
+        href: None,
+        read_order: None,
+        header: None,
+    }
+}
+
+fn open(
+    cube: &Cube,
+    unit: &Unit,
+    band: &Band,
+    asset: Option<usize>,
+    items: &[&Arc<Item>],
+) -> Result<Vec<Option<Header>>> {
+    let opening = items.iter().map(|item| async move {
+        let Some(Some(Some(found))) = asset.map(|a| item.assets.get(a).map(Option::as_ref)) else { return Ok(None) };
+        let (_, opened) = cube.open(&item.id, &band.asset, found).await?;
+        let within = |e: crate::error::Error| e.within(asset_context(&cube.request, &item.id, &band.asset, found));
+        let (level, source) = cube.levels.choose(&opened).map_err(within)?;
+        let mapping = Mapping::new(&cube.request.grid, cube.crs(), unit.rect, &source).map_err(within)?;
+        let samples: Vec<u16> = [band.sample].into_iter().chain(opened.cog.alpha).collect();
+        let window = mapping.map(|mapping| {
+            let reads = window::plan(&opened, level, &samples, &mapping);
+            Window {
+                col: u64::from(mapping.col),
+                row: u64::from(mapping.row),
+                width: u64::from(mapping.width),
+                height: u64::from(mapping.height),
+                tiles: reads.tiles as u64,
+                requests: reads.requests.len() as u64,
+                bytes: reads.bytes(),
+                cached: reads.cached() as u64,
+            }
+        });
+        let overview_resolution = pixel_size(&opened.level_transform(level));
+        Ok(Some(Header { overview_level: level as u64, overview_resolution, window }))
+    });
+    let opened: Vec<Result<Option<Header>>> =
+        runtime::io()?.block_on(stream::iter(opening).buffered(AHEAD).collect());
+    opened.into_iter().collect()
+}

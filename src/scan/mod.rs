@@ -1,0 +1,118 @@
+//! Runs a plan: units are read, composed and handed over in the order of the plan, as many at once as the memory
+//! budget allows. A scan that is dropped stops its reads.
+
+mod compose;
+mod coverage;
+pub mod explain;
+mod failures;
+mod layer;
+mod window;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::stream::StreamExt;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+pub use compose::{Composer, Tile};
+pub use failures::{Failure, last_failures};
+
+use crate::error::{Error, Result};
+use crate::plan::{Cube, Unit, Units, bytes_per_pixel};
+use crate::runtime;
+use crate::store::counters::{COUNTERS, add};
+
+/// Units that are planned ahead of those at work.
+const UNITS_AHEAD: usize = 16;
+/// More units at once than this gain nothing.
+const MOST_IN_FLIGHT: f64 = 64.0;
+
+/// A running scan.
+pub struct Scan {
+    tiles: Mutex<mpsc::Receiver<Result<Tile>>>,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Scan {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// A task that ends when nobody waits for it any more.
+struct Owned<T>(JoinHandle<T>);
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Scan {
+    /// Starts to read `bands` (positions in `cube.bands`) of every unit of the cube.
+    pub fn start(cube: Arc<Cube>, bands: Vec<usize>) -> Result<Scan> {
+        let in_flight = in_flight(&cube, &bands);
+        let composer = Arc::new(Composer::new(cube.clone(), bands));
+        let units = plan_ahead(cube, composer.assets.clone())?;
+        let (send, tiles) = mpsc::channel(1);
+        let driver = runtime::io()?.spawn(drive(composer, units, in_flight, send));
+        Ok(Scan { tiles: Mutex::new(tiles), driver })
+    }
+
+    /// The next tile, in the order of the plan; `None` after the last. Blocks the calling thread.
+    pub fn next(&self) -> Option<Result<Tile>> {
+        self.tiles.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv()
+    }
+}
+
+/// Plans units on a thread of its own, since the item query blocks.
+fn plan_ahead(cube: Arc<Cube>, assets: Vec<String>) -> Result<mpsc::Receiver<Result<Unit>>> {
+    let (send, receive) = mpsc::channel(UNITS_AHEAD);
+    runtime::io()?.spawn_blocking(move || match Units::new(cube, &assets) {
+        Ok(units) => {
+            for unit in units {
+                let failed = unit.is_err();
+                // Nobody listens any more where the query was dropped.
+                if send.blocking_send(unit).is_err() || failed {
+                    return;
+                }
+            }
+        }
+        Err(e) => drop(send.blocking_send(Err(e))),
+    });
+    Ok(receive)
+}
+
+async fn drive(
+    composer: Arc<Composer>,
+    units: mpsc::Receiver<Result<Unit>>,
+    in_flight: usize,
+    send: mpsc::Sender<Result<Tile>>,
+) {
+    let units = futures::stream::unfold(units, |mut units| async move { Some((units.recv().await?, units)) });
+    let tasks = units.map(|unit| {
+        let composer = composer.clone();
+        async move {
+            let mut task = Owned(tokio::spawn(composer.compose(unit?)));
+            (&mut task.0).await.unwrap_or(Err(Error::Cancelled))
+        }
+    });
+    let mut tiles = std::pin::pin!(tasks.buffered(in_flight));
+    while let Some(tile) = tiles.next().await {
+        let failed = tile.is_err();
+        if let Ok(tile) = &tile {
+            add(&COUNTERS.pixels, tile.layers.iter().map(|(_, valid)| valid.len() as u64).sum());
+        }
+        if send.send(tile).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// How many units fit into the memory budget.
+fn in_flight(cube: &Cube, bands: &[usize]) -> usize {
+    let pixels = cube.tiling.rect(0, 0).pixels() as f64;
+    let per_pixel: f64 =
+        bands.iter().map(|b| bytes_per_pixel(&cube.request, &cube.bands[*b], cube.source_pixels)).sum();
+    (cube.request.memory_budget as f64 / (pixels * per_pixel).max(1.0)).clamp(1.0, MOST_IN_FLIGHT) as usize
+}
