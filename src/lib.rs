@@ -7,4 +7,5 @@ pub mod items;
 pub mod pixels;
 pub mod runtime;
 pub mod store;
+pub mod time;
 pub mod warp;
