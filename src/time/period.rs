@@ -162,8 +162,29 @@ mod tests {
     #[test]
     fn refuses_the_rest_and_says_what_it_takes() {
         for text in [
-            "", "P", "PT", "D", "1D", "P0D", "PT0H", "P0W", "P2M", "P2Y", "PT30M", "PT1.5H", "P-1D", "P+1D", "P1",
-            "p1d", "P1D ", "P99999999999D", "PT1S", "P1MT1H", "P4294967295W", "P\u{e9}", "invalid",
+            "",
+            "P",
+            "PT",
+            "D",
+            "1D",
+            "P0D",
+            "PT0H",
+            "P0W",
+            "P2M",
+            "P2Y",
+            "PT30M",
+            "PT1.5H",
+            "P-1D",
+            "P+1D",
+            "P1",
+            "p1d",
+            "P1D ",
+            "P99999999999D",
+            "PT1S",
+            "P1MT1H",
+            "P4294967295W",
+            "P\u{e9}",
+            "invalid",
         ] {
             let message = Period::parse(Some(text)).expect_err(text).to_string();
             assert!(message.contains(&format!("'{text}'")) && message.contains("PTnH"), "{message}");
