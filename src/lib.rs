@@ -8,4 +8,5 @@ pub mod mosaic;
 pub mod pixels;
 pub mod runtime;
 pub mod store;
+pub mod time;
 pub mod warp;

@@ -1,5 +1,72 @@
 //! From stac-geoparquet to items. The only room that runs SQL.
+//!
+//! [`Selection`] says what is wanted. A [`source`](Source) becomes one SQL relation, its [`layout`] tells what the parts
+//! of an item are in SQL, [`query`] writes the one query, and [`ItemStream`] reads its Arrow batches.
 
+mod assets;
+mod fields;
+mod filter;
+mod geometry;
 pub mod item;
+mod layout;
+mod query;
+mod rows;
+mod session;
+mod source;
+mod stream;
 
-pub use item::{Asset, Item};
+pub use item::{Asset, FirstAsset, FirstItem, Item, default_bands};
+pub use source::{OwnedValue, Source};
+pub use stream::ItemStream;
+
+use crate::error::Result;
+use crate::time::{Interval, Period};
+use query::Query;
+
+/// Which items, and in which order.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    pub source: Source,
+    /// `[west, south, east, north]` in EPSG:4326 degrees, west <= east: an area that crosses the antimeridian is two.
+    /// An item is taken if its bbox touches one of them.
+    pub boxes: Vec<[f64; 4]>,
+    /// Keeps an item whose [start, end] overlaps the interval.
+    pub datetime: Option<Interval>,
+    /// CQL2 text or JSON.
+    pub filter: Option<String>,
+    pub ids: Option<Vec<String>>,
+    /// Field names, with `-` in front for descending; NULLs are last, ties keep the order of the files.
+    pub sortby: Vec<String>,
+    pub period: Period,
+    /// `hive_partitioning` of `read_parquet`; `None` leaves it to DuckDB.
+    pub hive: Option<bool>,
+    /// Threads that the query may use.
+    pub threads: usize,
+}
+
+impl Selection {
+    /// The first matching item in the order of the mosaic: `sortby`, then file order.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the source or with an argument of the selection.
+    pub fn first(&self) -> Result<Option<FirstItem>> {
+        Query::new(self)?.first()
+    }
+
+    /// Every asset key that some item of the source has, sorted. Reads every row where the schema does not tell.
+    ///
+    /// # Errors
+    /// As [`Selection::first`].
+    pub fn asset_keys(&self) -> Result<Vec<String>> {
+        Query::new(self)?.asset_keys()
+    }
+
+    /// The matching items by step, then `sortby`, then file order, with the `assets` asked for and no others.
+    ///
+    /// # Errors
+    /// As [`Selection::first`]; and, from the iterator, an item without a time, or with a bare date where the period
+    /// needs more.
+    pub fn stream(&self, assets: &[String]) -> Result<ItemStream> {
+        Query::new(self)?.stream(assets)
+    }
+}

@@ -1,0 +1,125 @@
+//! Footprints: WKB or GeoJSON to polygons.
+
+use geo::{BoundingRect, Geometry, MultiPolygon};
+use geo_traits::to_geo::ToGeoGeometry;
+
+/// How a geometry column is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// WKB, ISO or extended.
+    Wkb,
+    /// GeoJSON text.
+    GeoJson,
+}
+
+/// A geometry in two dimensions, or what is wrong with it.
+pub(super) fn parse(encoding: Encoding, bytes: &[u8]) -> Result<Option<Geometry>, String> {
+    match encoding {
+        Encoding::Wkb if is_collection(bytes) => Err("a GeometryCollection has no footprint".to_owned()),
+        Encoding::Wkb => {
+            let geometry = wkb::reader::read_wkb(bytes).map_err(|e| format!("not WKB: {e}"))?;
+            Ok(geometry.try_to_geometry())
+        }
+        Encoding::GeoJson => {
+            let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
+            if text.trim() == "null" {
+                return Ok(None);
+            }
+            let geometry: geojson::Geometry = text.parse().map_err(|e| format!("not GeoJSON: {e}"))?;
+            Geometry::try_from(geometry).map(Some).map_err(|e| format!("not GeoJSON: {e}"))
+        }
+    }
+}
+
+/// Collections nest without bound, so that a crafted one would exhaust the stack of a recursive reader.
+fn is_collection(bytes: &[u8]) -> bool {
+    let Some(&[order, a, b, c, d]) = bytes.first_chunk() else { return false };
+    let code = if order == 0 { u32::from_be_bytes([a, b, c, d]) } else { u32::from_le_bytes([a, b, c, d]) };
+    (code & 0xff_ffff) % 1000 == 7
+}
+
+/// The polygons of a geometry; `None` for points, lines and empty geometries.
+pub(super) fn footprint(geometry: Geometry) -> Option<MultiPolygon> {
+    let polygons = match geometry {
+        Geometry::Polygon(polygon) => MultiPolygon(vec![polygon]),
+        Geometry::MultiPolygon(polygons) => polygons,
+        _ => return None,
+    };
+    let usable = polygons.0.iter().all(|p| p.exterior().0.iter().all(|c| c.x.is_finite() && c.y.is_finite()));
+    (usable && polygons.0.iter().any(|polygon| polygon.exterior().0.len() > 3)).then_some(polygons)
+}
+
+/// `[west, south, east, north]` of a geometry; `None` for an empty one.
+pub(super) fn bounds(geometry: &Geometry) -> Option<[f64; 4]> {
+    let rect = geometry.bounding_rect()?;
+    let bounds = [rect.min().x, rect.min().y, rect.max().x, rect.max().y];
+    bounds.iter().all(|v| v.is_finite()).then_some(bounds)
+}
+
+/// Whether two boxes touch; the first may cross the antimeridian (west > east), the second not.
+pub(super) fn touches(item: [f64; 4], area: [f64; 4]) -> bool {
+    let [west, south, east, north] = item;
+    let in_latitude = south <= area[3] && north >= area[1];
+    let in_longitude = match west <= east {
+        true => west <= area[2] && east >= area[0],
+        false => west <= area[2] || east >= area[0],
+    };
+    in_latitude && in_longitude
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SQUARE: &str = r#"{"type":"Polygon","coordinates":[[[0,0,5],[2,0,5],[2,1,5],[0,1,5],[0,0,5]]]}"#;
+
+    fn wkb_of(geometry: &Geometry) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        wkb::writer::write_geometry(&mut bytes, geometry, &wkb::writer::WriteOptions::default()).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn wkb_and_geojson_agree() {
+        let from_text = parse(Encoding::GeoJson, SQUARE.as_bytes()).unwrap().unwrap();
+        let from_wkb = parse(Encoding::Wkb, &wkb_of(&from_text)).unwrap().unwrap();
+        assert_eq!(from_text, from_wkb);
+        assert_eq!(bounds(&from_wkb), Some([0.0, 0.0, 2.0, 1.0]));
+        assert_eq!(footprint(from_wkb).map(|m| m.0.len()), Some(1));
+    }
+
+    #[test]
+    fn points_have_bounds_but_no_footprint() {
+        let point = parse(Encoding::GeoJson, br#"{"type":"Point","coordinates":[3,4]}"#).unwrap().unwrap();
+        assert_eq!(bounds(&point), Some([3.0, 4.0, 3.0, 4.0]));
+        assert_eq!(footprint(point), None);
+    }
+
+    #[test]
+    fn null_is_nothing_and_garbage_an_error() {
+        assert_eq!(parse(Encoding::GeoJson, b" null "), Ok(None));
+        assert!(parse(Encoding::GeoJson, b"{}").is_err());
+        assert!(parse(Encoding::Wkb, b"").is_err());
+        assert!(parse(Encoding::Wkb, &[1, 3, 0, 0, 0, 255, 255, 255, 255]).is_err());
+        assert!(parse(Encoding::Wkb, &[1, 7, 0, 0, 0, 0, 0, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn every_truncation_of_wkb_is_an_error_and_no_panic() {
+        let bytes = wkb_of(&parse(Encoding::GeoJson, SQUARE.as_bytes()).unwrap().unwrap());
+        for length in 0..bytes.len() {
+            assert!(parse(Encoding::Wkb, &bytes[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn boxes_touch_across_the_antimeridian() {
+        let crossing = [170.0, -10.0, -170.0, 10.0];
+        assert!(touches(crossing, [175.0, 0.0, 180.0, 5.0]));
+        assert!(touches(crossing, [-180.0, 0.0, -175.0, 5.0]));
+        assert!(!touches(crossing, [-160.0, 0.0, 160.0, 5.0]));
+        assert!(!touches(crossing, [175.0, 11.0, 180.0, 12.0]));
+        assert!(touches([0.0, 0.0, 1.0, 1.0], [1.0, 1.0, 2.0, 2.0]), "an edge is enough");
+        assert!(!touches([0.0, 0.0, 1.0, 1.0], [1.1, 0.0, 2.0, 2.0]));
+    }
+}

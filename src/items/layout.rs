@@ -1,0 +1,297 @@
+//! What a given item table looks like, and the SQL that makes every layout look the same.
+
+use duckdb::Connection;
+use duckdb::arrow::datatypes::{DataType, Field as ArrowField, Fields, Schema};
+
+use super::assets::Assets;
+use super::fields::{Field, Kind, Nested, Properties, is_json, near_misses, pointer};
+use super::geometry::Encoding;
+use super::rows;
+use super::session::{failed, identifier, literal};
+use super::source::Relation;
+use crate::error::{Error, Result};
+
+/// The SQL of the parts of an item.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    pub relation: Relation,
+    pub id: String,
+    pub bbox: Option<Bbox>,
+    /// The expression yields WKB or GeoJSON text.
+    pub geometry: Option<(String, Encoding)>,
+    pub assets: Assets,
+    pub properties: Properties,
+    datetime: Option<Field>,
+    start: Option<Field>,
+    end: Option<Field>,
+}
+
+/// West, south, east and north, as SQL.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Bbox {
+    pub edges: [String; 4],
+    /// The edges are columns of their own, for which a parquet file keeps statistics.
+    pub pruning: bool,
+}
+
+impl Layout {
+    /// Looks at the columns of a relation.
+    ///
+    /// # Errors
+    /// A relation that lacks what every item has names the column, and those that are there.
+    pub(super) fn of(connection: &Connection, relation: Relation) -> Result<Self> {
+        let schema = {
+            let mut statement =
+                connection.prepare(&format!("SELECT * FROM {} LIMIT 0", relation.from)).map_err(failed)?;
+            statement.stream_arrow([]).map_err(failed).map(|stream| stream.get_schema())
+        };
+        let schema = schema.map_err(|e| e.within(format!("items {}", relation.name)))?;
+        Self::of_schema(&schema, relation)
+    }
+
+    fn of_schema(schema: &Schema, relation: Relation) -> Result<Self> {
+        let missing = |what: &str| {
+            let there: Vec<String> = schema.fields().iter().map(|f| format!("'{}'", f.name())).collect();
+            let there = there.join(", ");
+            Error::Items(format!("items {} is no stac-geoparquet: no column {what}; there are {there}", relation.name))
+        };
+        let column = |name: &str| schema.fields().find(name).map(|(_, field)| field.as_ref());
+        let id = column("id").ok_or_else(|| missing("'id'"))?;
+        let assets = column("assets").ok_or_else(|| missing("'assets'"))?;
+        let Some(assets) = Assets::of(assets.data_type()) else {
+            return Err(Error::Items(format!(
+                "items {}: the column 'assets' is neither a STRUCT, a MAP nor JSON text",
+                relation.name
+            )));
+        };
+        let properties = properties(schema);
+        let (datetime, start) = (properties.resolve("datetime"), properties.resolve("start_datetime"));
+        if datetime.is_none() && start.is_none() {
+            return Err(missing("'datetime'"));
+        }
+        let bbox = column("bbox").and_then(bbox);
+        let geometry = column("geometry").and_then(geometry);
+        if bbox.is_none() && geometry.is_none() {
+            return Err(missing("'bbox' or 'geometry' of a known layout"));
+        }
+        let end = properties.resolve("end_datetime");
+        let id = format!("CAST({} AS VARCHAR)", identifier(id.name()));
+        Ok(Self { relation, id, bbox, geometry, assets, properties, datetime, start, end })
+    }
+
+    /// `datetime`, else `start_datetime`, as microseconds: NULL if both are, or if the one that counts is no timestamp.
+    pub(super) fn time(&self) -> String {
+        match (&self.datetime, &self.start) {
+            (Some(datetime), Some(start)) => {
+                format!("CASE WHEN {} IS NOT NULL THEN {} ELSE {} END", datetime.sql, datetime.micros(), start.micros())
+            }
+            (Some(field), None) | (None, Some(field)) => field.micros(),
+            (None, None) => "NULL".to_owned(),
+        }
+    }
+
+    /// The first and the last microsecond of an item.
+    pub(super) fn extent(&self) -> (String, String) {
+        let micros = |field: &Option<Field>| field.as_ref().map(Field::micros);
+        let (datetime, start, end) = (micros(&self.datetime), micros(&self.start), micros(&self.end));
+        let first_of = |parts: [&Option<String>; 3]| {
+            let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+            format!("coalesce({})", parts.join(", "))
+        };
+        (first_of([&start, &datetime, &None]), first_of([&end, &datetime, &start]))
+    }
+
+    /// The text that [`Layout::time`] was read from, where times are text.
+    pub(super) fn time_text(&self) -> Option<String> {
+        let texts: Vec<&str> = [&self.datetime, &self.start].into_iter().flatten().filter_map(Field::text).collect();
+        (!texts.is_empty()).then(|| format!("coalesce({})", texts.join(", ")))
+    }
+
+    /// Whether the time is a date only.
+    pub(super) fn is_bare_date(&self) -> String {
+        match (&self.datetime, &self.start) {
+            (Some(datetime), Some(start)) => {
+                let (a, b) = (datetime.is_bare_date(), start.is_bare_date());
+                format!("CASE WHEN {} IS NOT NULL THEN {a} ELSE {b} END", datetime.sql)
+            }
+            (Some(field), None) | (None, Some(field)) => field.is_bare_date(),
+            (None, None) => "false".to_owned(),
+        }
+    }
+
+    /// The item's own `proj:code`, `proj:epsg`, `proj:wkt2` or `proj:projjson`, as text.
+    pub(super) fn crs(&self) -> Option<String> {
+        let parts = ["proj:code", "proj:epsg", "proj:wkt2", "proj:projjson"].iter().filter_map(|name| {
+            let Field { sql, kind } = self.properties.resolve(name)?;
+            let text = match (*name, kind) {
+                ("proj:epsg", _) => format!("'EPSG:' || CAST(TRY_CAST({sql} AS BIGINT) AS VARCHAR)"),
+                (_, Kind::Text | Kind::Json) => sql,
+                (_, Kind::Other) => format!("CASE WHEN {sql} IS NOT NULL THEN CAST(to_json({sql}) AS VARCHAR) END"),
+                _ => return None,
+            };
+            Some(text)
+        });
+        let parts: Vec<String> = parts.collect();
+        (!parts.is_empty()).then(|| format!("coalesce({})", parts.join(", ")))
+    }
+
+    /// The field that a user named in `argument`.
+    ///
+    /// # Errors
+    /// No item has such a field; the message names similar ones.
+    pub(super) fn field(&self, connection: &Connection, argument: &str, name: &str) -> Result<Field> {
+        let known = || -> Result<Vec<String>> {
+            let mut names = self.properties.names();
+            if matches!(self.properties.nested, Nested::Json) {
+                let keys = "SELECT DISTINCT unnest(json_keys(\"properties\"))";
+                names.extend(rows::query_texts(connection, &format!("{keys} FROM {}", self.relation.from))?);
+            }
+            Ok(names)
+        };
+        let unknown = |known: Vec<String>| {
+            Error::Argument(format!("{argument}: no item has a field '{name}'{}", near_misses(name, &known)))
+        };
+        let Some(field) = self.properties.resolve(name) else { return Err(unknown(known()?)) };
+        if self.properties.is_json_key(name) {
+            let bare = name.strip_prefix("properties.").unwrap_or(name);
+            let path = literal(&pointer(&[bare]));
+            let exists =
+                format!("SELECT 'yes' FROM {} WHERE json_exists(\"properties\", {path}) LIMIT 1", self.relation.from);
+            if rows::query_texts(connection, &exists)?.is_empty() {
+                return Err(unknown(known()?));
+            }
+        }
+        Ok(field)
+    }
+}
+
+fn properties(schema: &Schema) -> Properties {
+    let known = |fields: &Fields| fields.iter().map(|f| (f.name().clone(), Kind::of(f))).collect::<Vec<_>>();
+    let nested = match schema.fields().find("properties").map(|(_, field)| field.data_type()) {
+        Some(DataType::Struct(fields)) => Nested::Struct(known(fields)),
+        Some(DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => Nested::Json,
+        _ => Nested::None,
+    };
+    let mut flat = known(schema.fields());
+    // These are structure, not properties, whatever their type.
+    flat.retain(|(name, _)| !matches!(name.as_str(), "assets" | "bbox" | "geometry" | "links" | "properties"));
+    Properties { flat, nested }
+}
+
+fn bbox(field: &ArrowField) -> Option<Bbox> {
+    match field.data_type() {
+        DataType::Struct(fields) => {
+            let edges = ["xmin", "ymin", "xmax", "ymax"];
+            let present = edges.iter().all(|edge| fields.find(edge).is_some());
+            let sql = edges.map(|edge| format!("\"bbox\".{}", identifier(edge)));
+            present.then_some(Bbox { edges: sql, pruning: true })
+        }
+        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => {
+            Some(of_list("CAST(\"bbox\" AS DOUBLE[])"))
+        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+            Some(of_list("CAST(CAST(\"bbox\" AS VARCHAR) AS DOUBLE[])"))
+        }
+        _ => None,
+    }
+}
+
+/// Four numbers, or six with the heights between.
+fn of_list(bbox: &str) -> Bbox {
+    let edge = |flat: u8, tall: u8| format!("({bbox})[CASE WHEN len({bbox}) = 6 THEN {tall} ELSE {flat} END]");
+    Bbox { edges: [edge(1, 1), edge(2, 2), edge(3, 4), edge(4, 5)], pruning: false }
+}
+
+fn geometry(field: &ArrowField) -> Option<(String, Encoding)> {
+    let sql = "\"geometry\"";
+    let native = || field.metadata().get("ARROW:extension:name").is_some_and(|name| name.starts_with("geoarrow"));
+    match field.data_type() {
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView if native() => {
+            Some((format!("ST_AsWKB({sql})"), Encoding::Wkb))
+        }
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Some((sql.to_owned(), Encoding::Wkb)),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View if is_json(field) => {
+            Some((format!("CAST({sql} AS VARCHAR)"), Encoding::GeoJson))
+        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some((sql.to_owned(), Encoding::GeoJson)),
+        DataType::Struct(_) => {
+            let json = format!("CASE WHEN {sql} IS NOT NULL THEN CAST(to_json({sql}) AS VARCHAR) END");
+            Some((json, Encoding::GeoJson))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use duckdb::arrow::datatypes::TimeUnit;
+
+    use super::super::source::Relation;
+    use super::*;
+
+    fn layout(fields: Vec<ArrowField>) -> Result<Layout> {
+        Layout::of_schema(&Schema::new(fields), Relation::of_test("t"))
+    }
+
+    fn of(name: &str, data_type: DataType) -> ArrowField {
+        ArrowField::new(name, data_type, true)
+    }
+
+    fn minimal() -> Vec<ArrowField> {
+        vec![
+            of("id", DataType::Utf8),
+            of("assets", DataType::Utf8),
+            of("datetime", DataType::Timestamp(TimeUnit::Millisecond, None)),
+            of("geometry", DataType::Binary),
+        ]
+    }
+
+    #[test]
+    fn a_table_without_what_an_item_has_names_it() {
+        for name in ["id", "assets", "datetime", "geometry"] {
+            let fields = minimal().into_iter().filter(|f| f.name() != name).collect();
+            let message = layout(fields).unwrap_err().to_string();
+            assert!(message.contains(&format!("'{name}'")) && message.contains("there are"), "{message}");
+        }
+        assert!(layout(minimal()).is_ok());
+        let mut fields = minimal();
+        fields[1] = of("assets", DataType::Int32);
+        assert!(layout(fields).unwrap_err().to_string().contains("'assets' is neither"));
+    }
+
+    #[test]
+    fn boxes_with_and_without_heights() {
+        let six: Fields =
+            ["xmin", "ymin", "zmin", "xmax", "ymax", "zmax"].map(|n| of(n, DataType::Float64)).to_vec().into();
+        let found = bbox(&of("bbox", DataType::Struct(six))).unwrap();
+        assert!(found.pruning);
+        assert_eq!(found.edges[2], "\"bbox\".\"xmax\"");
+        let list = DataType::List(Arc::new(of("l", DataType::Float64)));
+        assert!(bbox(&of("bbox", list)).unwrap().edges[3].contains("THEN 5 ELSE 4"));
+        assert_eq!(bbox(&of("bbox", DataType::Struct(vec![of("minx", DataType::Float64)].into()))), None);
+        assert_eq!(bbox(&of("bbox", DataType::Binary)), None);
+    }
+
+    #[test]
+    fn the_extent_uses_the_columns_there_are() {
+        let mut fields = minimal();
+        assert_eq!(layout(fields.clone()).unwrap().extent().1, "coalesce(epoch_us(\"datetime\"))");
+        fields.push(of("start_datetime", DataType::Utf8));
+        fields.push(of("end_datetime", DataType::Date32));
+        let (first, last) = layout(fields).unwrap().extent();
+        assert_eq!(first, "coalesce(epoch_us(TRY_CAST(\"start_datetime\" AS TIMESTAMPTZ)), epoch_us(\"datetime\"))");
+        assert!(last.starts_with("coalesce(epoch_us(CAST(\"end_datetime\" AS TIMESTAMP)), "), "{last}");
+    }
+
+    #[test]
+    fn nested_properties_hold_the_times_too() {
+        let mut fields = minimal();
+        fields[2] = of("properties", DataType::Struct(vec![of("datetime", DataType::Utf8)].into()));
+        let found = layout(fields.clone()).unwrap();
+        assert_eq!(found.time(), "epoch_us(TRY_CAST(\"properties\".\"datetime\" AS TIMESTAMPTZ))");
+        fields[2] = of("properties", DataType::Utf8);
+        assert!(layout(fields).unwrap().time_text().is_some());
+    }
+}

@@ -1,0 +1,242 @@
+//! Where items come from: parquet files, JSON files, or rows by value, each as one SQL relation with a file order.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use duckdb::{Connection, ffi};
+
+use super::rows;
+use super::session::{Table, list};
+use crate::error::{Error, Result};
+
+/// The `items` argument.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// Files, globs, directories or URLs, in the order given.
+    Paths(Vec<String>),
+    /// A STRUCT[] whose elements are item rows.
+    Rows(OwnedValue),
+}
+
+/// A SQL value that DuckDB handed over, cheap to clone.
+#[derive(Debug, Clone)]
+pub struct OwnedValue(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    raw: ffi::duckdb_value,
+    table: Mutex<Option<Arc<Table>>>,
+}
+
+// SAFETY: a duckdb_value is a heap object without ties to a connection or thread; after construction it is only read,
+// and destroyed once.
+unsafe impl Send for Handle {}
+unsafe impl Sync for Handle {}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: owned since `from_raw`.
+        unsafe { ffi::duckdb_destroy_value(&mut self.raw) }
+    }
+}
+
+impl OwnedValue {
+    /// # Safety
+    /// `raw` is a live value that the caller owns and gives away.
+    pub unsafe fn from_raw(raw: ffi::duckdb_value) -> Self {
+        Self(Arc::new(Handle { raw, table: Mutex::new(None) }))
+    }
+
+    /// The rows as a table of the private database, made at the first call.
+    fn table(&self) -> Result<Arc<Table>> {
+        let mut table = self.0.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = table.as_ref() {
+            return Ok(table.clone());
+        }
+        // SAFETY: the value lives as long as `self`.
+        let made = unsafe { Table::from_value(self.0.raw) };
+        let made = made.map_err(|e| e.within("items given by value must be a STRUCT[], one struct per item"))?;
+        Ok(table.insert(Arc::new(made)).clone())
+    }
+}
+
+/// A relation of item rows.
+#[derive(Debug, Clone)]
+pub(super) struct Relation {
+    /// What stands after FROM.
+    pub from: String,
+    /// The columns that put rows into file order, and together name one row.
+    pub ordinals: &'static [&'static str],
+    /// The column that holds the path or URL a row comes from.
+    pub base: Option<&'static str>,
+    /// How an error names it.
+    pub name: String,
+    /// Keeps the table alive.
+    _table: Option<Arc<Table>>,
+}
+
+impl Relation {
+    #[cfg(test)]
+    pub(super) fn of_test(from: &str) -> Self {
+        Self { from: from.to_owned(), ordinals: &["rowid"], base: None, name: from.to_owned(), _table: None }
+    }
+
+    fn of_table(table: Arc<Table>, base: Option<&'static str>, name: String) -> Self {
+        Self { from: table.name.clone(), ordinals: &["rowid"], base, name, _table: Some(table) }
+    }
+}
+
+impl Source {
+    /// # Errors
+    /// A file that does not exist, a list that mixes kinds, JSON that is no STAC item, rows that are no structs.
+    pub(super) fn relation(&self, connection: &Connection, hive: Option<bool>) -> Result<Relation> {
+        let paths = match self {
+            Source::Rows(value) => {
+                return Ok(Relation::of_table(value.table()?, None, "the item rows".to_owned()));
+            }
+            Source::Paths(paths) if paths.is_empty() => {
+                return Err(Error::Argument("items is an empty list; name at least one file".into()));
+            }
+            Source::Paths(paths) => paths,
+        };
+        let json = paths.iter().filter(|path| is_json(path)).count();
+        let name = match paths.as_slice() {
+            [path] => format!("'{path}'"),
+            [first, ..] => format!("'{first}' and {} more", paths.len() - 1),
+            [] => String::new(),
+        };
+        let globs = paths.iter().map(|path| glob(path)).collect::<Result<Vec<_>>>()?;
+        match json {
+            0 => Ok(parquet(&globs, hive, name)),
+            n if n == paths.len() => json_items(connection, &globs, name),
+            _ => Err(Error::Argument("items mixes parquet and JSON files; give one kind per call".into())),
+        }
+    }
+}
+
+fn parquet(globs: &[String], hive: Option<bool>, name: String) -> Relation {
+    let several = globs.len() > 1 || globs.iter().any(|glob| has_wildcard(glob));
+    let mut options = format!("union_by_name = {several}");
+    if let Some(hive) = hive {
+        options += &format!(", hive_partitioning = {hive}");
+    }
+    Relation {
+        from: format!("read_parquet({}, {options})", list(globs)),
+        ordinals: &["file_index", "file_row_number"],
+        base: Some("filename"),
+        name,
+        _table: None,
+    }
+}
+
+/// Items of FeatureCollections, arrays, single items and newline-delimited files, with the members of an item as columns.
+fn json_items(connection: &Connection, globs: &[String], name: String) -> Result<Relation> {
+    const DEFAULT_LIMIT: u64 = 16 << 20;
+    // A FeatureCollection is one JSON object; DuckDB must be told how long it may be.
+    let largest = globs.iter().filter_map(|glob| std::fs::metadata(local(glob)?).ok()).map(|m| m.len()).max();
+    let limit = largest.unwrap_or(0).max(DEFAULT_LIMIT) + 1;
+    let read =
+        format!("read_json_objects({}, format = 'auto', filename = true, maximum_object_size = {limit})", list(globs));
+    let query = format!(
+        "WITH objects AS (SELECT json, filename FROM {read}), \
+         items AS (SELECT unnest(CASE WHEN json->>'type' = 'FeatureCollection' THEN json_extract(json, '$.features[*]') \
+         ELSE [json] END) AS item, filename FROM objects) \
+         SELECT item->>'type' AS type, item->>'id' AS id, item->>'collection' AS collection, item->'bbox' AS bbox, \
+         item->'geometry' AS geometry, item->'assets' AS assets, item->'properties' AS properties, filename AS base \
+         FROM items"
+    );
+    let table = Table::create(connection, &query).map_err(|e| e.within(format!("items {name}")))?;
+    let odd = format!(
+        "SELECT coalesce(type, 'nothing'), base FROM {} WHERE type IS DISTINCT FROM 'Feature' OR assets IS NULL LIMIT 1",
+        table.name
+    );
+    if let [kind, file, ..] = rows::query_texts(connection, &odd)?.as_slice() {
+        return Err(Error::Items(format!(
+            "items '{file}' does not hold STAC items: an object says it is a '{kind}', or has no assets; give an Item, a \
+             FeatureCollection of items, an array of items, or one item per line"
+        )));
+    }
+    Ok(Relation::of_table(Arc::new(table), Some("base"), name))
+}
+
+/// The path as DuckDB shall read it: a directory becomes a glob, an existing file is no pattern whatever it is called.
+fn glob(path: &str) -> Result<String> {
+    let Some(file) = local(path) else { return Ok(path.to_owned()) };
+    match std::fs::metadata(file) {
+        Ok(found) if found.is_dir() => {
+            let directory = escape_wildcards(path.trim_end_matches('/'));
+            Ok(format!("{directory}/**/*parquet"))
+        }
+        Ok(_) => Ok(escape_wildcards(path)),
+        Err(_) if has_wildcard(path) => Ok(path.to_owned()),
+        Err(_) if path.is_empty() => Err(Error::Argument("items is an empty path".into())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::Items(format!("no such file: '{path}'")))
+        }
+        Err(error) => Err(Error::Items(format!("cannot read '{path}': {error}"))),
+    }
+}
+
+/// The path in the local file system, if it is one.
+fn local(path: &str) -> Option<&Path> {
+    match path.split_once("://") {
+        None => Some(Path::new(path)),
+        Some(("file", rest)) => Some(Path::new(rest)),
+        Some(_) => None,
+    }
+}
+
+fn has_wildcard(path: &str) -> bool {
+    path.contains(['*', '?', '['])
+}
+
+fn escape_wildcards(path: &str) -> String {
+    path.chars().fold(String::with_capacity(path.len()), |mut escaped, c| {
+        match c {
+            '*' | '?' | '[' => escaped.extend(['[', c, ']']),
+            _ => escaped.push(c),
+        }
+        escaped
+    })
+}
+
+fn is_json(path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or(path).to_ascii_lowercase();
+    let path = path.trim_end_matches(".gz").trim_end_matches(".zst");
+    [".json", ".geojson", ".ndjson", ".jsonl"].iter().any(|suffix| path.ends_with(suffix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_known_by_its_name() {
+        for path in ["a.json", "b.GEOJSON", "s3://c/d.ndjson?x=1", "e.jsonl", "f.json.gz"] {
+            assert!(is_json(path), "{path}");
+        }
+        for path in ["a.parquet", "json", "x.json/y.parquet", "dir/"] {
+            assert!(!is_json(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = glob("/no/such/items.parquet").unwrap_err();
+        assert_eq!(error.to_string(), "no such file: '/no/such/items.parquet'");
+        assert_eq!(glob("/no/such/*.parquet").unwrap(), "/no/such/*.parquet");
+        assert_eq!(glob("s3://bucket/a.parquet").unwrap(), "s3://bucket/a.parquet");
+        assert!(glob("").is_err());
+    }
+
+    #[test]
+    fn what_exists_is_no_pattern() {
+        let directory = std::env::temp_dir().join(format!("lazycogs-[source]-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let text = directory.to_str().unwrap();
+        let escaped = glob(&format!("{text}/")).unwrap();
+        std::fs::remove_dir(&directory).unwrap();
+        assert!(escaped.contains("[[]source]") && escaped.ends_with("/**/*parquet"), "{escaped}");
+        assert_eq!(escape_wildcards("a*b?c[d]"), "a[*]b[?]c[[]d]");
+    }
+}

@@ -1,0 +1,267 @@
+//! Items out of Arrow batches, made on a thread of their own.
+//!
+//! The thread owns the connection, the statement and its result, which borrow from each other; and it makes items while
+//! the consumer works.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use duckdb::arrow::array::{ArrayRef, RecordBatch};
+use duckdb::{Connection, InterruptHandle};
+use serde_json::Value;
+
+use super::assets::{Facts, facts};
+use super::geometry::{self, Encoding};
+use super::item::{Asset, Item};
+use super::session::failed;
+use super::source::Relation;
+use super::{Selection, rows};
+use crate::error::{Error, Result};
+use crate::time::Period;
+
+/// Batches, of up to 2048 items each, that may wait for the consumer.
+const AHEAD: usize = 4;
+
+/// Where the parts of an item are among the columns of a batch; `id` and `time` are the first two.
+#[derive(Debug, Default)]
+pub(super) struct Columns {
+    pub time_text: Option<usize>,
+    pub bare_date: Option<usize>,
+    pub bbox: Option<[usize; 4]>,
+    pub geometry: Option<(usize, Encoding)>,
+    pub base: Option<usize>,
+    pub crs: Option<usize>,
+    /// Per requested asset: its href, and its facts as JSON; without the former the latter holds the whole asset.
+    pub assets: Vec<(Option<usize>, Option<usize>)>,
+}
+
+/// The matching items by step, then `sortby`, then file order. Ends with the first error.
+pub struct ItemStream {
+    batches: Option<Receiver<Result<Vec<Item>>>>,
+    batch: std::vec::IntoIter<Item>,
+    thread: Option<JoinHandle<()>>,
+    interrupt: Arc<InterruptHandle>,
+}
+
+impl ItemStream {
+    pub(super) fn start(
+        connection: Connection,
+        sql: String,
+        columns: Columns,
+        selection: &Selection,
+        keys: &[String],
+        relation: Relation,
+    ) -> Result<Self> {
+        let interrupt = connection.interrupt_handle();
+        let (sender, receiver) = sync_channel(AHEAD);
+        let reader = Reader {
+            columns,
+            keys: keys.to_vec(),
+            period: selection.period,
+            boxes: selection.boxes.clone(),
+            count: 0,
+            base: Recent::default(),
+            crs: Recent::default(),
+            facts: vec![None; keys.len()],
+        };
+        let run = move || {
+            let outcome = produce(&connection, &sql, reader, &sender);
+            if let Err(error) = outcome {
+                // A consumer that is gone does not mind.
+                let _ = sender.send(Err(error));
+            }
+            drop(relation);
+        };
+        let thread = std::thread::Builder::new().name("lazycogs-items".into()).spawn(run);
+        let thread = thread.map_err(|e| Error::Items(format!("cannot start a thread to read items: {e}")))?;
+        Ok(Self { batches: Some(receiver), batch: Vec::new().into_iter(), thread: Some(thread), interrupt })
+    }
+}
+
+impl Iterator for ItemStream {
+    type Item = Result<Item>;
+
+    fn next(&mut self) -> Option<Result<Item>> {
+        loop {
+            if let Some(item) = self.batch.next() {
+                return Some(Ok(item));
+            }
+            match self.batches.as_ref()?.recv() {
+                Ok(Ok(batch)) => self.batch = batch.into_iter(),
+                Ok(Err(error)) => {
+                    self.batches = None;
+                    return Some(Err(error));
+                }
+                Err(_) => {
+                    self.batches = None;
+                    // The end of the items, unless the thread died before it.
+                    let died = self.thread.take().is_some_and(|thread| thread.join().is_err());
+                    return died.then(|| Err(Error::Items("internal error while reading items".into())));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for ItemStream {
+    fn drop(&mut self) {
+        self.batches = None;
+        if self.thread.is_some() {
+            self.interrupt.interrupt();
+        }
+    }
+}
+
+fn produce(
+    connection: &Connection,
+    sql: &str,
+    mut reader: Reader,
+    sender: &SyncSender<Result<Vec<Item>>>,
+) -> Result<()> {
+    let mut statement = connection.prepare(sql).map_err(failed)?;
+    for batch in statement.stream_arrow([]).map_err(failed)? {
+        let items = reader.items(&batch.map_err(failed)?)?;
+        if sender.send(Ok(items)).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+struct Reader {
+    columns: Columns,
+    keys: Vec<String>,
+    period: Period,
+    boxes: Vec<[f64; 4]>,
+    count: u64,
+    base: Recent,
+    crs: Recent,
+    /// Per asset the last facts read: those of the next item are usually the same, letter by letter.
+    facts: Vec<Option<(String, Facts)>>,
+}
+
+/// A text that mostly repeats from row to row, shared while it does.
+#[derive(Default)]
+struct Recent(Option<Arc<str>>);
+
+impl Recent {
+    fn share(&mut self, text: &str) -> Arc<str> {
+        match &self.0 {
+            Some(last) if **last == *text => last.clone(),
+            _ => self.0.insert(text.into()).clone(),
+        }
+    }
+}
+
+/// The column at a place that [`Columns`] names.
+fn at(batch: &RecordBatch, index: Option<usize>) -> Option<&ArrayRef> {
+    batch.columns().get(index?)
+}
+
+impl Reader {
+    fn items(&mut self, batch: &RecordBatch) -> Result<Vec<Item>> {
+        let mut items = Vec::with_capacity(batch.num_rows());
+        for row in 0..batch.num_rows() {
+            items.extend(self.item(batch, row)?);
+        }
+        Ok(items)
+    }
+
+    /// `None` for an item that lies elsewhere, as only its geometry tells.
+    fn item(&mut self, batch: &RecordBatch, row: usize) -> Result<Option<Item>> {
+        let id = at(batch, Some(0)).and_then(|ids| rows::text(ids, row));
+        let id: Arc<str> = id.ok_or_else(|| Error::Items("an item has no id".into()))?.into();
+        let (bbox, footprint) = self.place(batch, row, &id)?;
+        let Some(bbox) = bbox else { return Ok(None) };
+        let time = self.time(batch, row, &id)?;
+        let mut assets = Vec::with_capacity(self.keys.len());
+        for index in 0..self.keys.len() {
+            assets.push(self.asset(batch, row, index, &id)?);
+        }
+        let order = self.count;
+        self.count += 1;
+        Ok(Some(Item { id, order, time, step: self.period.step_of(time), bbox, footprint, assets }))
+    }
+
+    fn time(&self, batch: &RecordBatch, row: usize, id: &str) -> Result<i64> {
+        let text = at(batch, self.columns.time_text).and_then(|texts| rows::text(texts, row));
+        let bare = at(batch, self.columns.bare_date).and_then(|bare| rows::boolean(bare, row)) == Some(true);
+        match (at(batch, Some(1)).and_then(|times| rows::integer(times, row)), text) {
+            (Some(_), _) if bare => Err(Error::Items(format!(
+                "item '{id}' has a date without a time, which names no instant and no hour; use P1D or a longer period"
+            ))),
+            (Some(time), _) => Ok(time),
+            (None, Some(text)) => Err(Error::Items(format!("item '{id}': datetime '{text}' is not a timestamp"))),
+            (None, None) => Err(Error::Items(format!("item '{id}' has neither datetime nor start_datetime"))),
+        }
+    }
+
+    /// The bbox, if the item touches the area, and the footprint.
+    fn place(
+        &self,
+        batch: &RecordBatch,
+        row: usize,
+        id: &str,
+    ) -> Result<(Option<[f64; 4]>, Option<geo::MultiPolygon>)> {
+        let edge = |index: usize| at(batch, Some(index)).and_then(|edges| rows::double(edges, row));
+        let bbox = self.columns.bbox.and_then(|[w, s, e, n]| Some([edge(w)?, edge(s)?, edge(e)?, edge(n)?]));
+        let bytes = self.columns.geometry.and_then(|(index, encoding)| {
+            Some((encoding, at(batch, Some(index)).and_then(|column| rows::bytes(column, row))?))
+        });
+        let geometry = match bytes.map(|(encoding, bytes)| geometry::parse(encoding, bytes)) {
+            None => None,
+            Some(Ok(geometry)) => geometry,
+            // The bbox still tells where the item is.
+            Some(Err(_)) if bbox.is_some() => None,
+            Some(Err(what)) => {
+                return Err(Error::Items(format!("item '{id}' has no bbox, and its geometry is {what}")));
+            }
+        };
+        let bounds = || geometry.as_ref().and_then(geometry::bounds);
+        let touching = |bounds: &[f64; 4]| self.boxes.iter().any(|area| geometry::touches(*bounds, *area));
+        let bbox = bbox.or_else(|| bounds().filter(touching));
+        Ok((bbox, geometry.and_then(geometry::footprint)))
+    }
+
+    fn asset(&mut self, batch: &RecordBatch, row: usize, index: usize, id: &str) -> Result<Option<Asset>> {
+        let Some(&(href, json)) = self.columns.assets.get(index) else { return Ok(None) };
+        let json = at(batch, json).and_then(|column| rows::text(column, row));
+        let (href, facts) = match href {
+            Some(href) => match at(batch, Some(href)).and_then(|column| rows::text(column, row)) {
+                Some(href) => (Arc::from(href), self.typed_facts(index, json)),
+                None => return Ok(None),
+            },
+            None => {
+                let Some(asset) = json.and_then(|json| serde_json::from_str::<Value>(json).ok()) else {
+                    return Ok(None);
+                };
+                let key = self.keys.get(index).map_or("", String::as_str);
+                let Some(href) = asset.get("href").and_then(Value::as_str) else {
+                    return Err(Error::Items(format!("item '{id}' asset '{key}' has no href")));
+                };
+                (Arc::from(href), facts(&asset))
+            }
+        };
+        let base = at(batch, self.columns.base).and_then(|column| rows::text(column, row));
+        let crs = at(batch, self.columns.crs).and_then(|column| rows::text(column, row));
+        Ok(Some(Asset {
+            href,
+            base: base.map(|base| self.base.share(base)),
+            nodata: facts.nodata,
+            scale_offset: facts.scale_offset,
+            crs: facts.crs.or_else(|| crs.map(|crs| self.crs.share(crs))),
+        }))
+    }
+
+    fn typed_facts(&mut self, index: usize, json: Option<&str>) -> Facts {
+        let (Some(json), Some(recent)) = (json, self.facts.get_mut(index)) else { return Facts::default() };
+        match recent {
+            Some((text, facts)) if text == json => facts.clone(),
+            _ => {
+                let value = serde_json::from_str(json).unwrap_or(Value::Null);
+                recent.insert((json.to_owned(), facts(&value))).1.clone()
+            }
+        }
+    }
+}
