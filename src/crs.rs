@@ -80,6 +80,13 @@ impl Crs {
     }
 }
 
+/// The version of PROJ inside this library.
+pub fn proj_version() -> String {
+    // SAFETY: a static, NUL-terminated text.
+    let info = unsafe { ffi::proj_info() };
+    format!("{}.{}.{}", info.major, info.minor, info.patch)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

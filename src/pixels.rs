@@ -279,6 +279,14 @@ impl Pixels {
         self.len() == 0
     }
 
+    /// 1 for each value that is not zero.
+    pub fn nonzero(&self) -> Vec<u8> {
+        fn marks<T: Pixel>(values: &[T]) -> Vec<u8> {
+            values.iter().map(|v| u8::from(*v != T::default())).collect()
+        }
+        with_pixels!(self, v => marks(v))
+    }
+
     /// The values as bytes in the machine's order, which is little-endian on every platform DuckDB ships for.
     pub fn as_bytes(&self) -> &[u8] {
         with_pixels!(self, v => bytemuck::cast_slice(v))

@@ -85,8 +85,12 @@ pub trait TableFunction: 'static {
     fn bind(info: &BindInfo) -> Result<Self::Bind>;
     fn init(bind: &Self::Bind, info: &InitInfo) -> Result<Self::Global>;
     /// Fills `output`; a chunk left at length 0 ends the scan of this thread.
-    fn scan(bind: &Self::Bind, global: &Self::Global, local: &mut Self::Local, output: &mut super::vectors::Chunk)
-    -> Result<()>;
+    fn scan(
+        bind: &Self::Bind,
+        global: &Self::Global,
+        local: &mut Self::Local,
+        output: &mut super::vectors::Chunk,
+    ) -> Result<()>;
 }
 
 /// What a bind callback may ask and tell.
@@ -251,7 +255,11 @@ fn guarded<T>(body: impl FnOnce() -> Result<T>) -> Result<T, String> {
 
 /// What a panic said.
 pub fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("")
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("")
 }
 
 fn c_message<F: TableFunction>(message: &str) -> CString {

@@ -46,9 +46,7 @@ impl Value {
 
     /// The text of a VARCHAR.
     pub fn text(&self) -> Option<String> {
-        (!self.is_null() && self.type_id() == ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR)
-            .then(|| self.cast_text())
-            .flatten()
+        (!self.is_null() && self.type_id() == ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR).then(|| self.cast_text()).flatten()
     }
 
     /// Any value cast to text.

@@ -80,11 +80,24 @@ impl Column {
         self.set_validity(row, &[0]);
     }
 
+    /// Writes one value of a fixed-width column.
+    ///
+    /// # Safety
+    /// `T` is the physical type of the column and `row` is within the chunk.
+    pub unsafe fn set<T: Copy>(&mut self, row: usize, value: T) {
+        unsafe { self.values::<T>(row + 1)[row] = value }
+    }
+
     /// Writes text or bytes into a VARCHAR or BLOB column.
     pub fn set_bytes(&mut self, row: usize, bytes: &[u8]) {
         // SAFETY: DuckDB copies the bytes into the vector's own heap.
         unsafe {
-            ffi::duckdb_vector_assign_string_element_len(self.raw, row as u64, bytes.as_ptr().cast(), bytes.len() as u64)
+            ffi::duckdb_vector_assign_string_element_len(
+                self.raw,
+                row as u64,
+                bytes.as_ptr().cast(),
+                bytes.len() as u64,
+            )
         }
     }
 }

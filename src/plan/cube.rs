@@ -127,11 +127,8 @@ fn object(request: &Request, session: &Session, asset: &Asset) -> Result<Object>
 }
 
 fn nothing_matches(request: &Request, area: &Area) -> Error {
-    let boxes: Vec<String> = area
-        .boxes()
-        .iter()
-        .map(|[w, s, e, n]| format!("[{w:.6}, {s:.6}, {e:.6}, {n:.6}]"))
-        .collect();
+    let boxes: Vec<String> =
+        area.boxes().iter().map(|[w, s, e, n]| format!("[{w:.6}, {s:.6}, {e:.6}, {n:.6}]")).collect();
     let datetime = request.selection.datetime.as_ref().map(|i| format!(", datetime {i}")).unwrap_or_default();
     let further = if request.selection.filter.is_some() || request.selection.ids.is_some() {
         ", with the given filter and ids"

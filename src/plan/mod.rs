@@ -116,6 +116,33 @@ impl Units {
     }
 }
 
+/// What a selection holds, without its assets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub steps: u64,
+    pub items: u64,
+    /// Start of the first and of the last step.
+    pub first: Option<i64>,
+    pub last: Option<i64>,
+}
+
+impl Cube {
+    /// Counts the steps and items that touch the grid. Reads the item index, nothing else.
+    pub fn summary(&self) -> Result<Summary> {
+        let mut summary = Summary::default();
+        for item in self.request.selection.stream(&[])? {
+            let item = item?;
+            if self.area.touches(item.bbox, item.footprint.as_ref()) {
+                summary.items += 1;
+                summary.steps += u64::from(summary.last != Some(item.step));
+                summary.first = summary.first.or(Some(item.step));
+                summary.last = Some(item.step);
+            }
+        }
+        Ok(summary)
+    }
+}
+
 impl Iterator for Units {
     type Item = Result<Unit>;
 

@@ -76,7 +76,7 @@ impl Composer {
                 None => 256,
             })
             .build();
-        Composer { cube, bands, assets, mappings, failures: Default::default() }
+        Composer { cube, bands, assets, mappings, failures: super::failures::Failures::start() }
     }
 
     /// Reads and mosaics a unit.
@@ -110,10 +110,16 @@ impl Composer {
     }
 
     /// Reads `items` together, feeds them in order.
-    async fn feed_all(self: &Arc<Self>, unit: &Unit, items: &[Arc<Item>], mut layers: Vec<Layer>) -> Result<Vec<Layer>> {
+    async fn feed_all(
+        self: &Arc<Self>,
+        unit: &Unit,
+        items: &[Arc<Item>],
+        mut layers: Vec<Layer>,
+    ) -> Result<Vec<Layer>> {
         let settled = Arc::new(Layer::all_settled(&layers));
-        let reads = items.iter().map(|item| {
-            let (composer, item, rect, settled) = (self.clone(), item.clone(), unit.rect, settled.clone());
+        let (composer, rect) = (self.clone(), unit.rect);
+        let reads = items.to_vec().into_iter().map(move |item: Arc<Item>| {
+            let (composer, settled) = (composer.clone(), settled.clone());
             async move { composer.read_item(item, rect, settled).await }
         });
         let mut contributions = stream::iter(reads).buffered(ITEMS_AHEAD);
@@ -147,7 +153,8 @@ impl Composer {
         rect: Rect,
         settled: Arc<Vec<Option<Vec<u8>>>>,
     ) -> Result<Contribution, (Error, Failure)> {
-        let assets = self.assets.iter().enumerate().filter_map(|(i, key)| Some((i, key, item.assets.get(i)?.as_ref()?)));
+        let assets =
+            self.assets.iter().enumerate().filter_map(|(i, key)| Some((i, key, item.assets.get(i)?.as_ref()?)));
         let parts = assets.map(|(i, key, asset)| {
             let (composer, item, settled) = (&self, &item, &settled);
             async move {
@@ -239,9 +246,15 @@ impl Composer {
             return Ok(vec![mapping]);
         }
         let (a, b) = if width >= height {
-            (Rect { width: width / 2, ..mapping.rect }, Rect { col: col + width / 2, width: width - width / 2, ..mapping.rect })
+            (
+                Rect { width: width / 2, ..mapping.rect },
+                Rect { col: col + width / 2, width: width - width / 2, ..mapping.rect },
+            )
         } else {
-            (Rect { height: height / 2, ..mapping.rect }, Rect { row: row + height / 2, height: height - height / 2, ..mapping.rect })
+            (
+                Rect { height: height / 2, ..mapping.rect },
+                Rect { row: row + height / 2, height: height - height / 2, ..mapping.rect },
+            )
         };
         let mut parts = Vec::new();
         for rect in [a, b] {
@@ -283,7 +296,7 @@ impl Composer {
         if let Some(alpha) = opened.cog.alpha
             && let Some(at) = samples.iter().position(|s| *s == alpha)
         {
-            let opaque = crate::with_pixels!(&raster.samples[at], v => v.iter().map(|a| u8::from(*a != Default::default())).collect::<Vec<u8>>());
+            let opaque = raster.samples[at].nonzero();
             raster.mask = Some(match raster.mask.take() {
                 Some(mask) => mask.iter().zip(&opaque).map(|(m, a)| m & a).collect(),
                 None => opaque,

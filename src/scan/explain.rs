@@ -63,8 +63,11 @@ pub fn rows(cube: &Cube, assets: &[String], unit: &Unit, headers: bool) -> Resul
     let mut rows = Vec::new();
     for band in &cube.bands {
         let asset = assets.iter().position(|a| *a == band.asset);
-        let holders: Vec<&Arc<Item>> =
-            unit.items.iter().filter(|item| asset.is_some_and(|a| matches!(item.assets.get(a), Some(Some(_))))).collect();
+        let holders: Vec<&Arc<Item>> = unit
+            .items
+            .iter()
+            .filter(|item| asset.is_some_and(|a| matches!(item.assets.get(a), Some(Some(_)))))
+            .collect();
         if holders.is_empty() {
             rows.push(empty(unit, band));
             continue;
@@ -132,7 +135,6 @@ fn open(
         let overview_resolution = pixel_size(&opened.level_transform(level));
         Ok(Some(Header { overview_level: level as u64, overview_resolution, window }))
     });
-    let opened: Vec<Result<Option<Header>>> =
-        runtime::io()?.block_on(stream::iter(opening).buffered(AHEAD).collect());
+    let opened: Vec<Result<Option<Header>>> = runtime::io()?.block_on(stream::iter(opening).buffered(AHEAD).collect());
     opened.into_iter().collect()
 }

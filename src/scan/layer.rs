@@ -30,7 +30,14 @@ impl Layer {
     }
 
     /// Feeds the pixels of a window, which `mapping` brings to the tile at `rect`.
-    pub fn feed(&mut self, rect: Rect, mapping: &Mapping, pixels: &Pixels, mask: Option<&[u8]>, nodata: Option<Nodata>) {
+    pub fn feed(
+        &mut self,
+        rect: Rect,
+        mapping: &Mapping,
+        pixels: &Pixels,
+        mask: Option<&[u8]>,
+        nodata: Option<Nodata>,
+    ) {
         self.state.feed(rect, mapping, pixels, mask, nodata);
     }
 

@@ -16,7 +16,7 @@ use crate::pixels::{Pixel, Pixels};
 use crate::store::counters::{COUNTERS, add};
 use crate::store::{ByteSource, Object, merge_ranges};
 use crate::warp::{Kind, Mapping, OUTSIDE};
-use crate::{with_pixels, with_type};
+use crate::with_type;
 
 /// Which image of a COG a tile belongs to: its opened id, level, whether the mask's, and index.
 type TileKey = (u64, u32, bool, usize);
@@ -200,7 +200,7 @@ pub fn assemble(
         let job = Assembly { opened, level: image(opened, set), set, position, fetched, held: &reads.held, mapping };
         if set.mask {
             let Some(plane) = job.run(&[0])?.pop() else { continue };
-            mask = Some(with_pixels!(plane, v => v.into_iter().map(|m| u8::from(m != Default::default())).collect()));
+            mask = Some(plane.nonzero());
         } else {
             rasters = job.run(samples)?;
         }
@@ -286,7 +286,7 @@ impl Assembly<'_> {
             TILES.insert(key, Arc::new(decoded));
             return Ok(result);
         }
-        let mut buffer = BUFFER.take();
+        let mut buffer = BUFFER.replace(Pixels::UInt8(Vec::new()));
         let result = self.decode(tile, index, &mut buffer).map(|()| body(&buffer));
         BUFFER.set(buffer);
         result

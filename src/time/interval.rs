@@ -45,6 +45,17 @@ impl Interval {
     }
 }
 
+impl std::fmt::Display for Interval {
+    /// As RFC 3339 instants, the end exclusive.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let show = |time: Option<i64>| match time.map(Timestamp::from_microsecond) {
+            Some(Ok(instant)) => instant.to_string(),
+            _ => "..".to_owned(),
+        };
+        write!(f, "{}/{}", show(self.start), show(self.end))
+    }
+}
+
 /// The half-open span that a year, month, date or instant covers.
 fn span(text: &str) -> Option<(i64, i64)> {
     if let Some(instant) = parse_instant(text) {

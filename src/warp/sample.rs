@@ -110,10 +110,7 @@ mod tests {
     fn outside_nodata_and_mask_are_not_valid() {
         let window = Window { values: &[1u8, 2, 3, 4, 5, 6][..], mask: None };
         let copy = mapping(vec![0, 1, 2], vec![1, OUTSIDE]);
-        assert_eq!(
-            row(&copy, window, Nodata::parse("5", crate::pixels::DataType::UInt8), 0),
-            [Some(4), None, Some(6)]
-        );
+        assert_eq!(row(&copy, window, Nodata::parse("5", crate::pixels::DataType::UInt8), 0), [Some(4), None, Some(6)]);
         assert_eq!(row(&copy, window, None, 1), [None, None, None]);
         let spread = mapping(vec![0, 0, OUTSIDE, 2], vec![0]);
         assert_eq!(row(&spread, window, None, 0), [Some(1), Some(1), None, Some(3)]);

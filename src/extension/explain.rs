@@ -1,0 +1,130 @@
+//! `lazycogs_explain`: the reads that a call would make.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::api::{BindInfo, InitInfo, TableFunction, Type};
+use super::arguments;
+use super::rows::{self, Cell};
+use super::vectors::Chunk;
+use crate::error::Result;
+use crate::plan::{Cube, Units};
+use crate::scan::explain::{Row, rows as plan_rows};
+
+pub struct Explain;
+
+const PLAN: [(&str, Type); 10] = [
+    ("time", Type::TIMESTAMP),
+    ("time_index", Type::BIGINT),
+    ("chunk_row", Type::BIGINT),
+    ("chunk_col", Type::BIGINT),
+    ("chunk_height", Type::BIGINT),
+    ("chunk_width", Type::BIGINT),
+    ("band", Type::VARCHAR),
+    ("item_id", Type::VARCHAR),
+    ("href", Type::VARCHAR),
+    ("read_order", Type::BIGINT),
+];
+
+const HEADERS: [(&str, Type); 10] = [
+    ("overview_level", Type::BIGINT),
+    ("overview_resolution", Type::DOUBLE),
+    ("window_col", Type::BIGINT),
+    ("window_row", Type::BIGINT),
+    ("window_width", Type::BIGINT),
+    ("window_height", Type::BIGINT),
+    ("tiles", Type::BIGINT),
+    ("requests", Type::BIGINT),
+    ("bytes", Type::BIGINT),
+    ("cached", Type::BIGINT),
+];
+
+pub struct Bind {
+    cube: Arc<Cube>,
+    headers: bool,
+}
+
+pub struct Global {
+    columns: Vec<usize>,
+    assets: Vec<String>,
+    state: Mutex<State>,
+}
+
+struct State {
+    units: Units,
+    ready: VecDeque<Row>,
+}
+
+impl TableFunction for Explain {
+    const NAME: &'static str = "lazycogs_explain";
+    type Bind = Bind;
+    type Global = Global;
+    type Local = ();
+
+    fn parameters() -> Vec<Type> {
+        arguments::positional()
+    }
+
+    fn named_parameters() -> Vec<(&'static str, Type)> {
+        let mut named = arguments::named();
+        named.push(("headers", Type::BOOLEAN));
+        named
+    }
+
+    fn bind(info: &BindInfo) -> Result<Bind> {
+        let headers = info.named("headers").and_then(|v| v.boolean()).unwrap_or(false);
+        let cube = Arc::new(Cube::bind(arguments::request(info)?)?);
+        for (name, column) in PLAN.iter().chain(HEADERS.iter().filter(|_| headers)) {
+            info.add_column(name, column);
+        }
+        Ok(Bind { cube, headers })
+    }
+
+    fn init(bind: &Bind, info: &InitInfo) -> Result<Global> {
+        let assets = bind.cube.assets(0..bind.cube.bands.len());
+        let units = Units::new(bind.cube.clone(), &assets)?;
+        let state = Mutex::new(State { units, ready: VecDeque::new() });
+        info.set_max_threads(1);
+        Ok(Global { columns: info.columns(), assets, state })
+    }
+
+    fn scan(bind: &Bind, global: &Global, _: &mut (), output: &mut Chunk) -> Result<()> {
+        let mut state = global.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.ready.len() < Chunk::capacity() {
+            let Some(unit) = state.units.next().transpose()? else { break };
+            state.ready.extend(plan_rows(&bind.cube, &global.assets, &unit, bind.headers)?);
+        }
+        let rows = state.ready.len().min(Chunk::capacity());
+        let cells: Vec<Vec<Cell>> = state.ready.drain(..rows).map(cells).collect();
+        // SAFETY: `cells` gives the columns of PLAN and HEADERS in their order and types.
+        unsafe { rows::write(&cells, &global.columns, output) };
+        Ok(())
+    }
+}
+
+fn cells(row: Row) -> Vec<Cell> {
+    let header = row.header.as_ref();
+    let window = header.and_then(|h| h.window.as_ref());
+    vec![
+        Cell::Timestamp(row.time),
+        row.time_index.into(),
+        row.chunk_row.into(),
+        row.chunk_col.into(),
+        row.chunk_height.into(),
+        row.chunk_width.into(),
+        row.band.clone().into(),
+        row.item_id.clone().into(),
+        row.href.clone().into(),
+        row.read_order.into(),
+        header.map(|h| h.overview_level).into(),
+        header.map(|h| h.overview_resolution).into(),
+        window.map(|w| w.col).into(),
+        window.map(|w| w.row).into(),
+        window.map(|w| w.width).into(),
+        window.map(|w| w.height).into(),
+        window.map(|w| w.tiles).into(),
+        window.map(|w| w.requests).into(),
+        window.map(|w| w.bytes).into(),
+        window.map(|w| w.cached).into(),
+    ]
+}

@@ -1,0 +1,109 @@
+//! `lazycogs_info`: the cube as a whole, one row per band.
+
+use std::sync::Mutex;
+
+use super::api::{BindInfo, InitInfo, TableFunction, Type};
+use super::arguments;
+use super::rows::{self, Cell};
+use super::vectors::Chunk;
+use crate::error::Result;
+use crate::plan::Cube;
+
+pub struct Info;
+
+const COLUMNS: [(&str, Type); 20] = [
+    ("band", Type::VARCHAR),
+    ("asset", Type::VARCHAR),
+    ("dtype", Type::VARCHAR),
+    ("nodata", Type::DOUBLE),
+    ("crs", Type::VARCHAR),
+    ("resolution", Type::DOUBLE),
+    ("xmin", Type::DOUBLE),
+    ("ymin", Type::DOUBLE),
+    ("xmax", Type::DOUBLE),
+    ("ymax", Type::DOUBLE),
+    ("width", Type::BIGINT),
+    ("height", Type::BIGINT),
+    ("chunk_size", Type::BIGINT),
+    ("chunks", Type::BIGINT),
+    ("mosaic", Type::VARCHAR),
+    ("steps", Type::BIGINT),
+    ("first_time", Type::TIMESTAMP),
+    ("last_time", Type::TIMESTAMP),
+    ("items", Type::BIGINT),
+    ("bytes", Type::BIGINT),
+];
+
+pub struct Global {
+    columns: Vec<usize>,
+    rows: Mutex<Vec<Vec<Cell>>>,
+}
+
+impl TableFunction for Info {
+    const NAME: &'static str = "lazycogs_info";
+    type Bind = Cube;
+    type Global = Global;
+    type Local = ();
+
+    fn parameters() -> Vec<Type> {
+        arguments::positional()
+    }
+
+    fn named_parameters() -> Vec<(&'static str, Type)> {
+        arguments::named()
+    }
+
+    fn bind(info: &BindInfo) -> Result<Cube> {
+        let cube = Cube::bind(arguments::request(info)?)?;
+        for (name, column) in &COLUMNS {
+            info.add_column(name, column);
+        }
+        info.set_cardinality(cube.bands.len() as u64, true);
+        Ok(cube)
+    }
+
+    fn init(cube: &Cube, info: &InitInfo) -> Result<Global> {
+        Ok(Global { columns: info.columns(), rows: Mutex::new(describe(cube)?) })
+    }
+
+    fn scan(_: &Cube, global: &Global, _: &mut (), output: &mut Chunk) -> Result<()> {
+        let mut rows = global.rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let count = rows.len().min(Chunk::capacity());
+        let part: Vec<_> = rows.drain(..count).collect();
+        // SAFETY: `describe` gives the columns of COLUMNS in their order and types.
+        unsafe { rows::write(&part, &global.columns, output) };
+        Ok(())
+    }
+}
+
+fn describe(cube: &Cube) -> Result<Vec<Vec<Cell>>> {
+    let summary = cube.summary()?;
+    let grid = cube.request.grid;
+    let (xmax, ymin) = grid.affine().apply(grid.width as f64, grid.height as f64);
+    let cells = |band: &crate::plan::Band| {
+        let values = (grid.width * grid.height).saturating_mul(summary.steps);
+        vec![
+            band.name.clone().into(),
+            band.asset.clone().into(),
+            band.dtype.name().into(),
+            band.nodata.map(|n| n.to_f64()).into(),
+            cube.crs().definition().into(),
+            grid.resolution.into(),
+            grid.xmin.into(),
+            ymin.into(),
+            xmax.into(),
+            grid.ymax.into(),
+            grid.width.into(),
+            grid.height.into(),
+            cube.tiling.size.into(),
+            (cube.tiling.across() * cube.tiling.down()).into(),
+            cube.request.mosaic.name().into(),
+            summary.steps.into(),
+            summary.first.map_or(Cell::Null, Cell::Timestamp),
+            summary.last.map_or(Cell::Null, Cell::Timestamp),
+            summary.items.into(),
+            values.saturating_mul(band.dtype.size() as u64).into(),
+        ]
+    };
+    Ok(cube.bands.iter().map(cells).collect())
+}

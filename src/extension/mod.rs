@@ -1,0 +1,81 @@
+//! The only code that knows DuckDB's table-function API.
+
+mod api;
+mod arguments;
+mod chunks;
+mod explain;
+mod info;
+mod read;
+mod rows;
+mod settings;
+mod stats;
+mod value;
+mod vectors;
+
+use std::ptr;
+
+use duckdb::ffi;
+
+use crate::error::{Error, Result};
+
+/// The C API that the binary needs: DuckDB 1.5.6 made it stable, 2.0 has it too, older versions refuse to load it.
+const C_API_VERSION: &str = "v1.5.6";
+
+/// Registers settings and functions. DuckDB calls this through the entry point at LOAD.
+///
+/// # Safety
+/// `info` and `access` are what DuckDB hands to an extension's entry point.
+pub unsafe fn load(info: ffi::duckdb_extension_info, access: *const ffi::duckdb_extension_access) -> bool {
+    // SAFETY: both pointers are valid for the length of the call; a false return after set_error fails the LOAD.
+    unsafe {
+        match std::panic::catch_unwind(|| register_all(info, access)) {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(error)) => report(info, access, &error.to_string()),
+            Err(payload) => report(info, access, api::panic_text(payload.as_ref())),
+        }
+    }
+}
+
+unsafe fn report(info: ffi::duckdb_extension_info, access: *const ffi::duckdb_extension_access, text: &str) -> bool {
+    unsafe {
+        if let Some(set_error) = (*access).set_error {
+            set_error(info, api::c_string(&format!("lazycogs: {text}")).as_ptr());
+        }
+    }
+    false
+}
+
+unsafe fn register_all(info: ffi::duckdb_extension_info, access: *const ffi::duckdb_extension_access) -> Result<bool> {
+    // SAFETY: as in `load`. The connection is opened on DuckDB's own database object and closed before we return: one
+    // that stayed open would keep the user's file locked.
+    unsafe {
+        let ready = ffi::duckdb_rs_extension_api_init(info, access, C_API_VERSION)
+            .map_err(|e| Error::Argument(e.to_owned()))?;
+        let Some(get_database) = (*access).get_database.filter(|_| ready) else { return Ok(false) };
+        let database = get_database(info);
+        if database.is_null() {
+            return Ok(false);
+        }
+        let mut connection: ffi::duckdb_connection = ptr::null_mut();
+        if ffi::duckdb_connect(*database, &mut connection) != ffi::DuckDBSuccess {
+            return Err(Error::Argument("cannot connect to the database to register functions".into()));
+        }
+        let registered = register_on(connection);
+        ffi::duckdb_disconnect(&mut connection);
+        registered.map(|()| true)
+    }
+}
+
+unsafe fn register_on(connection: ffi::duckdb_connection) -> Result<()> {
+    // SAFETY: the connection is open and the API table is initialised.
+    unsafe {
+        settings::register(connection)?;
+        api::register::<read::Read>(connection)?;
+        api::register::<chunks::ReadChunks>(connection)?;
+        api::register::<explain::Explain>(connection)?;
+        api::register::<info::Info>(connection)?;
+        api::register::<stats::CacheStats>(connection)?;
+        api::register::<stats::Failures>(connection)?;
+        api::register::<stats::Version>(connection)
+    }
+}

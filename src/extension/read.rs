@@ -1,0 +1,240 @@
+//! `lazycogs_read`: one row per pixel.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::api::{BindInfo, InitInfo, TableFunction, Type};
+use super::arguments;
+use super::vectors::{Chunk, Column};
+use crate::error::Result;
+use crate::pixels::{DataType, Pixel, Pixels};
+use crate::plan::Cube;
+use crate::scan::{Scan, Tile};
+
+pub struct Read;
+
+/// Columns before the bands.
+const COORDINATES: usize = 3;
+/// Pixels that a thread takes at a time: enough that taking costs nothing, few enough that threads share a tile.
+const SLICE: usize = 1 << 16;
+
+pub struct Bind {
+    cube: Arc<Cube>,
+    columns: Vec<SqlType>,
+}
+
+/// How a pixel type appears in SQL.
+#[derive(Clone, Copy)]
+enum SqlType {
+    Native(DataType),
+    Integer,
+    Bigint,
+}
+
+pub struct Global {
+    scan: Scan,
+    /// For each output column: which column of the function, and for bands their position in the tile.
+    outputs: Vec<Output>,
+    current: Mutex<Option<Slice>>,
+}
+
+#[derive(Clone, Copy)]
+enum Output {
+    Time,
+    Y,
+    X,
+    Band {
+        column: usize,
+        layer: usize,
+    },
+    /// Asked for by a count of rows.
+    Nothing,
+}
+
+/// Pixels `start..end` of a tile.
+struct Slice {
+    tile: Arc<Tile>,
+    start: usize,
+    end: usize,
+}
+
+#[derive(Default)]
+pub struct Local {
+    slice: Option<Slice>,
+}
+
+impl TableFunction for Read {
+    const NAME: &'static str = "lazycogs_read";
+    type Bind = Bind;
+    type Global = Global;
+    type Local = Local;
+
+    fn parameters() -> Vec<Type> {
+        arguments::positional()
+    }
+
+    fn named_parameters() -> Vec<(&'static str, Type)> {
+        arguments::named()
+    }
+
+    fn bind(info: &BindInfo) -> Result<Bind> {
+        let cube = Arc::new(Cube::bind(arguments::request(info)?)?);
+        for (name, column) in [("time", Type::TIMESTAMP), ("y", Type::DOUBLE), ("x", Type::DOUBLE)] {
+            info.add_column(name, &column);
+        }
+        let exact = cube.request.dtype.is_some();
+        let columns: Vec<_> = cube.bands.iter().map(|b| sql_type(b.dtype, exact)).collect();
+        for (band, column) in cube.bands.iter().zip(&columns) {
+            info.add_column(&band.name, &duckdb_type(*column));
+        }
+        info.set_cardinality(cube.request.grid.width * cube.request.grid.height, false);
+        Ok(Bind { cube, columns })
+    }
+
+    fn init(bind: &Bind, info: &InitInfo) -> Result<Global> {
+        let mut bands = Vec::new();
+        let outputs = info.columns().into_iter().map(|column| match column {
+            0 => Output::Time,
+            1 => Output::Y,
+            2 => Output::X,
+            _ if column - COORDINATES < bind.columns.len() => {
+                bands.push(column - COORDINATES);
+                Output::Band { column: column - COORDINATES, layer: bands.len() - 1 }
+            }
+            _ => Output::Nothing,
+        });
+        let outputs = outputs.collect();
+        info.set_max_threads(bind.cube.request.threads);
+        Ok(Global { scan: Scan::start(bind.cube.clone(), bands)?, outputs, current: Mutex::default() })
+    }
+
+    fn scan(bind: &Bind, global: &Global, local: &mut Local, output: &mut Chunk) -> Result<()> {
+        if local.slice.as_ref().is_none_or(|s| s.start == s.end) {
+            local.slice = global.take()?;
+        }
+        let Some(slice) = &mut local.slice else { return Ok(()) };
+        let rows = (slice.end - slice.start).min(Chunk::capacity());
+        for (i, what) in global.outputs.iter().enumerate() {
+            let mut column = output.column(i);
+            // SAFETY: each column is written in the type that bind registered for it, `rows` values of it.
+            unsafe {
+                match *what {
+                    Output::Time => column.values::<i64>(rows).fill(slice.tile.unit.time),
+                    Output::Y => fill_y(bind, slice, column.values(rows)),
+                    Output::X => fill_x(bind, slice, column.values(rows)),
+                    Output::Band { column: band, layer } => {
+                        fill_band(bind.columns[band], slice, layer, rows, &mut column)
+                    }
+                    Output::Nothing => {}
+                }
+            }
+        }
+        output.set_len(rows);
+        slice.start += rows;
+        Ok(())
+    }
+}
+
+impl Global {
+    /// The next pixels for a thread; `None` at the end.
+    fn take(&self) -> Result<Option<Slice>> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_none_or(|s| s.start == s.end) {
+            // Other threads wait here, since there is nothing else for them to do.
+            *current = match self.scan.next().transpose()? {
+                Some(tile) => Some(Slice { start: 0, end: tile.unit.rect.pixels(), tile: Arc::new(tile) }),
+                None => None,
+            };
+        }
+        Ok(current.as_mut().map(|rest| {
+            let end = rest.end.min(rest.start + SLICE);
+            let slice = Slice { tile: rest.tile.clone(), start: rest.start, end };
+            rest.start = end;
+            slice
+        }))
+    }
+}
+
+/// 8- and 16-bit integers as INTEGER and 32-bit unsigned ones as BIGINT, so that arithmetic on them does not overflow;
+/// everything else, and what the call asks for by name, as itself.
+fn sql_type(dtype: DataType, exact: bool) -> SqlType {
+    match dtype {
+        DataType::UInt8 | DataType::Int8 | DataType::UInt16 | DataType::Int16 if !exact => SqlType::Integer,
+        DataType::UInt32 if !exact => SqlType::Bigint,
+        other => SqlType::Native(other),
+    }
+}
+
+fn duckdb_type(column: SqlType) -> Type {
+    match column {
+        SqlType::Integer => Type::INTEGER,
+        SqlType::Bigint => Type::BIGINT,
+        SqlType::Native(dtype) => match dtype {
+            DataType::UInt8 => Type::UTINYINT,
+            DataType::Int8 => Type::TINYINT,
+            DataType::UInt16 => Type::USMALLINT,
+            DataType::Int16 => Type::SMALLINT,
+            DataType::UInt32 => Type::UINTEGER,
+            DataType::Int32 => Type::INTEGER,
+            DataType::UInt64 => Type::UBIGINT,
+            DataType::Int64 => Type::BIGINT,
+            DataType::Float32 => Type::FLOAT,
+            DataType::Float64 => Type::DOUBLE,
+        },
+    }
+}
+
+fn fill_y(bind: &Bind, slice: &Slice, out: &mut [f64]) {
+    let rect = slice.tile.unit.rect;
+    let width = rect.width as usize;
+    let mut at = slice.start;
+    let mut rest = out;
+    while !rest.is_empty() {
+        let run = (width - at % width).min(rest.len());
+        let (line, tail) = rest.split_at_mut(run);
+        line.fill(bind.cube.request.grid.y(rect.row + (at / width) as u64));
+        (rest, at) = (tail, at + run);
+    }
+}
+
+fn fill_x(bind: &Bind, slice: &Slice, out: &mut [f64]) {
+    let rect = slice.tile.unit.rect;
+    let mut col = slice.start as u64 % rect.width;
+    for x in out {
+        *x = bind.cube.request.grid.x(rect.col + col);
+        col += 1;
+        if col == rect.width {
+            col = 0;
+        }
+    }
+}
+
+/// # Safety
+/// `out` is a column of the type `column` stands for, with room for `rows`.
+unsafe fn fill_band(column: SqlType, slice: &Slice, layer: usize, rows: usize, out: &mut Column) {
+    let (pixels, valid) = &slice.tile.layers[layer];
+    let run = slice.start..slice.start + rows;
+    unsafe {
+        match column {
+            SqlType::Native(_) => crate::with_pixels!(pixels, v => out.copy_pixels(0, &v[run.clone()], |p| p)),
+            SqlType::Integer => match pixels {
+                Pixels::UInt8(v) => widen(out, &v[run.clone()]),
+                Pixels::Int8(v) => widen(out, &v[run.clone()]),
+                Pixels::UInt16(v) => widen(out, &v[run.clone()]),
+                Pixels::Int16(v) => widen(out, &v[run.clone()]),
+                _ => {}
+            },
+            SqlType::Bigint => {
+                if let Pixels::UInt32(v) = pixels {
+                    out.copy_pixels(0, &v[run.clone()], i64::from);
+                }
+            }
+        }
+    }
+    out.set_validity(0, &valid[run]);
+}
+
+/// # Safety
+/// `out` is an INTEGER column with room for `source`.
+unsafe fn widen<T: Pixel + Into<i32>>(out: &mut Column, source: &[T]) {
+    unsafe { out.copy_pixels(0, source, Into::<i32>::into) }
+}

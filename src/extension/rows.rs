@@ -1,0 +1,74 @@
+//! Small relations, written cell by cell.
+
+use super::vectors::{Chunk, Column};
+
+/// One cell.
+#[derive(Debug, Clone)]
+pub enum Cell {
+    Null,
+    Text(String),
+    Bigint(i64),
+    Double(f64),
+    Timestamp(i64),
+}
+
+impl<T: Into<Cell>> From<Option<T>> for Cell {
+    fn from(value: Option<T>) -> Cell {
+        value.map_or(Cell::Null, Into::into)
+    }
+}
+
+impl From<String> for Cell {
+    fn from(value: String) -> Cell {
+        Cell::Text(value)
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(value: &str) -> Cell {
+        Cell::Text(value.to_owned())
+    }
+}
+
+impl From<u64> for Cell {
+    fn from(value: u64) -> Cell {
+        Cell::Bigint(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+}
+
+impl From<f64> for Cell {
+    fn from(value: f64) -> Cell {
+        Cell::Double(value)
+    }
+}
+
+impl Cell {
+    /// # Safety
+    /// The column has the type of this cell, or the cell is NULL.
+    unsafe fn write(&self, column: &mut Column, row: usize) {
+        unsafe {
+            match self {
+                Cell::Null => column.set_null(row),
+                Cell::Text(text) => column.set_bytes(row, text.as_bytes()),
+                Cell::Bigint(value) | Cell::Timestamp(value) => column.set(row, *value),
+                Cell::Double(value) => column.set(row, *value),
+            }
+        }
+    }
+}
+
+/// Writes `rows`, of which only `columns` are asked for, into `output`. There are no more rows than the chunk holds.
+///
+/// # Safety
+/// The cells of every row have the types that bind registered for the columns.
+pub unsafe fn write(rows: &[Vec<Cell>], columns: &[usize], output: &mut Chunk) {
+    for (i, column) in columns.iter().enumerate() {
+        let mut out = output.column(i);
+        for (row, cells) in rows.iter().enumerate() {
+            if let Some(cell) = cells.get(*column) {
+                unsafe { cell.write(&mut out, row) };
+            }
+        }
+    }
+    output.set_len(rows.len());
+}

@@ -1,0 +1,148 @@
+//! `SET lazycogs_*`.
+
+use duckdb::ffi;
+
+use super::api::{BindInfo, Type, c_string};
+use crate::error::{Error, Result};
+
+/// One setting: its name, its default and what it does.
+struct Setting {
+    name: &'static str,
+    default: Default,
+    description: &'static str,
+}
+
+enum Default {
+    Integer(i64),
+    Text(&'static str),
+}
+
+const MAX_CONCURRENT_READS: &str = "lazycogs_max_concurrent_reads";
+const MEMORY_BUDGET: &str = "lazycogs_memory_budget";
+const HTTP_TIMEOUT: &str = "lazycogs_http_timeout";
+const MAX_RETRIES: &str = "lazycogs_max_retries";
+
+const SETTINGS: [Setting; 4] = [
+    Setting {
+        name: MAX_CONCURRENT_READS,
+        default: Default::Integer(32),
+        description: "lazycogs: requests in flight for one query, where the call does not say max_concurrent_reads",
+    },
+    Setting {
+        name: MEMORY_BUDGET,
+        default: Default::Text("256MB"),
+        description: "lazycogs: memory that the tiles in work of one query may take, such as '256MB'",
+    },
+    Setting {
+        name: HTTP_TIMEOUT,
+        default: Default::Integer(30),
+        description: "lazycogs: longest time for one request, in seconds",
+    },
+    Setting {
+        name: MAX_RETRIES,
+        default: Default::Integer(4),
+        description: "lazycogs: further attempts after a request that failed for a passing reason",
+    },
+];
+
+/// The settings of a session.
+pub struct Settings {
+    pub max_concurrent_reads: i64,
+    pub memory_budget: u64,
+    pub http_timeout: u64,
+    pub max_retries: usize,
+    /// DuckDB's own `threads`.
+    pub threads: usize,
+    /// DuckDB's own `enable_external_access`.
+    pub external_access: bool,
+}
+
+impl Settings {
+    /// Reads the settings as the session of a bind sees them.
+    ///
+    /// # Errors
+    /// A setting that has no sense.
+    pub fn read(bind: &BindInfo) -> Result<Settings> {
+        let integer = |name: &str, least: i64| match bind.setting(name).and_then(|v| v.integer()) {
+            Some(value) if value >= least => Ok(value),
+            Some(value) => Err(Error::Argument(format!("the setting {name} is {value}; it must be at least {least}"))),
+            None => Err(Error::Argument(format!("the setting {name} is not a number"))),
+        };
+        let budget = bind.setting(MEMORY_BUDGET).and_then(|v| v.cast_text()).unwrap_or_default();
+        Ok(Settings {
+            max_concurrent_reads: integer(MAX_CONCURRENT_READS, 1)?,
+            memory_budget: parse_bytes(&budget).ok_or_else(|| {
+                Error::Argument(format!("the setting {MEMORY_BUDGET} is '{budget}'; use a size such as '256MB'"))
+            })?,
+            http_timeout: integer(HTTP_TIMEOUT, 1)? as u64,
+            max_retries: integer(MAX_RETRIES, 0)? as usize,
+            threads: bind.setting("threads").and_then(|v| v.cast_text()?.parse().ok()).unwrap_or(1).max(1),
+            external_access: bind.setting("enable_external_access").and_then(|v| v.boolean()).unwrap_or(true),
+        })
+    }
+}
+
+/// `256MB`, `1.5 GiB`, `1000000` as bytes, as DuckDB reads sizes: K, M, G and T by 1000, KiB and so on by 1024.
+fn parse_bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let unit_at = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = (text[..unit_at].parse::<f64>().ok()?, text[unit_at..].trim().to_ascii_lowercase());
+    let factor = match unit.as_str() {
+        "" | "b" => 1.0,
+        "k" | "kb" => 1e3,
+        "m" | "mb" => 1e6,
+        "g" | "gb" => 1e9,
+        "t" | "tb" => 1e12,
+        "kib" => 1024.0,
+        "mib" => 1024.0 * 1024.0,
+        "gib" => 1024.0 * 1024.0 * 1024.0,
+        _ => return None,
+    };
+    let bytes = number * factor;
+    (bytes >= 1.0 && bytes < 1e18).then_some(bytes as u64)
+}
+
+/// Registers the settings.
+///
+/// # Safety
+/// `connection` is open; the C API table is initialised.
+pub unsafe fn register(connection: ffi::duckdb_connection) -> Result<()> {
+    for setting in &SETTINGS {
+        // SAFETY: option and value are created, filled and destroyed here; names and types are copied.
+        let state = unsafe {
+            let mut option = ffi::duckdb_create_config_option();
+            ffi::duckdb_config_option_set_name(option, c_string(setting.name).as_ptr());
+            ffi::duckdb_config_option_set_description(option, c_string(setting.description).as_ptr());
+            let (kind, mut default) = match setting.default {
+                Default::Integer(value) => (Type::BIGINT, ffi::duckdb_create_int64(value)),
+                Default::Text(text) => (Type::VARCHAR, ffi::duckdb_create_varchar(c_string(text).as_ptr())),
+            };
+            kind.with(|t| ffi::duckdb_config_option_set_type(option, t));
+            ffi::duckdb_config_option_set_default_value(option, default);
+            ffi::duckdb_destroy_value(&mut default);
+            let state = ffi::duckdb_register_config_option(connection, option);
+            ffi::duckdb_destroy_config_option(&mut option);
+            state
+        };
+        // A second LOAD in the same database finds the option there.
+        if state != ffi::DuckDBSuccess {
+            continue;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_bytes;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(parse_bytes("256MB"), Some(256_000_000));
+        assert_eq!(parse_bytes("1.5 GiB"), Some(1_610_612_736));
+        assert_eq!(parse_bytes("4096"), Some(4096));
+        for bad in ["", "MB", "-1MB", "0", "12 parsecs"] {
+            assert_eq!(parse_bytes(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `lazycogs_cache_stats`, `lazycogs_failures` and `lazycogs_version`: relations without arguments.
+
+use std::sync::Mutex;
+
+use super::api::{BindInfo, InitInfo, TableFunction, Type};
+use super::rows::{self, Cell};
+use super::vectors::Chunk;
+use crate::error::Result;
+use crate::scan::last_failures;
+use crate::store::counters::COUNTERS;
+
+pub struct Once {
+    columns: Vec<usize>,
+    rows: Mutex<Vec<Vec<Cell>>>,
+}
+
+impl Once {
+    fn new(info: &InitInfo, rows: Vec<Vec<Cell>>) -> Once {
+        Once { columns: info.columns(), rows: Mutex::new(rows) }
+    }
+
+    /// # Safety
+    /// The cells have the types that bind registered.
+    unsafe fn emit(&self, output: &mut Chunk) {
+        let mut rows = self.rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let count = rows.len().min(Chunk::capacity());
+        let part: Vec<_> = rows.drain(..count).collect();
+        unsafe { rows::write(&part, &self.columns, output) };
+    }
+}
+
+macro_rules! relation {
+    ($(#[$doc:meta])* $name:ident, $sql:literal, [$(($column:literal, $kind:expr)),* $(,)?], $rows:expr) => {
+        $(#[$doc])*
+        pub struct $name;
+
+        impl TableFunction for $name {
+            const NAME: &'static str = $sql;
+            type Bind = ();
+            type Global = Once;
+            type Local = ();
+
+            fn bind(info: &BindInfo) -> Result<()> {
+                $(info.add_column($column, &$kind);)*
+                Ok(())
+            }
+
+            fn init(_: &(), info: &InitInfo) -> Result<Once> {
+                Ok(Once::new(info, $rows))
+            }
+
+            fn scan(_: &(), global: &Once, _: &mut (), output: &mut Chunk) -> Result<()> {
+                // SAFETY: the rows are made of the columns that bind registers, in their order and types.
+                unsafe { global.emit(output) };
+                Ok(())
+            }
+        }
+    };
+}
+
+relation!(
+    /// Counters since the extension was loaded.
+    CacheStats,
+    "lazycogs_cache_stats",
+    [("counter", Type::VARCHAR), ("value", Type::BIGINT), ("meaning", Type::VARCHAR)],
+    COUNTERS.snapshot().into_iter().map(|(name, meaning, n)| vec![name.into(), n.into(), meaning.into()]).collect()
+);
+
+relation!(
+    /// The items that the last query could not read.
+    Failures,
+    "lazycogs_failures",
+    [("item_id", Type::VARCHAR), ("asset", Type::VARCHAR), ("href", Type::VARCHAR), ("message", Type::VARCHAR)],
+    last_failures().into_iter().map(|f| vec![f.item.into(), f.asset.into(), f.href.into(), f.message.into()]).collect()
+);
+
+relation!(
+    /// Version and build.
+    Version,
+    "lazycogs_version",
+    [("version", Type::VARCHAR), ("c_api", Type::VARCHAR), ("proj", Type::VARCHAR), ("platform", Type::VARCHAR)],
+    vec![vec![
+        env!("CARGO_PKG_VERSION").into(),
+        super::C_API_VERSION.into(),
+        crate::crs::proj_version().into(),
+        format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH).into(),
+    ]]
+);
