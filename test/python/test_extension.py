@@ -105,7 +105,8 @@ def test_hello_world_of_the_registry_runs_as_written(con):
 def test_settings_have_descriptions(con):
     rows = con.execute("SELECT name, description FROM duckdb_settings() WHERE name LIKE 'lazycogs%'").fetchall()
     names = [name for name, _ in rows]
-    assert {"lazycogs_max_concurrent_reads", "lazycogs_cache_size", "lazycogs_memory_budget"} <= set(names)
+    wanted = {"max_concurrent_reads", "memory_budget", "http_timeout", "max_retries"}
+    assert {f"lazycogs_{name}" for name in wanted} <= set(names)
     assert all(description for _, description in rows)
 
 
