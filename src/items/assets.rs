@@ -29,7 +29,10 @@ const DESCRIPTION: [&str; 3] = ["href", "type", "roles"];
 #[derive(Debug, Clone)]
 pub(super) enum Assets {
     /// STRUCT: one field per key, over all items.
-    Struct(Fields),
+    Struct {
+        keys: Fields,
+        whole: bool,
+    },
     /// MAP from key to STRUCT.
     Map(Fields),
     /// MAP from key to JSON text.
@@ -48,9 +51,12 @@ pub(super) enum AssetSql {
 
 impl Assets {
     /// `None` for a type that cannot hold assets.
-    pub(super) fn of(data_type: &DataType) -> Option<Self> {
+    ///
+    /// `several` files may differ in their keys; then an asset is read as a whole, since DuckDB 2.0.0 fails on a field of
+    /// a struct that one of the files lacks.
+    pub(super) fn of(data_type: &DataType, several: bool) -> Option<Self> {
         match data_type {
-            DataType::Struct(keys) => Some(Self::Struct(keys.clone())),
+            DataType::Struct(keys) => Some(Self::Struct { keys: keys.clone(), whole: several }),
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(Self::Json),
             DataType::Map(entries, _) => match entries.data_type() {
                 DataType::Struct(pair) => match pair.get(1)?.data_type() {
@@ -67,9 +73,9 @@ impl Assets {
     /// How to read the asset `key`; `None` if no item can have it.
     pub(super) fn sql(&self, key: &str) -> Option<AssetSql> {
         match self {
-            Self::Struct(keys) => {
+            Self::Struct { keys, whole } => {
                 let (_, fields) = struct_fields(keys, key)?;
-                typed(&format!("\"assets\".{}", identifier(key)), fields)
+                typed(&struct_value(key, *whole), fields)
             }
             Self::Map(fields) => typed(&map_value(key), fields),
             Self::MapOfJson => Some(AssetSql::Json(format!("CAST({} AS VARCHAR)", map_value(key)))),
@@ -83,12 +89,12 @@ impl Assets {
     /// Two VARCHAR[] expressions for a single row: the keys in the item's order, and each asset's JSON.
     pub(super) fn described(&self) -> (String, String) {
         match self {
-            Self::Struct(keys) => {
+            Self::Struct { keys, whole } => {
                 let packed: Vec<(&str, String)> = keys
                     .iter()
                     .filter_map(|key| {
                         let (name, fields) = struct_fields(keys, key.name())?;
-                        let value = format!("\"assets\".{}", identifier(name));
+                        let value = struct_value(name, *whole);
                         let href = fields.iter().any(|f| f.name() == "href").then(|| format!("{value}.\"href\""))?;
                         let json = pack(&value, fields, &[&DESCRIPTION, &FACTS])?;
                         Some((name, format!("CASE WHEN {href} IS NOT NULL THEN {json} END")))
@@ -118,7 +124,7 @@ impl Assets {
     /// A query for every key that an item has, or the keys themselves where the schema tells them.
     pub(super) fn keys(&self) -> Result<Vec<String>, &'static str> {
         match self {
-            Self::Struct(keys) => Ok(keys.iter().map(|key| key.name().clone()).collect()),
+            Self::Struct { keys, .. } => Ok(keys.iter().map(|key| key.name().clone()).collect()),
             Self::Map(_) | Self::MapOfJson => Err("map_keys(\"assets\")"),
             Self::Json => Err("json_keys(\"assets\")"),
         }
@@ -131,6 +137,12 @@ fn struct_fields<'a>(keys: &'a Fields, key: &str) -> Option<(&'a str, &'a Fields
         DataType::Struct(fields) => Some((field.name(), fields)),
         _ => None,
     }
+}
+
+fn struct_value(key: &str, whole: bool) -> String {
+    let value = format!("\"assets\".{}", identifier(key));
+    // A list of one keeps DuckDB from reading fields of the struct one by one.
+    if whole { format!("list_extract([{value}], 1)") } else { value }
 }
 
 fn map_value(key: &str) -> String {
@@ -258,7 +270,8 @@ mod tests {
         let bands = Field::new("raster:bands", DataType::List(Arc::new(element)), true);
         let red = Field::new("r'\"d", DataType::Struct(asset_fields(vec![bands])), true);
         let plain = Field::new("plain", DataType::Struct(asset_fields(vec![])), true);
-        let assets = Assets::Struct(vec![red, plain, text("odd")].into());
+        let keys = vec![red, plain, text("odd")].into();
+        let assets = Assets::Struct { keys, whole: false };
         assert_eq!(
             assets.sql("plain"),
             Some(AssetSql::Typed { href: r#""assets"."plain"."href""#.into(), facts: None })
@@ -269,6 +282,14 @@ mod tests {
         assert!(!facts.contains("unit") && !facts.contains("title"), "{facts}");
         assert_eq!(assets.sql("odd"), None);
         assert_eq!(assets.sql("nir"), None);
+    }
+
+    #[test]
+    fn of_several_files_an_asset_is_read_whole() {
+        let plain = Field::new("plain", DataType::Struct(asset_fields(vec![])), true);
+        let assets = Assets::Struct { keys: vec![plain].into(), whole: true };
+        let href = "list_extract([\"assets\".\"plain\"], 1).\"href\"".to_owned();
+        assert_eq!(assets.sql("plain"), Some(AssetSql::Typed { href, facts: None }));
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Layout {
         let column = |name: &str| schema.fields().find(name).map(|(_, field)| field.as_ref());
         let id = column("id").ok_or_else(|| missing("'id'"))?;
         let assets = column("assets").ok_or_else(|| missing("'assets'"))?;
-        let Some(assets) = Assets::of(assets.data_type()) else {
+        let Some(assets) = Assets::of(assets.data_type(), relation.several) else {
             return Err(Error::Items(format!(
                 "items {}: the column 'assets' is neither a STRUCT, a MAP nor JSON text",
                 relation.name

@@ -47,15 +47,31 @@ impl OwnedValue {
         Self(Arc::new(Handle { raw, table: Mutex::new(None) }))
     }
 
+    fn is_struct_list(&self) -> bool {
+        // SAFETY: the value lives as long as `self` and lends its type; the child type is ours to destroy.
+        unsafe {
+            let list = ffi::duckdb_get_value_type(self.0.raw);
+            if ffi::duckdb_get_type_id(list) != ffi::DUCKDB_TYPE_DUCKDB_TYPE_LIST {
+                return false;
+            }
+            let mut element = ffi::duckdb_list_type_child_type(list);
+            let id = ffi::duckdb_get_type_id(element);
+            ffi::duckdb_destroy_logical_type(&mut element);
+            id == ffi::DUCKDB_TYPE_DUCKDB_TYPE_STRUCT
+        }
+    }
+
     /// The rows as a table of the private database, made at the first call.
     fn table(&self) -> Result<Arc<Table>> {
         let mut table = self.0.table.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(table) = table.as_ref() {
             return Ok(table.clone());
         }
+        if !self.is_struct_list() {
+            return Err(Error::Argument("items given by value must be a STRUCT[], one struct per item".into()));
+        }
         // SAFETY: the value lives as long as `self`.
-        let made = unsafe { Table::from_value(self.0.raw) };
-        let made = made.map_err(|e| e.within("items given by value must be a STRUCT[], one struct per item"))?;
+        let made = unsafe { Table::from_value(self.0.raw) }.map_err(|e| e.within("items given by value"))?;
         Ok(table.insert(Arc::new(made)).clone())
     }
 }
@@ -71,6 +87,8 @@ pub(super) struct Relation {
     pub base: Option<&'static str>,
     /// How an error names it.
     pub name: String,
+    /// There may be more than one file, with columns that differ.
+    pub several: bool,
     /// Keeps the table alive.
     _table: Option<Arc<Table>>,
 }
@@ -78,11 +96,18 @@ pub(super) struct Relation {
 impl Relation {
     #[cfg(test)]
     pub(super) fn of_test(from: &str) -> Self {
-        Self { from: from.to_owned(), ordinals: &["rowid"], base: None, name: from.to_owned(), _table: None }
+        Self {
+            from: from.to_owned(),
+            ordinals: &["rowid"],
+            base: None,
+            name: from.to_owned(),
+            several: false,
+            _table: None,
+        }
     }
 
     fn of_table(table: Arc<Table>, base: Option<&'static str>, name: String) -> Self {
-        Self { from: table.name.clone(), ordinals: &["rowid"], base, name, _table: Some(table) }
+        Self { from: table.name.clone(), ordinals: &["rowid"], base, name, several: false, _table: Some(table) }
     }
 }
 
@@ -92,7 +117,7 @@ impl Source {
     pub(super) fn relation(&self, connection: &Connection, hive: Option<bool>) -> Result<Relation> {
         let paths = match self {
             Source::Rows(value) => {
-                return Ok(Relation::of_table(value.table()?, None, "the item rows".to_owned()));
+                return Ok(Relation::of_table(value.table()?, None, "given by value".to_owned()));
             }
             Source::Paths(paths) if paths.is_empty() => {
                 return Err(Error::Argument("items is an empty list; name at least one file".into()));
@@ -125,6 +150,7 @@ fn parquet(globs: &[String], hive: Option<bool>, name: String) -> Relation {
         ordinals: &["file_index", "file_row_number"],
         base: Some("filename"),
         name,
+        several,
         _table: None,
     }
 }
