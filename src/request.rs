@@ -37,4 +37,6 @@ pub struct Request {
     pub threads: usize,
     /// Bytes that work in flight may take.
     pub memory_budget: u64,
+    /// Bytes of decoded tiles that are kept, for the whole process.
+    pub cache_size: u64,
 }

@@ -93,6 +93,7 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
         href_replace: href_replace(bind)?,
         threads: settings.threads,
         memory_budget: settings.memory_budget,
+        cache_size: settings.cache_size,
     })
 }
 

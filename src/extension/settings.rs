@@ -19,10 +19,11 @@ enum Default {
 
 const MAX_CONCURRENT_READS: &str = "lazycogs_max_concurrent_reads";
 const MEMORY_BUDGET: &str = "lazycogs_memory_budget";
+const CACHE_SIZE: &str = "lazycogs_cache_size";
 const HTTP_TIMEOUT: &str = "lazycogs_http_timeout";
 const MAX_RETRIES: &str = "lazycogs_max_retries";
 
-const SETTINGS: [Setting; 4] = [
+const SETTINGS: [Setting; 5] = [
     Setting {
         name: MAX_CONCURRENT_READS,
         default: Default::Integer(32),
@@ -32,6 +33,11 @@ const SETTINGS: [Setting; 4] = [
         name: MEMORY_BUDGET,
         default: Default::Text("256MB"),
         description: "lazycogs: memory that the tiles in work of one query may take, such as '256MB'",
+    },
+    Setting {
+        name: CACHE_SIZE,
+        default: Default::Text("128MB"),
+        description: "lazycogs: memory that decoded tiles kept for later queries may take, for the whole process; '0' keeps none",
     },
     Setting {
         name: HTTP_TIMEOUT,
@@ -49,6 +55,7 @@ const SETTINGS: [Setting; 4] = [
 pub struct Settings {
     pub max_concurrent_reads: i64,
     pub memory_budget: u64,
+    pub cache_size: u64,
     pub http_timeout: u64,
     pub max_retries: usize,
     /// DuckDB's own `threads`.
@@ -68,12 +75,15 @@ impl Settings {
             Some(value) => Err(Error::Argument(format!("the setting {name} is {value}; it must be at least {least}"))),
             None => Err(Error::Argument(format!("the setting {name} is not a number"))),
         };
-        let budget = bind.setting(MEMORY_BUDGET).and_then(|v| v.cast_text()).unwrap_or_default();
+        let size = |name: &str| {
+            let text = bind.setting(name).and_then(|v| v.cast_text()).unwrap_or_default();
+            parse_bytes(&text)
+                .ok_or_else(|| Error::Argument(format!("the setting {name} is '{text}'; use a size such as '256MB'")))
+        };
         Ok(Settings {
             max_concurrent_reads: integer(MAX_CONCURRENT_READS, 1)?,
-            memory_budget: parse_bytes(&budget).ok_or_else(|| {
-                Error::Argument(format!("the setting {MEMORY_BUDGET} is '{budget}'; use a size such as '256MB'"))
-            })?,
+            memory_budget: size(MEMORY_BUDGET)?.max(1),
+            cache_size: size(CACHE_SIZE)?,
             http_timeout: integer(HTTP_TIMEOUT, 1)? as u64,
             max_retries: integer(MAX_RETRIES, 0)? as usize,
             threads: bind.setting("threads").and_then(|v| v.cast_text()?.parse().ok()).unwrap_or(1).max(1),
@@ -99,7 +109,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
         _ => return None,
     };
     let bytes = number * factor;
-    (bytes >= 1.0 && bytes < 1e18).then_some(bytes as u64)
+    (0.0..1e18).contains(&bytes).then_some(bytes as u64)
 }
 
 /// Registers the settings.
@@ -141,7 +151,8 @@ mod tests {
         assert_eq!(parse_bytes("256MB"), Some(256_000_000));
         assert_eq!(parse_bytes("1.5 GiB"), Some(1_610_612_736));
         assert_eq!(parse_bytes("4096"), Some(4096));
-        for bad in ["", "MB", "-1MB", "0", "12 parsecs"] {
+        assert_eq!(parse_bytes("0"), Some(0));
+        for bad in ["", "MB", "-1MB", "12 parsecs"] {
             assert_eq!(parse_bytes(bad), None, "{bad}");
         }
     }

@@ -130,12 +130,9 @@ fn nothing_matches(request: &Request, area: &Area) -> Error {
     let boxes: Vec<String> =
         area.boxes().iter().map(|[w, s, e, n]| format!("[{w:.6}, {s:.6}, {e:.6}, {n:.6}]")).collect();
     let datetime = request.selection.datetime.as_ref().map(|i| format!(", datetime {i}")).unwrap_or_default();
-    let further = if request.selection.filter.is_some() || request.selection.ids.is_some() {
-        ", with the given filter and ids"
-    } else {
-        ""
-    };
-    Error::Items(format!("no item matches: bbox {} in EPSG:4326{datetime}{further}", boxes.join(" and ")))
+    let ids = request.selection.ids.as_ref().map(|ids| format!(", ids {ids:?}")).unwrap_or_default();
+    let filter = request.selection.filter.as_ref().map(|f| format!(", filter {f}")).unwrap_or_default();
+    Error::Items(format!("no item matches: bbox {} in EPSG:4326{datetime}{ids}{filter}", boxes.join(" and ")))
 }
 
 /// One asset for each key: that of the first item, else of the first item that has it.
@@ -167,7 +164,9 @@ fn representatives<'a>(
             Ok(item) => item.assets.first().cloned().flatten().map(|a| Ok((item.id.to_string(), a))),
             Err(e) => Some(Err(e)),
         });
-        found.insert(key.to_owned(), holder.ok_or_else(unknown)??);
+        let without =
+            || Error::Items(format!("item '{}' asset '{key}' has no href, nor has that of any other item", first.id));
+        found.insert(key.to_owned(), holder.ok_or_else(without)??);
     }
     Ok(found)
 }

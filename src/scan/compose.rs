@@ -9,6 +9,7 @@ use moka::sync::Cache;
 use super::coverage::Coverage;
 use super::failures::Failure;
 use super::layer::Layer;
+use super::tiles::TileCache;
 use super::window::{self, Raster};
 use crate::cog::opened::Opened;
 use crate::error::{Error, Result};
@@ -42,6 +43,7 @@ pub struct Composer {
     /// The asset keys of the bands, as the items were asked for.
     pub assets: Vec<String>,
     mappings: Cache<(Rect, Geometry), Option<Arc<Mapping>>>,
+    tiles: TileCache,
     pub failures: super::failures::Failures,
 }
 
@@ -76,7 +78,8 @@ impl Composer {
                 None => 256,
             })
             .build();
-        Composer { cube, bands, assets, mappings, failures: super::failures::Failures::start() }
+        let tiles = TileCache::shared(cube.request.cache_size);
+        Composer { cube, bands, assets, mappings, tiles, failures: super::failures::Failures::start() }
     }
 
     /// Reads and mosaics a unit.
@@ -191,7 +194,7 @@ impl Composer {
         let source = Arc::new(source);
         let mut parts = Vec::with_capacity(source.mappings.len());
         for mapping in source.mappings.clone() {
-            let reads = window::plan(&source.opened, source.level, &source.samples, &mapping);
+            let reads = window::plan(&self.tiles, &source.opened, source.level, &source.samples, &mapping);
             let fetched = window::fetch(&source.object, &reads).await?;
             let shared = source.clone();
             let part = self.on_pool(move || {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 
+use super::tiles::TileCache;
 use super::window;
 use crate::error::Result;
 use crate::items::Item;
@@ -120,7 +121,7 @@ fn open(
         let mapping = Mapping::new(&cube.request.grid, cube.crs(), unit.rect, &source).map_err(within)?;
         let samples: Vec<u16> = [band.sample].into_iter().chain(opened.cog.alpha).collect();
         let window = mapping.map(|mapping| {
-            let reads = window::plan(&opened, level, &samples, &mapping);
+            let reads = window::plan(&TileCache::shared(cube.request.cache_size), &opened, level, &samples, &mapping);
             Window {
                 col: u64::from(mapping.col),
                 row: u64::from(mapping.row),

@@ -6,6 +6,7 @@ mod coverage;
 pub mod explain;
 mod failures;
 mod layer;
+mod tiles;
 mod window;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,7 @@ use tokio::task::JoinHandle;
 
 pub use compose::{Composer, Tile};
 pub use failures::{Failure, last_failures};
+pub use tiles::TileCache;
 
 use crate::error::{Error, Result};
 use crate::plan::{Cube, Unit, Units, bytes_per_pixel};

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::try_join_all;
-use moka::sync::Cache;
 use rayon::prelude::*;
 
+use super::tiles::TileCache;
 use crate::cog::opened::Opened;
 use crate::cog::{Level, Nodata, decode_tile, fill_sparse};
 use crate::error::{Error, Result};
@@ -17,19 +17,6 @@ use crate::store::counters::{COUNTERS, add};
 use crate::store::{ByteSource, Object, merge_ranges};
 use crate::warp::{Kind, Mapping, OUTSIDE};
 use crate::with_type;
-
-/// Which image of a COG a tile belongs to: its opened id, level, whether the mask's, and index.
-type TileKey = (u64, u32, bool, usize);
-
-/// Decoded tiles that other windows may want: those that a window uses only in part.
-static TILES: LazyLock<Cache<TileKey, Arc<Pixels>>> = LazyLock::new(|| {
-    Cache::builder()
-        .max_capacity(TILE_CACHE_BYTES)
-        .weigher(|_, tile: &Arc<Pixels>| u32::try_from(tile.as_bytes().len()).unwrap_or(u32::MAX))
-        .build()
-});
-/// Bytes of decoded tiles that are kept.
-const TILE_CACHE_BYTES: u64 = 64 << 20;
 
 /// The tiles of one image (a level, or its mask) that a mapping touches.
 #[derive(Debug)]
@@ -50,6 +37,9 @@ pub struct Reads {
     held: HashMap<(usize, usize), Arc<Pixels>>,
     /// Tiles that the window needs, stored or not.
     pub tiles: usize,
+    /// Where decoded tiles are kept, and whether all of them are or only those that the window uses in part.
+    cache: TileCache,
+    keep_all: bool,
 }
 
 impl Reads {
@@ -72,7 +62,7 @@ fn image<'a>(opened: &'a Opened, set: &TileSet) -> &'a Level {
 }
 
 /// Plans the read of `samples` of a level where `mapping` touches it, with the level's mask if it has one.
-pub fn plan(opened: &Opened, level: usize, samples: &[u16], mapping: &Mapping) -> Reads {
+pub fn plan(cache: &TileCache, opened: &Opened, level: usize, samples: &[u16], mapping: &Mapping) -> Reads {
     let pixels = opened.level(level);
     let mut planes: Vec<u16> = if pixels.samples_per_tile() > 1 { vec![0] } else { samples.to_vec() };
     planes.sort_unstable();
@@ -84,7 +74,7 @@ pub fn plan(opened: &Opened, level: usize, samples: &[u16], mapping: &Mapping) -
     let (mut wanted, mut ranges, mut held) = (Vec::new(), Vec::new(), HashMap::new());
     for (s, set) in sets.iter().enumerate() {
         for (t, (_, _, index, _)) in set.tiles.iter().enumerate() {
-            if let Some(tile) = TILES.get(&(opened.id, level as u32, set.mask, *index)) {
+            if let Some(tile) = cache.get(&(opened.id, level as u32, set.mask, *index)) {
                 held.insert((s, t), tile);
             } else if let Some(range) = image(opened, set).tile_range(*index) {
                 wanted.push((s, t, range.clone()));
@@ -97,7 +87,8 @@ pub fn plan(opened: &Opened, level: usize, samples: &[u16], mapping: &Mapping) -
         .map(|(range, members)| (range, members.into_iter().map(|m| wanted[m].clone()).collect()))
         .collect();
     let tiles = sets.iter().map(|s| s.tiles.len()).sum();
-    Reads { sets, requests, held, tiles }
+    let decoded = tiles as u64 * (pixels.tile_len() * pixels.dtype.size()) as u64;
+    Reads { sets, requests, held, tiles, cache: cache.clone(), keep_all: cache.has_room_for(decoded) }
 }
 
 /// The tiles that hold a pixel of the mapping, for each plane.
@@ -197,7 +188,7 @@ pub fn assemble(
     let mut rasters = Vec::with_capacity(samples.len());
     let mut mask = None;
     for (position, set) in reads.sets.iter().enumerate() {
-        let job = Assembly { opened, level: image(opened, set), set, position, fetched, held: &reads.held, mapping };
+        let job = Assembly { opened, level: image(opened, set), set, position, fetched, reads, mapping };
         if set.mask {
             let Some(plane) = job.run(&[0])?.pop() else { continue };
             mask = Some(plane.nonzero());
@@ -214,7 +205,7 @@ struct Assembly<'a> {
     set: &'a TileSet,
     position: usize,
     fetched: &'a Fetched,
-    held: &'a HashMap<(usize, usize), Arc<Pixels>>,
+    reads: &'a Reads,
     mapping: &'a Mapping,
 }
 
@@ -275,15 +266,15 @@ impl Assembly<'_> {
             static BUFFER: std::cell::RefCell<Pixels> = const { std::cell::RefCell::new(Pixels::UInt8(Vec::new())) };
         }
         let key = (self.opened.id, self.set.level as u32, self.set.mask, index);
-        if let Some(held) = self.held.get(&(self.position, tile)) {
+        if let Some(held) = self.reads.held.get(&(self.position, tile)) {
             add(&COUNTERS.tile_hits, 1);
             return Ok(body(held));
         }
-        if !whole {
+        if !whole || self.reads.keep_all {
             let mut decoded = Pixels::UInt8(Vec::new());
             self.decode(tile, index, &mut decoded)?;
             let result = body(&decoded);
-            TILES.insert(key, Arc::new(decoded));
+            self.reads.cache.insert(key, Arc::new(decoded));
             return Ok(result);
         }
         let mut buffer = BUFFER.replace(Pixels::UInt8(Vec::new()));

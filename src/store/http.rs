@@ -45,10 +45,16 @@ pub async fn get(client: &Client, url: &Url, range: Range<u64>, timeout: Duratio
     let bytes = match response.status() {
         StatusCode::PARTIAL_CONTENT => partial(response, range).await?,
         StatusCode::OK => whole(response, range).await?,
-        StatusCode::RANGE_NOT_SATISFIABLE => Bytes::new(),
+        StatusCode::RANGE_NOT_SATISFIABLE if is_beyond_end(response.headers(), range.start) => Bytes::new(),
         status => return Err(refused(status, response.headers())),
     };
     Ok(Fetched { bytes, etag })
+}
+
+/// Whether a refusal of the range says that the object ends before it.
+fn is_beyond_end(headers: &HeaderMap, start: u64) -> bool {
+    let total = headers.get(CONTENT_RANGE).and_then(|v| v.to_str().ok()?.strip_prefix("bytes */")?.parse::<u64>().ok());
+    total.is_some_and(|total| total <= start)
 }
 
 async fn partial(response: Response, range: Range<u64>) -> Result<Bytes, Failure> {

@@ -1,0 +1,54 @@
+//! Decoded tiles, kept for whoever needs them next.
+
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use moka::sync::Cache;
+
+use crate::pixels::Pixels;
+
+/// Which image of a COG a tile belongs to: the id of the opened COG, level, whether it is the mask's, and index.
+pub type TileKey = (u64, u32, bool, usize);
+
+/// A cache bounded by the bytes of the pixels in it; the process has one.
+#[derive(Debug, Clone)]
+pub struct TileCache {
+    tiles: Cache<TileKey, Arc<Pixels>>,
+    capacity: u64,
+}
+
+static CACHE: LazyLock<Mutex<Option<TileCache>>> = LazyLock::new(Mutex::default);
+
+/// A read that would take a larger share of the cache than this passes it by: it would only drive out what other reads
+/// come back for.
+const LARGEST_SHARE: u64 = 16;
+
+impl TileCache {
+    /// The process's cache, with room for `capacity` bytes. Another size than before starts an empty one.
+    pub fn shared(capacity: u64) -> TileCache {
+        let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*cache {
+            Some(cache) if cache.capacity == capacity => cache.clone(),
+            _ => cache.insert(TileCache::new(capacity)).clone(),
+        }
+    }
+
+    fn new(capacity: u64) -> TileCache {
+        let weigh = |_: &TileKey, tile: &Arc<Pixels>| u32::try_from(tile.as_bytes().len()).unwrap_or(u32::MAX);
+        TileCache { tiles: Cache::builder().max_capacity(capacity).weigher(weigh).build(), capacity }
+    }
+
+    pub fn get(&self, key: &TileKey) -> Option<Arc<Pixels>> {
+        self.tiles.get(key)
+    }
+
+    pub fn insert(&self, key: TileKey, tile: Arc<Pixels>) {
+        if self.capacity > 0 {
+            self.tiles.insert(key, tile);
+        }
+    }
+
+    /// Whether all tiles of a read of so many bytes may be kept.
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        bytes <= self.capacity / LARGEST_SHARE
+    }
+}
