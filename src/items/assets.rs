@@ -47,6 +47,8 @@ pub(super) enum AssetSql {
     Typed { href: String, facts: Option<String> },
     /// The whole asset as JSON text.
     Json(String),
+    /// An element of [`Assets::objects`].
+    Object,
 }
 
 impl Assets {
@@ -79,11 +81,14 @@ impl Assets {
             }
             Self::Map(fields) => typed(&map_value(key), fields),
             Self::MapOfJson => Some(AssetSql::Json(format!("CAST({} AS VARCHAR)", map_value(key)))),
-            Self::Json => {
-                let path = literal(&pointer(&[key]));
-                Some(AssetSql::Json(format!("CAST(json_extract(\"assets\", {path}) AS VARCHAR)")))
-            }
+            Self::Json => Some(AssetSql::Object),
         }
+    }
+
+    /// The objects of several assets as VARCHAR[], where all of them are one JSON text, which is then parsed only once.
+    pub(super) fn objects(&self, keys: &[String]) -> Option<String> {
+        let paths = list(keys.iter().map(|key| pointer(&[key])));
+        matches!(self, Self::Json).then(|| format!("CAST(json_extract(\"assets\", {paths}) AS VARCHAR[])"))
     }
 
     /// Two VARCHAR[] expressions for a single row: the keys in the item's order, and each asset's JSON.
@@ -298,8 +303,9 @@ mod tests {
             panic!("no href")
         };
         assert_eq!(href, "map_extract_value(\"assets\", 'a''b').\"href\"");
-        let json = Assets::Json.sql("a'/b").unwrap();
-        assert_eq!(json, AssetSql::Json("CAST(json_extract(\"assets\", '/a''~1b') AS VARCHAR)".into()));
+        let json = Assets::Json.objects(&["a'/b".into(), "c".into()]).unwrap();
+        assert_eq!(json, "CAST(json_extract(\"assets\", ['/a''~1b', '/c']) AS VARCHAR[])");
+        assert_eq!(Assets::Json.sql("c"), Some(AssetSql::Object));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub(super) enum Kind {
     Boolean,
     /// A timestamp of any precision; without a zone it is UTC.
     Time,
+    /// The text of a timestamp, known by its name.
+    TimeText,
     Date,
     List,
     /// The text of a JSON value whose type is known only row by row.
@@ -33,6 +35,18 @@ impl Kind {
             DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => Self::List,
             other if other.is_numeric() => Self::Number,
             _ => Self::Other,
+        }
+    }
+
+    /// Text under a name that STAC gives to timestamps is a timestamp.
+    fn named(self, name: &str) -> Self {
+        let is_time = matches!(
+            name,
+            "datetime" | "start_datetime" | "end_datetime" | "created" | "updated" | "published" | "expires"
+        );
+        match self {
+            Self::Text | Self::Json if is_time => Self::TimeText,
+            kind => kind,
         }
     }
 }
@@ -63,14 +77,14 @@ impl Field {
 
     /// The text, if this is a field of text.
     pub(super) fn text(&self) -> Option<&str> {
-        matches!(self.kind, Kind::Text | Kind::Json).then_some(self.sql.as_str())
+        matches!(self.kind, Kind::Text | Kind::Json | Kind::TimeText).then_some(self.sql.as_str())
     }
 
     /// Whether a row holds a date without a time, as a BOOLEAN.
     pub(super) fn is_bare_date(&self) -> String {
         match self.kind {
             Kind::Date => format!("({} IS NOT NULL)", self.sql),
-            Kind::Text | Kind::Json => format!("coalesce(length(trim({})) <= 10, false)", self.sql),
+            Kind::Text | Kind::Json | Kind::TimeText => format!("coalesce(length(trim({})) <= 10, false)", self.sql),
             _ => "false".to_owned(),
         }
     }
@@ -101,7 +115,7 @@ impl Properties {
         let bare = name.strip_prefix("properties.").unwrap_or(name);
         let of = |columns: &[(String, Kind)], prefix: &str, name: &str| {
             let (column, kind) = columns.iter().find(|(column, _)| column == name)?;
-            Some(Field { sql: format!("{prefix}{}", identifier(column)), kind: *kind })
+            Some(Field { sql: format!("{prefix}{}", identifier(column)), kind: kind.named(bare) })
         };
         if let Some(field) = of(&self.flat, "", name).or_else(|| of(&self.flat, "", bare)) {
             return Some(field);
@@ -111,7 +125,7 @@ impl Properties {
             Nested::Struct(columns) => of(columns, "\"properties\".", bare),
             Nested::Json => {
                 let sql = format!("json_extract_string(\"properties\", {})", literal(&pointer(&[bare])));
-                Some(Field { sql, kind: Kind::Json })
+                Some(Field { sql, kind: Kind::Json.named(bare) })
             }
         }
     }
@@ -204,6 +218,7 @@ mod tests {
         assert_eq!(nested.resolve("properties.gsd").unwrap().sql, "\"properties\".\"gsd\"");
         let json = properties(Nested::Json);
         assert_eq!(json.resolve("a/b'").unwrap().sql, "json_extract_string(\"properties\", '/a~1b''')");
+        assert_eq!(json.resolve("properties.datetime").unwrap().kind, Kind::TimeText);
         assert!(json.is_json_key("gsd") && !json.is_json_key("properties.eo:cloud_cover"));
     }
 

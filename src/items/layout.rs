@@ -64,7 +64,7 @@ impl Layout {
                 relation.name
             )));
         };
-        let properties = properties(schema);
+        let properties = properties(schema, relation.base);
         let (datetime, start) = (properties.resolve("datetime"), properties.resolve("start_datetime"));
         if datetime.is_none() && start.is_none() {
             return Err(missing("'datetime'"));
@@ -165,7 +165,7 @@ impl Layout {
     }
 }
 
-fn properties(schema: &Schema) -> Properties {
+fn properties(schema: &Schema, base: Option<&str>) -> Properties {
     let known = |fields: &Fields| fields.iter().map(|f| (f.name().clone(), Kind::of(f))).collect::<Vec<_>>();
     let nested = match schema.fields().find("properties").map(|(_, field)| field.data_type()) {
         Some(DataType::Struct(fields)) => Nested::Struct(known(fields)),
@@ -174,7 +174,8 @@ fn properties(schema: &Schema) -> Properties {
     };
     let mut flat = known(schema.fields());
     // These are structure, not properties, whatever their type.
-    flat.retain(|(name, _)| !matches!(name.as_str(), "assets" | "bbox" | "geometry" | "links" | "properties"));
+    let structure = ["assets", "bbox", "geometry", "links", "properties", "stac_extensions", "stac_version", "type"];
+    flat.retain(|(name, _)| !structure.contains(&name.as_str()) && Some(name.as_str()) != base);
     Properties { flat, nested }
 }
 

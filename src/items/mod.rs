@@ -27,7 +27,7 @@ use query::Query;
 #[derive(Debug, Clone)]
 pub struct Selection {
     pub source: Source,
-    /// `[west, south, east, north]` in EPSG:4326 degrees, west <= east: an area that crosses the antimeridian is two.
+    /// Finite `[west, south, east, north]` in EPSG:4326 degrees, west <= east: an area that crosses the antimeridian is two.
     /// An item is taken if its bbox touches one of them.
     pub boxes: Vec<[f64; 4]>,
     /// Keeps an item whose [start, end] overlaps the interval.

@@ -9,8 +9,8 @@ use super::assets::{AssetSql, facts};
 use super::fields::{Kind, near_misses};
 use super::item::{Asset, FirstAsset, FirstItem};
 use super::layout::{Bbox, Layout};
-use super::session::{self, failed, list};
-use super::stream::{Columns, ItemStream};
+use super::session::{self, failed, literal};
+use super::stream::{AssetColumn, Columns, ItemStream};
 use super::{Selection, filter, geometry, rows};
 use crate::error::{Error, Result};
 use crate::time::Interval;
@@ -45,7 +45,14 @@ impl<'a> Query<'a> {
             conditions.push(filter::to_sql(text, &|name| self.layout.field(&self.connection, "filter", name))?);
         }
         if let Some(ids) = &self.selection.ids {
-            conditions.push(format!("list_contains({}, {})", list(ids), self.layout.id));
+            conditions.push(match ids.as_slice() {
+                [] => "false".to_owned(),
+                ids => format!(
+                    "{} IN ({})",
+                    self.layout.id,
+                    ids.iter().map(|id| literal(id)).collect::<Vec<_>>().join(", ")
+                ),
+            });
         }
         if let Some(Interval { start, end }) = self.selection.datetime {
             let (first, last) = self.layout.extent();
@@ -99,9 +106,13 @@ impl<'a> Query<'a> {
             if matches!(field.kind, Kind::List | Kind::Other) {
                 return Err(Error::Argument(format!("sortby: '{name}' is a list or a struct, which has no order")));
             }
-            // Numbers in JSON order as numbers; what is none comes after them, as text.
-            let number = (field.kind == Kind::Json).then(|| format!("TRY_CAST({} AS DOUBLE)", field.sql));
-            terms.extend(number.into_iter().chain([field.sql]).map(|sql| format!("{sql} {direction} NULLS LAST")));
+            let keys = match field.kind {
+                Kind::TimeText => vec![field.micros()],
+                // Numbers in JSON order as numbers; what is none comes after them, as text.
+                Kind::Json => vec![format!("TRY_CAST({} AS DOUBLE)", field.sql), field.sql],
+                _ => vec![field.sql],
+            };
+            terms.extend(keys.iter().map(|sql| format!("{sql} {direction} NULLS LAST")));
         }
         Ok(terms)
     }
@@ -205,6 +216,7 @@ impl<'a> Query<'a> {
         if !assets.is_empty() {
             columns.base = layout.relation.base.map(|base| add(base.to_owned()));
             columns.crs = layout.crs().map(&mut add);
+            columns.objects = layout.assets.objects(assets).map(&mut add);
         }
         for key in assets {
             let Some(sql) = layout.assets.sql(key) else {
@@ -212,8 +224,9 @@ impl<'a> Query<'a> {
                 return Err(Error::Argument(format!("no item has an asset '{key}'{}", near_misses(key, &known))));
             };
             columns.assets.push(match sql {
-                AssetSql::Typed { href, facts } => (Some(add(href)), facts.map(&mut add)),
-                AssetSql::Json(json) => (None, Some(add(json))),
+                AssetSql::Typed { href, facts } => AssetColumn::Typed(add(href), facts.map(&mut add)),
+                AssetSql::Json(json) => AssetColumn::Json(add(json)),
+                AssetSql::Object => AssetColumn::Object,
             });
         }
         let select: Vec<String> = select.iter().enumerate().map(|(i, sql)| format!("{sql} AS c{i}")).collect();

@@ -60,3 +60,11 @@ pub(super) fn text_list(column: &ArrayRef, row: usize) -> Option<Vec<Option<Stri
     let elements = column.value(row);
     Some((0..elements.len()).map(|i| text(&elements, i).map(str::to_owned)).collect())
 }
+
+/// One element of a VARCHAR[].
+pub(super) fn text_element(column: &ArrayRef, row: usize, index: usize) -> Option<&str> {
+    let column = column.as_any().downcast_ref::<ListArray>()?;
+    let (start, end) = (*column.value_offsets().get(row)?, *column.value_offsets().get(row + 1)?);
+    let at = usize::try_from(start).ok()?.checked_add(index)?;
+    (column.is_valid(row) && at < usize::try_from(end).ok()?).then(|| text(column.values(), at))?
+}

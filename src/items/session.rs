@@ -13,11 +13,12 @@ use duckdb::{Connection, ffi};
 
 use crate::error::{Error, Result};
 
-/// - the first two: nothing is fetched that the user did not install;
+/// - the first three: an extension such as httpfs is used if the user has installed it, and nothing is fetched if not;
 /// - geometry stays WKB as it lies in the file, also where its GeoParquet metadata are incomplete;
 /// - times written without a zone are UTC;
 /// - late materialization of a top-N over a struct's field fails inside DuckDB 2.0.0 and would take the database along.
-const SETTINGS: [&str; 5] = [
+const SETTINGS: [&str; 6] = [
+    "SET GLOBAL autoload_known_extensions = true",
     "SET GLOBAL autoinstall_known_extensions = false",
     "SET GLOBAL allow_community_extensions = false",
     "SET GLOBAL enable_geoparquet_conversion = false",
@@ -98,9 +99,6 @@ pub(super) fn failed(error: duckdb::Error) -> Error {
     // The query that follows is ours, not the user's.
     let text = text.split("\n\nLINE ").next().unwrap_or(&text);
     let text = text.split("\n\nStack Trace").next().unwrap_or(text).trim();
-    if text.contains("requires the extension httpfs") {
-        return Error::Items(format!("{text}; run INSTALL httpfs once to read items from a URL"));
-    }
     Error::Items(text.to_owned())
 }
 

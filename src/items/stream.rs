@@ -32,8 +32,20 @@ pub(super) struct Columns {
     pub geometry: Option<(usize, Encoding)>,
     pub base: Option<usize>,
     pub crs: Option<usize>,
-    /// Per requested asset: its href, and its facts as JSON; without the former the latter holds the whole asset.
-    pub assets: Vec<(Option<usize>, Option<usize>)>,
+    /// The requested assets as JSON, in one list.
+    pub objects: Option<usize>,
+    /// One entry per requested asset.
+    pub assets: Vec<AssetColumn>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum AssetColumn {
+    /// The href, and the facts as JSON.
+    Typed(usize, Option<usize>),
+    /// The whole asset as JSON.
+    Json(usize),
+    /// The element of `objects` at the asset's own index.
+    Object,
 }
 
 /// The matching items by step, then `sortby`, then file order. Ends with the first error.
@@ -225,33 +237,40 @@ impl Reader {
     }
 
     fn asset(&mut self, batch: &RecordBatch, row: usize, index: usize, id: &str) -> Result<Option<Asset>> {
-        let Some(&(href, json)) = self.columns.assets.get(index) else { return Ok(None) };
-        let json = at(batch, json).and_then(|column| rows::text(column, row));
-        let (href, facts) = match href {
-            Some(href) => match at(batch, Some(href)).and_then(|column| rows::text(column, row)) {
-                Some(href) => (Arc::from(href), self.typed_facts(index, json)),
-                None => return Ok(None),
-            },
-            None => {
-                let Some(asset) = json.and_then(|json| serde_json::from_str::<Value>(json).ok()) else {
-                    return Ok(None);
-                };
-                let key = self.keys.get(index).map_or("", String::as_str);
-                let Some(href) = asset.get("href").and_then(Value::as_str) else {
-                    return Err(Error::Items(format!("item '{id}' asset '{key}' has no href")));
-                };
-                (Arc::from(href), facts(&asset))
+        let text = |column: usize| at(batch, Some(column)).and_then(|column| rows::text(column, row));
+        let object = match self.columns.assets.get(index) {
+            None => return Ok(None),
+            Some(&AssetColumn::Typed(href, facts)) => {
+                let Some(href) = text(href) else { return Ok(None) };
+                let facts = self.typed_facts(index, facts.and_then(text));
+                return Ok(Some(self.assembled(batch, row, href, facts)));
+            }
+            Some(&AssetColumn::Json(column)) => text(column),
+            Some(&AssetColumn::Object) => {
+                at(batch, self.columns.objects).and_then(|column| rows::text_element(column, row, index))
             }
         };
+        let Some(object) = object.and_then(|json| serde_json::from_str::<Value>(json).ok()) else { return Ok(None) };
+        match object.get("href").and_then(Value::as_str) {
+            _ if object.is_null() => Ok(None),
+            Some(href) => Ok(Some(self.assembled(batch, row, href, facts(&object)))),
+            None => {
+                let key = self.keys.get(index).map_or("", String::as_str);
+                Err(Error::Items(format!("item '{id}' asset '{key}' has no href")))
+            }
+        }
+    }
+
+    fn assembled(&mut self, batch: &RecordBatch, row: usize, href: &str, facts: Facts) -> Asset {
         let base = at(batch, self.columns.base).and_then(|column| rows::text(column, row));
         let crs = at(batch, self.columns.crs).and_then(|column| rows::text(column, row));
-        Ok(Some(Asset {
-            href,
+        Asset {
+            href: href.into(),
             base: base.map(|base| self.base.share(base)),
             nodata: facts.nodata,
             scale_offset: facts.scale_offset,
             crs: facts.crs.or_else(|| crs.map(|crs| self.crs.share(crs))),
-        }))
+        }
     }
 
     fn typed_facts(&mut self, index: usize, json: Option<&str>) -> Facts {

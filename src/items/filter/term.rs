@@ -52,7 +52,7 @@ impl Term {
 
     pub(super) fn as_text(&self) -> Result<String> {
         match self.kind {
-            Kind::Text | Kind::Json => Ok(self.sql.clone()),
+            Kind::Text | Kind::Json | Kind::TimeText => Ok(self.sql.clone()),
             _ => refuse(format!("{} is not text", self.name)),
         }
     }
@@ -81,7 +81,7 @@ impl Term {
     fn as_micros(&self) -> Result<String> {
         match (self.kind, &self.said) {
             (Kind::Time | Kind::Text, Some(text)) => Ok(instant(text)?.to_string()),
-            (Kind::Time | Kind::Date | Kind::Text | Kind::Json, None) => {
+            (Kind::Time | Kind::TimeText | Kind::Date | Kind::Text | Kind::Json, None) => {
                 Ok(Field { sql: self.sql.clone(), kind: self.kind }.micros())
             }
             _ => refuse(format!("{} is not a time", self.name)),
@@ -153,7 +153,7 @@ pub(super) fn aligned<const N: usize>(terms: [Term; N]) -> Result<[String; N]> {
 /// Times win over numbers, numbers over truth values, and text is what remains.
 pub(super) fn aligned_all(terms: Vec<Term>) -> Result<Vec<String>> {
     let any = |kinds: &[Kind]| terms.iter().any(|term| kinds.contains(&term.kind));
-    let convert = if any(&[Kind::Time, Kind::Date]) {
+    let convert = if any(&[Kind::Time, Kind::TimeText, Kind::Date]) {
         Term::as_micros
     } else if any(&[Kind::Number]) {
         Term::as_number

@@ -6,7 +6,7 @@ fn resolve(name: &str) -> Result<Field> {
         ("eo:cloud_cover", Kind::Number),
         ("naip:year", Kind::Text),
         ("datetime", Kind::Time),
-        ("day", Kind::Date),
+        ("created", Kind::Text),
         ("flag", Kind::Boolean),
         ("instruments", Kind::List),
         ("proj:centroid", Kind::Other),
@@ -63,6 +63,7 @@ fn times() {
     check("datetime >= '1970-01-02'", r#"(epoch_us("datetime") >= 86400000000)"#);
     check("datetime < TIMESTAMP('1970-01-01T00:00:01+00:00')", r#"(epoch_us("datetime") < 1000000)"#);
     check("naip:year = DATE('1970-01-02')", r#"(epoch_us(TRY_CAST("naip:year" AS TIMESTAMPTZ)) = 86400000000)"#);
+    check("created = '1970-01-02'", r#"(epoch_us(TRY_CAST("created" AS TIMESTAMPTZ)) = 86400000000)"#);
     check("t_before(datetime, DATE('1970-01-02'))", r#"(epoch_us("datetime") < 86400000000)"#);
     check("t_after(datetime, DATE('1970-01-01'))", r#"(epoch_us("datetime") > 86399999999)"#);
     check(
