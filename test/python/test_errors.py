@@ -47,7 +47,7 @@ def test_index_that_is_no_parquet(con, bad):
 @pytest.mark.parametrize(
     "file, column",
     [
-        ("not_stac", "assets"),
+        ("not_stac", "id"),
         ("without_id", "id"),
         ("without_assets", "assets"),
         ("without_datetime", "datetime"),
@@ -66,7 +66,7 @@ def test_no_item_matches(con, bad):
     says(
         failure(con, call_with(bad / "items.parquet", more=", datetime := '1999-01-01/1999-12-31'")), "no item", "1999"
     )
-    says(failure(con, call_with(bad / "items.parquet", more=", ids := ['nobody']")), "no item", "nobody")
+    says(failure(con, call_with(bad / "items.parquet", more=", ids := ['nobody']")), "no item", "ids")
 
 
 @pytest.mark.parametrize(
