@@ -99,6 +99,22 @@ impl Area {
         }
     }
 
+    /// Share of the region's bounding box that an item's covers, 0 to 1.
+    pub fn share_of(&self, bbox: [f64; 4]) -> f64 {
+        let [w, s, e, n] = self.bounds;
+        let [west, south, mut east, north] = bbox;
+        if west > east {
+            east += 360.0;
+        }
+        let overlap = |turn: f64| {
+            let (dx, dy) = ((east + turn).min(e) - (west + turn).max(w), north.min(n) - south.max(s));
+            dx.max(0.0) * dy.max(0.0)
+        };
+        let common = [-360.0, 0.0, 360.0].map(overlap).into_iter().fold(0.0, f64::max);
+        let whole = (e - w) * (n - s);
+        if whole > 0.0 { (common / whole).min(1.0) } else { 1.0 }
+    }
+
     /// Whether an item may touch the region: by its bbox (west > east crosses the antimeridian), then by its footprint.
     pub fn touches(&self, bbox: [f64; 4], footprint: Option<&MultiPolygon>) -> bool {
         let [west, south, mut east, north] = bbox;

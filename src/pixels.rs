@@ -170,6 +170,8 @@ pub trait Pixel: bytemuck::Pod + PartialEq + PartialOrd + Default + Send + Sync 
     fn is_nan(self) -> bool;
     fn slice(pixels: &Pixels) -> Option<&[Self]>;
     fn wrap(values: Vec<Self>) -> Pixels;
+    /// The buffer itself, if it is of this type.
+    fn unwrap(pixels: Pixels) -> Option<Vec<Self>>;
 }
 
 macro_rules! impl_pixel {
@@ -198,6 +200,12 @@ macro_rules! impl_pixel {
             }
             fn wrap(values: Vec<Self>) -> Pixels {
                 Pixels::$variant(values)
+            }
+            fn unwrap(pixels: Pixels) -> Option<Vec<Self>> {
+                match pixels {
+                    Pixels::$variant(values) => Some(values),
+                    _ => None,
+                }
             }
         }
     )*};

@@ -101,6 +101,11 @@ impl Method {
         }
     }
 
+    /// Whether the buffers of the state become the output.
+    pub fn work_is_output(self, work: DataType, output: DataType) -> bool {
+        work == output && matches!(self, Method::First | Method::Last | Method::Highest | Method::Lowest)
+    }
+
     /// The state of a tile of `pixels` pixels.
     pub fn start<W: Pixel>(self, pixels: usize) -> Box<dyn Mosaic<W>> {
         match self {

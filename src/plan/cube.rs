@@ -66,7 +66,7 @@ impl Cube {
             .collect();
         let bands = bands::resolve(&request, sampled)?;
         let source_pixels = source_pixels(&levels, opened.values())?;
-        let size = request.chunk_size.unwrap_or_else(|| choose_chunk_size(&request, &bands, source_pixels));
+        let size = request.chunk_size.unwrap_or_else(|| choose_chunk_size(&request, &bands));
         let tiling = Tiling { width: request.grid.width, height: request.grid.height, size };
         Ok(Cube { request, area, tiling, bands, session, levels, source_pixels })
     }
@@ -196,22 +196,21 @@ fn source_pixels<'a>(levels: &Levels, opened: impl Iterator<Item = &'a Arc<Opene
     Ok(most)
 }
 
-/// The largest tile of which several fit into the memory budget: the larger the tile, the fewer source tiles are cut by
-/// its edges and decoded twice.
-fn choose_chunk_size(request: &Request, bands: &[Band], source_pixels: f64) -> u64 {
-    let per_pixel: f64 = bands.iter().map(|b| bytes_per_pixel(request, b, source_pixels)).sum();
-    let fits = |size: u64| (size * size * TILES_IN_FLIGHT) as f64 * per_pixel <= request.memory_budget as f64;
+/// The largest tile of which several fit into their half of the memory budget: the larger the tile, the fewer source
+/// tiles are cut by its edges and decoded twice.
+fn choose_chunk_size(request: &Request, bands: &[Band]) -> u64 {
+    let per_pixel: usize = bands.iter().map(|b| bytes_per_pixel(request, b)).sum();
+    let fits = |size: u64| size * size * TILES_IN_FLIGHT * per_pixel as u64 <= request.memory_budget / 2;
     CHUNK_SIZES.into_iter().find(|s| fits(*s)).unwrap_or(CHUNK_SIZES[CHUNK_SIZES.len() - 1])
 }
 
-/// Bytes that one output pixel of a band takes while its tile is worked on: the state of the mosaic, the output, the
-/// source pixels under it.
-pub fn bytes_per_pixel(request: &Request, band: &Band, source_pixels: f64) -> f64 {
+/// Bytes that one output pixel of a band takes while its tile is worked on and waits to be emitted.
+pub fn bytes_per_pixel(request: &Request, band: &Band) -> usize {
     /// Items that a statistic over the stack is likely to see; it only sets the size of tiles.
     const LIKELY_ITEMS: usize = 12;
     let work = request.mosaic.work_dtype(band.source_dtype, band.dtype);
-    let state = request.mosaic.state_size(work, LIKELY_ITEMS) + band.dtype.size() + 1;
-    state as f64 + 1.3 * source_pixels * band.source_dtype.size() as f64
+    let state = request.mosaic.state_size(work, LIKELY_ITEMS);
+    if request.mosaic.work_is_output(work, band.dtype) { state } else { state + band.dtype.size() + 1 }
 }
 
 impl Cube {

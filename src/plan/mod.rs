@@ -26,6 +26,7 @@ pub struct Unit {
     pub chunk_row: u64,
     pub chunk_col: u64,
     pub rect: Rect,
+    pub area: Arc<Area>,
     /// In the order of `sortby`, then file order.
     pub items: Vec<Arc<Item>>,
 }
@@ -70,13 +71,13 @@ impl Units {
         let (time, step_items) = (step.time, step.items.clone());
         let (chunk_row, chunk_col) = (tile / across, tile % across);
         let rect = self.cube.tiling.rect(chunk_row, chunk_col);
+        let area = self.tile_area(tile as usize, rect)?;
         let items = if tiles == 1 {
             step_items
         } else {
-            let area = self.tile_area(tile as usize, rect)?;
             step_items.into_iter().filter(|item| area.touches(item.bbox, item.footprint.as_ref())).collect()
         };
-        Ok(Some(Unit { time, time_index: self.steps - 1, chunk_row, chunk_col, rect, items }))
+        Ok(Some(Unit { time, time_index: self.steps - 1, chunk_row, chunk_col, rect, area, items }))
     }
 
     /// Collects the items of the next step that touch the grid.

@@ -1,14 +1,17 @@
 //! One unit becomes one output tile: items are read in the order of the mosaic, decoded, warped and fed to it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures::future::join_all;
-use futures::stream::{self, StreamExt};
 use moka::sync::Cache;
 
+use super::buffers;
 use super::coverage::Coverage;
 use super::failures::Failure;
 use super::layer::Layer;
+use super::memory::{Memory, Reservation};
+use super::task::Owned;
 use super::tiles::TileCache;
 use super::window::{self, Raster};
 use crate::cog::opened::Opened;
@@ -45,10 +48,17 @@ pub struct Composer {
     mappings: Cache<(Rect, Geometry), Option<Arc<Mapping>>>,
     tiles: TileCache,
     pub failures: super::failures::Failures,
+    memory: Memory,
 }
 
 /// What one item gives one unit: for each asset the mapping and the pixels of the samples that the bands take.
-type Contribution = Vec<Part>;
+struct Contribution {
+    parts: Vec<Part>,
+    /// Held until the parts are fed.
+    _memory: Reservation,
+}
+
+type ReadItem = Result<Contribution, (Error, Failure)>;
 
 struct Part {
     asset: usize,
@@ -78,8 +88,9 @@ impl Composer {
                 None => 256,
             })
             .build();
+        let memory = Memory::new(cube.request.memory_budget / 2);
         let tiles = TileCache::shared(cube.request.cache_size);
-        Composer { cube, bands, assets, mappings, tiles, failures: super::failures::Failures::start() }
+        Composer { cube, bands, assets, mappings, tiles, failures: super::failures::Failures::start(), memory }
     }
 
     /// Reads and mosaics a unit.
@@ -112,7 +123,7 @@ impl Composer {
         Ok(Tile { unit, layers: finished })
     }
 
-    /// Reads `items` together, feeds them in order.
+    /// Reads `items` together, as many ahead as memory allows, and feeds them in order.
     async fn feed_all(
         self: &Arc<Self>,
         unit: &Unit,
@@ -120,32 +131,42 @@ impl Composer {
         mut layers: Vec<Layer>,
     ) -> Result<Vec<Layer>> {
         let settled = Arc::new(Layer::all_settled(&layers));
-        let (composer, rect) = (self.clone(), unit.rect);
-        let reads = items.to_vec().into_iter().map(move |item: Arc<Item>| {
-            let (composer, settled) = (composer.clone(), settled.clone());
-            async move { composer.read_item(item, rect, settled).await }
-        });
-        let mut contributions = stream::iter(reads).buffered(ITEMS_AHEAD);
-        let mut position = 0;
-        while let Some(result) = contributions.next().await {
-            let item = &items[position];
-            position += 1;
-            match result {
-                Ok(contribution) => layers = self.feed(unit.rect, item.clone(), contribution, layers).await?,
+        let mut ahead: VecDeque<(Arc<Item>, Owned<ReadItem>)> = VecDeque::new();
+        let mut waiting = items.iter();
+        let mut next = waiting.next();
+        loop {
+            while let Some(item) = next.filter(|_| ahead.len() < ITEMS_AHEAD) {
+                // Only a unit that has nothing in work waits for memory: what others hold, they give back.
+                let Some(memory) = self.memory.reserve(self.cost(item, unit), ahead.is_empty()).await? else { break };
+                let (composer, rect, settled) = (self.clone(), unit.rect, settled.clone());
+                let read = composer.read_item(item.clone(), rect, settled, memory);
+                ahead.push_back((item.clone(), Owned::spawn(read)));
+                next = waiting.next();
+            }
+            let Some((item, read)) = ahead.pop_front() else { return Ok(layers) };
+            match read.join().await? {
+                Ok(contribution) => layers = self.feed(unit.rect, item, contribution, layers).await?,
                 Err((Error::Cancelled, _)) => return Err(Error::Cancelled),
-                Err((error, failure)) => match self.cube.request.errors {
-                    OnError::Raise => {
-                        self.failures.record(failure);
+                Err((error, failure)) => {
+                    self.failures.record(failure);
+                    if self.cube.request.errors == OnError::Raise {
                         return Err(error);
                     }
-                    OnError::Ignore => self.failures.record(failure),
-                },
+                }
             }
             if layers.iter().all(Layer::is_done) {
-                break;
+                return Ok(layers);
             }
         }
-        Ok(layers)
+    }
+
+    /// Bytes that reading an item for a unit is likely to take: its share of the tile, by their bounding boxes.
+    fn cost(&self, item: &Item, unit: &Unit) -> u64 {
+        let share = unit.area.share_of(item.bbox);
+        let pixels = unit.rect.pixels() as f64 * (share + 0.02).min(1.0) * self.cube.source_pixels;
+        let bytes: usize = self.bands.iter().map(|b| self.cube.bands[*b].source_dtype.size()).sum();
+        // The pixels, and the compressed bytes they come from.
+        (pixels * bytes as f64 * 1.7) as u64
     }
 
     /// Everything that one item has to give, read and decoded. One bad asset spoils the item: bands that come from
@@ -155,7 +176,8 @@ impl Composer {
         item: Arc<Item>,
         rect: Rect,
         settled: Arc<Vec<Option<Vec<u8>>>>,
-    ) -> Result<Contribution, (Error, Failure)> {
+        memory: Reservation,
+    ) -> ReadItem {
         let assets =
             self.assets.iter().enumerate().filter_map(|(i, key)| Some((i, key, item.assets.get(i)?.as_ref()?)));
         let parts = assets.map(|(i, key, asset)| {
@@ -169,9 +191,9 @@ impl Composer {
                 })
             }
         });
-        let mut contribution = Vec::new();
+        let mut contribution = Contribution { parts: Vec::new(), _memory: memory };
         for part in join_all(parts).await {
-            contribution.extend(part?);
+            contribution.parts.extend(part?);
         }
         Ok(contribution)
     }
@@ -194,7 +216,9 @@ impl Composer {
         let source = Arc::new(source);
         let mut parts = Vec::with_capacity(source.mappings.len());
         for mapping in source.mappings.clone() {
-            let reads = window::plan(&self.tiles, &source.opened, source.level, &source.samples, &mapping);
+            let (cache, shared, place) = (self.tiles.clone(), source.clone(), mapping.clone());
+            let plan = move || Ok(window::plan(&cache, &shared.opened, shared.level, &shared.samples, &place));
+            let reads = self.on_pool(plan).await?;
             let fetched = window::fetch(&source.object, &reads).await?;
             let shared = source.clone();
             let part = self.on_pool(move || {
@@ -280,12 +304,12 @@ impl Composer {
         contribution: Contribution,
         mut layers: Vec<Layer>,
     ) -> Result<Vec<Layer>> {
-        if contribution.is_empty() {
+        if contribution.parts.is_empty() {
             return Ok(layers);
         }
         let composer = self.clone();
         self.on_pool(move || {
-            for part in contribution {
+            for part in contribution.parts {
                 composer.feed_part(rect, &item, part, &mut layers);
             }
             Ok(layers)
@@ -312,6 +336,7 @@ impl Composer {
             let nodata = self.cube.source_nodata(band, &opened, asset);
             layers[position].feed(rect, &mapping, &raster.samples[at], mask, nodata);
         }
+        raster.samples.into_iter().for_each(buffers::give);
     }
 
     /// Runs `body` on a compute thread.

@@ -1,11 +1,14 @@
 //! Runs a plan: units are read, composed and handed over in the order of the plan, as many at once as the memory
 //! budget allows. A scan that is dropped stops its reads.
 
+mod buffers;
 mod compose;
 mod coverage;
 pub mod explain;
 mod failures;
 mod layer;
+mod memory;
+mod task;
 mod tiles;
 mod window;
 
@@ -15,11 +18,13 @@ use futures::stream::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use task::Owned;
+
 pub use compose::{Composer, Tile};
 pub use failures::{Failure, last_failures};
 pub use tiles::TileCache;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::{Cube, Unit, Units, bytes_per_pixel};
 use crate::runtime;
 use crate::store::counters::{COUNTERS, add};
@@ -27,7 +32,7 @@ use crate::store::counters::{COUNTERS, add};
 /// Units that are planned ahead of those at work.
 const UNITS_AHEAD: usize = 16;
 /// More units at once than this gain nothing.
-const MOST_IN_FLIGHT: f64 = 64.0;
+const MOST_IN_FLIGHT: u64 = 64;
 
 /// A running scan.
 pub struct Scan {
@@ -38,15 +43,6 @@ pub struct Scan {
 impl Drop for Scan {
     fn drop(&mut self) {
         self.driver.abort();
-    }
-}
-
-/// A task that ends when nobody waits for it any more.
-struct Owned<T>(JoinHandle<T>);
-
-impl<T> Drop for Owned<T> {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 
@@ -94,10 +90,7 @@ async fn drive(
     let units = futures::stream::unfold(units, |mut units| async move { Some((units.recv().await?, units)) });
     let tasks = units.map(|unit| {
         let composer = composer.clone();
-        async move {
-            let mut task = Owned(tokio::spawn(composer.compose(unit?)));
-            (&mut task.0).await.unwrap_or(Err(Error::Cancelled))
-        }
+        async move { Owned::spawn(composer.compose(unit?)).join().await? }
     });
     let mut tiles = std::pin::pin!(tasks.buffered(in_flight));
     while let Some(tile) = tiles.next().await {
@@ -111,10 +104,10 @@ async fn drive(
     }
 }
 
-/// How many units fit into the memory budget.
+/// How many units fit into that half of the memory budget that is not for reads.
 fn in_flight(cube: &Cube, bands: &[usize]) -> usize {
-    let pixels = cube.tiling.rect(0, 0).pixels() as f64;
-    let per_pixel: f64 =
-        bands.iter().map(|b| bytes_per_pixel(&cube.request, &cube.bands[*b], cube.source_pixels)).sum();
-    (cube.request.memory_budget as f64 / (pixels * per_pixel).max(1.0)).clamp(1.0, MOST_IN_FLIGHT) as usize
+    let pixels = cube.tiling.rect(0, 0).pixels();
+    let per_pixel: usize = bands.iter().map(|b| bytes_per_pixel(&cube.request, &cube.bands[*b])).sum();
+    let fit = cube.request.memory_budget / 2 / (pixels * per_pixel).max(1) as u64;
+    fit.clamp(1, MOST_IN_FLIGHT) as usize
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use rayon::prelude::*;
 
+use super::buffers;
 use super::tiles::TileCache;
 use crate::cog::opened::Opened;
 use crate::cog::{Level, Nodata, decode_tile, fill_sparse};
@@ -217,7 +218,7 @@ impl Assembly<'_> {
     /// The window's samples. Rows of tiles are independent, and each writes a run of rows of every sample's buffer.
     fn planes<T: Pixel>(&self, samples: &[u16]) -> Result<Vec<Pixels>> {
         let len = self.mapping.width as usize * self.mapping.height as usize;
-        let mut planes: Vec<Vec<T>> = samples.iter().map(|_| vec![T::default(); len]).collect();
+        let mut planes: Vec<Vec<T>> = samples.iter().map(|_| buffers::take(len)).collect();
         let mut tile_rows: Vec<(u32, Vec<&mut [T]>)> = Vec::new();
         for plane in &mut planes {
             for (i, (tile_row, band)) in self.bands(plane).into_iter().enumerate() {
