@@ -31,12 +31,12 @@ const SETTINGS: [Setting; 5] = [
     },
     Setting {
         name: MEMORY_BUDGET,
-        default: Default::Text("256MB"),
+        default: Default::Text("192MB"),
         description: "lazycogs: memory that the tiles in work of one query may take, such as '256MB'",
     },
     Setting {
         name: CACHE_SIZE,
-        default: Default::Text("128MB"),
+        default: Default::Text("64MB"),
         description: "lazycogs: memory that decoded tiles kept for later queries may take, for the whole process; '0' keeps none",
     },
     Setting {

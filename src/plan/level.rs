@@ -16,13 +16,14 @@ pub struct Geometry {
     transform: [u64; 6],
     width: u32,
     height: u32,
+    tile: (u32, u32),
 }
 
 impl Geometry {
     pub fn of(source: &Source) -> Geometry {
         let Affine { a, b, c, d, e, f } = source.transform;
         let transform = [a, b, c, d, e, f].map(f64::to_bits);
-        Geometry { crs: source.crs.clone(), transform, width: source.width, height: source.height }
+        Geometry { crs: source.crs.clone(), transform, width: source.width, height: source.height, tile: source.tile }
     }
 }
 
@@ -90,5 +91,6 @@ fn source(opened: &Opened, level: usize) -> Source {
         transform: opened.level_transform(level),
         width: pixels.width,
         height: pixels.height,
+        tile: (pixels.tile_width, pixels.tile_height),
     }
 }

@@ -82,9 +82,9 @@ impl Composer {
     pub fn new(cube: Arc<Cube>, bands: Vec<usize>) -> Composer {
         let assets = cube.assets(bands.iter().copied());
         let mappings = Cache::builder()
-            .max_capacity(cube.request.memory_budget / 4)
+            .max_capacity(cube.request.memory_budget / 8)
             .weigher(|(rect, _): &(Rect, Geometry), mapping: &Option<Arc<Mapping>>| match mapping {
-                Some(_) => u32::try_from(rect.pixels().saturating_mul(8)).unwrap_or(u32::MAX),
+                Some(_) => u32::try_from(rect.pixels().saturating_mul(4)).unwrap_or(u32::MAX),
                 None => 256,
             })
             .build();
@@ -165,8 +165,8 @@ impl Composer {
         let share = unit.area.share_of(item.bbox);
         let pixels = unit.rect.pixels() as f64 * (share + 0.02).min(1.0) * self.cube.source_pixels;
         let bytes: usize = self.bands.iter().map(|b| self.cube.bands[*b].source_dtype.size()).sum();
-        // The pixels, and the compressed bytes they come from.
-        (pixels * bytes as f64 * 1.7) as u64
+        // The pixels, the compressed bytes they come from, and four bytes of mapping for each pixel of output.
+        (pixels * bytes as f64 * 1.6 + unit.rect.pixels() as f64 * 4.0 * share) as u64
     }
 
     /// Everything that one item has to give, read and decoded. One bad asset spoils the item: bands that come from

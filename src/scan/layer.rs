@@ -67,7 +67,8 @@ pub fn adds(mapping: &Mapping, rect: Rect, settled: &[u8]) -> bool {
         let open = settled[start..start + width].iter().enumerate().filter(|(_, s)| **s == 0).map(|(i, _)| i);
         match &mapping.kind {
             Kind::Aligned { cols, rows } => rows[row] != OUTSIDE && open.into_iter().any(|i| cols[i] != OUTSIDE),
-            Kind::Scattered { cols, .. } => open.into_iter().any(|i| cols[row * width + i] != OUTSIDE),
+            Kind::Scattered { places } => open.into_iter().any(|i| places[row * width + i] != OUTSIDE),
+            Kind::Oversized => open.into_iter().next().is_some(),
         }
     })
 }

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::pixels::{Pixel, Pixels};
 use crate::store::counters::{COUNTERS, add};
 use crate::store::{ByteSource, Object, merge_ranges};
-use crate::warp::{Kind, Mapping, OUTSIDE};
+use crate::warp::Mapping;
 use crate::with_type;
 
 /// The tiles of one image (a level, or its mask) that a mapping touches.
@@ -68,9 +68,10 @@ pub fn plan(cache: &TileCache, opened: &Opened, level: usize, samples: &[u16], m
     let mut planes: Vec<u16> = if pixels.samples_per_tile() > 1 { vec![0] } else { samples.to_vec() };
     planes.sort_unstable();
     planes.dedup();
-    let mut sets = vec![TileSet { level, mask: false, tiles: touched(pixels, &planes, mapping) }];
+    let mut sets = vec![TileSet { level, mask: false, tiles: touched(pixels, &planes, mapping, true) }];
     if let Some(mask) = &pixels.mask {
-        sets.push(TileSet { level, mask: true, tiles: touched(mask, &[0], mapping) });
+        let own_tiles = (mask.tile_width, mask.tile_height) == (pixels.tile_width, pixels.tile_height);
+        sets.push(TileSet { level, mask: true, tiles: touched(mask, &[0], mapping, own_tiles) });
     }
     let (mut wanted, mut ranges, mut held) = (Vec::new(), Vec::new(), HashMap::new());
     for (s, set) in sets.iter().enumerate() {
@@ -93,15 +94,16 @@ pub fn plan(cache: &TileCache, opened: &Opened, level: usize, samples: &[u16], m
 }
 
 /// The tiles that hold a pixel of the mapping, for each plane.
-fn touched(level: &Level, planes: &[u16], mapping: &Mapping) -> Vec<(u32, u32, usize, bool)> {
+fn touched(level: &Level, planes: &[u16], mapping: &Mapping, own_tiles: bool) -> Vec<(u32, u32, usize, bool)> {
     let (tw, th) = (level.tile_width, level.tile_height);
     let (c0, r0) = (mapping.col / tw, mapping.row / th);
     let across = (mapping.col + mapping.width - 1) / tw - c0 + 1;
     let down = (mapping.row + mapping.height - 1) / th - r0 + 1;
-    let hit = hits(mapping, (tw, th), (c0, r0), (across, down));
+    // A mask may have tiles of another size than the image, for which the mapping knows the touched ones.
+    let touched = |i: usize| !own_tiles || mapping.touched[i];
     let mut tiles = Vec::new();
     for plane in planes {
-        for (i, _) in hit.iter().enumerate().filter(|(_, hit)| **hit) {
+        for i in (0..(across * down) as usize).filter(|i| touched(*i)) {
             let (row, col) = (r0 + i as u32 / across, c0 + i as u32 % across);
             let whole = col * tw >= mapping.col
                 && row * th >= mapping.row
@@ -111,36 +113,6 @@ fn touched(level: &Level, planes: &[u16], mapping: &Mapping) -> Vec<(u32, u32, u
         }
     }
     tiles
-}
-
-/// For each tile of the window's bounding box, whether a mapped pixel lies in it.
-fn hits(mapping: &Mapping, size: (u32, u32), first: (u32, u32), count: (u32, u32)) -> Vec<bool> {
-    let (across, down) = (count.0 as usize, count.1 as usize);
-    let tile_of = |start: u32, length: u32, size: u32, first: u32| -> Vec<u32> {
-        (0..length).map(|i| (start + i) / size - first).collect()
-    };
-    let tile_cols = tile_of(mapping.col, mapping.width, size.0, first.0);
-    let tile_rows = tile_of(mapping.row, mapping.height, size.1, first.1);
-    let mut hit = vec![false; across * down];
-    match &mapping.kind {
-        Kind::Aligned { cols, rows } => {
-            let seen = |indices: &[u32], tiles: &[u32], n: usize| {
-                let mut seen = vec![false; n];
-                indices.iter().filter(|i| **i != OUTSIDE).for_each(|i| seen[tiles[*i as usize] as usize] = true);
-                seen
-            };
-            let (in_cols, in_rows) = (seen(cols, &tile_cols, across), seen(rows, &tile_rows, down));
-            for (i, hit) in hit.iter_mut().enumerate() {
-                *hit = in_rows[i / across] && in_cols[i % across];
-            }
-        }
-        Kind::Scattered { cols, rows } => {
-            for (col, row) in cols.iter().zip(rows).filter(|(col, _)| **col != OUTSIDE) {
-                hit[tile_rows[*row as usize] as usize * across + tile_cols[*col as usize] as usize] = true;
-            }
-        }
-    }
-    hit
 }
 
 /// The compressed bytes of a planned read, by position in its sets.

@@ -31,6 +31,8 @@ pub struct Source {
     pub transform: Affine,
     pub width: u32,
     pub height: u32,
+    /// Size of its tiles: a mapping tells which of them it touches.
+    pub tile: (u32, u32),
 }
 
 /// The source pixels that a part of the output takes.
@@ -43,6 +45,8 @@ pub struct Mapping {
     pub row: u32,
     pub width: u32,
     pub height: u32,
+    /// The source's tiles under the window, row-major: whether the mapping takes a pixel of each.
+    pub touched: Vec<bool>,
     pub kind: Kind,
 }
 
@@ -51,8 +55,10 @@ pub struct Mapping {
 pub enum Kind {
     /// A column for each column of `rect` and a row for each of its rows.
     Aligned { cols: Vec<u32>, rows: Vec<u32> },
-    /// A column and a row for each pixel of `rect`, row-major.
-    Scattered { cols: Vec<u32>, rows: Vec<u32> },
+    /// For each pixel of `rect`, row-major, its place in the row-major window.
+    Scattered { places: Vec<u32> },
+    /// The window is too large to count its pixels; only parts of the mapping can be used.
+    Oversized,
 }
 
 impl Mapping {
@@ -90,7 +96,35 @@ fn aligned(grid: &Grid, rect: Rect, source: &Source) -> Option<Mapping> {
     rows.truncate(rn);
     let (col, width) = relative(&mut cols)?;
     let (row, height) = relative(&mut rows)?;
-    Some(Mapping { rect, col, row, width, height, kind: Kind::Aligned { cols, rows } })
+    let tiles = Tiles::under((col, row), (width, height), source.tile);
+    let across = tiles.seen(&cols, col, source.tile.0, tiles.first.0, tiles.across);
+    let down = tiles.seen(&rows, row, source.tile.1, tiles.first.1, tiles.down);
+    let touched = down.iter().flat_map(|r| across.iter().map(move |c| *r && *c)).collect();
+    Some(Mapping { rect, col, row, width, height, touched, kind: Kind::Aligned { cols, rows } })
+}
+
+/// The tiles under a window.
+struct Tiles {
+    first: (u32, u32),
+    across: usize,
+    down: usize,
+}
+
+impl Tiles {
+    fn under((col, row): (u32, u32), (width, height): (u32, u32), tile: (u32, u32)) -> Tiles {
+        let first = (col / tile.0, row / tile.1);
+        let count = |start: u32, length: u32, tile: u32, first: u32| ((start + length - 1) / tile - first + 1) as usize;
+        Tiles { first, across: count(col, width, tile.0, first.0), down: count(row, height, tile.1, first.1) }
+    }
+
+    /// Along one axis: which tiles hold one of the positions, which are relative to `start`.
+    fn seen(&self, positions: &[u32], start: u32, tile: u32, first: u32, count: usize) -> Vec<bool> {
+        let mut seen = vec![false; count];
+        for position in positions.iter().filter(|p| **p != OUTSIDE) {
+            seen[((start + position) / tile - first) as usize] = true;
+        }
+        seen
+    }
 }
 
 /// The source pixel that holds a fractional position.
@@ -156,7 +190,43 @@ fn scattered(exact: &Exact, rect: Rect, source: &Source) -> Option<Mapping> {
     let Filler { mut cols, mut rows, .. } = filler;
     let (col, width) = relative(&mut cols)?;
     let (row, height) = relative(&mut rows)?;
-    Some(Mapping { rect, col, row, width, height, kind: Kind::Scattered { cols, rows } })
+    let window = Window { first: (col, row), size: (width, height) };
+    let touched = window.touched(&cols, &rows, source.tile);
+    let kind = window.places(cols, &rows).map_or(Kind::Oversized, |places| Kind::Scattered { places });
+    Some(Mapping { rect, col, row, width, height, touched, kind })
+}
+
+/// The window of scattered positions, which are relative to its first.
+struct Window {
+    first: (u32, u32),
+    size: (u32, u32),
+}
+
+impl Window {
+    fn touched(&self, cols: &[u32], rows: &[u32], tile: (u32, u32)) -> Vec<bool> {
+        let tiles = Tiles::under(self.first, self.size, tile);
+        let along = |start: u32, length: u32, tile: u32, first: u32| -> Vec<u32> {
+            (0..length).map(|i| (start + i) / tile - first).collect()
+        };
+        let tile_cols = along(self.first.0, self.size.0, tile.0, tiles.first.0);
+        let tile_rows = along(self.first.1, self.size.1, tile.1, tiles.first.1);
+        let mut touched = vec![false; tiles.across * tiles.down];
+        for (col, row) in cols.iter().zip(rows).filter(|(col, _)| **col != OUTSIDE) {
+            touched[tile_rows[*row as usize] as usize * tiles.across + tile_cols[*col as usize] as usize] = true;
+        }
+        touched
+    }
+
+    /// Columns and rows as places; `None` if the window has more pixels than fit.
+    fn places(&self, mut cols: Vec<u32>, rows: &[u32]) -> Option<Vec<u32>> {
+        if u64::from(self.size.0) * u64::from(self.size.1) >= u64::from(OUTSIDE) {
+            return None;
+        }
+        for (place, row) in cols.iter_mut().zip(rows).filter(|(col, _)| **col != OUTSIDE) {
+            *place += row * self.size.0;
+        }
+        Some(cols)
+    }
 }
 
 /// The bounding rectangle of the blocks of `rect` that may meet the source. A block is passed over only if the images

@@ -30,10 +30,11 @@ fn expanded(mapping: Option<&Mapping>, rect: Rect) -> Vec<(u32, u32)> {
         for col in 0..m.rect.width {
             let (c, r) = match &m.kind {
                 Kind::Aligned { cols, rows } => (cols[col as usize], rows[row as usize]),
-                Kind::Scattered { cols, rows } => {
-                    let i = (row * m.rect.width + col) as usize;
-                    (cols[i], rows[i])
-                }
+                Kind::Scattered { places } => match places[(row * m.rect.width + col) as usize] {
+                    OUTSIDE => (OUTSIDE, OUTSIDE),
+                    place => (place % m.width, place / m.width),
+                },
+                Kind::Oversized => panic!("oversized"),
             };
             if c != OUTSIDE && r != OUTSIDE {
                 let at = (m.rect.row + row - rect.row) * rect.width + (m.rect.col + col - rect.col);
@@ -45,12 +46,24 @@ fn expanded(mapping: Option<&Mapping>, rect: Rect) -> Vec<(u32, u32)> {
     out
 }
 
+/// The tiles that a mapping says it touches are those of its pixels.
+fn check_touched(m: &Mapping, source: &Source) {
+    let first = (m.col / source.tile.0, m.row / source.tile.1);
+    let across = ((m.col + m.width - 1) / source.tile.0 - first.0 + 1) as usize;
+    let mut touched = vec![false; m.touched.len()];
+    for (col, row) in expanded(Some(m), m.rect).into_iter().filter(|p| p.0 != OUTSIDE) {
+        touched[(row / source.tile.1 - first.1) as usize * across + (col / source.tile.0 - first.0) as usize] = true;
+    }
+    assert_eq!(m.touched, touched);
+}
+
 fn utm_scene() -> Source {
     Source {
         crs: crs("EPSG:32615"),
         transform: Affine { a: 10.0, b: 0.0, c: 499_980.0, d: 0.0, e: -10.0, f: 4_900_020.0 },
         width: 3000,
         height: 2500,
+        tile: (512, 256),
     }
 }
 
@@ -69,6 +82,7 @@ fn equals_the_exact_transformation() {
                 transform: Affine { a: 1.0, b: 0.0, c: -180.0, d: 0.0, e: -1.0, f: 90.0 },
                 width: 360,
                 height: 180,
+                tile: (64, 64),
             },
         ),
         (
@@ -80,6 +94,7 @@ fn equals_the_exact_transformation() {
                 transform: Affine { a: 0.05, b: 0.0, c: -180.0, d: 0.0, e: -0.05, f: 90.0 },
                 width: 7200,
                 height: 3600,
+                tile: (512, 512),
             },
         ),
         (
@@ -100,6 +115,7 @@ fn equals_the_exact_transformation() {
         let expected = brute_force(&grid, &crs(code), grid.rect(), &source);
         let inside = expected.iter().filter(|p| p.0 != OUTSIDE).count();
         assert!(inside > 1000, "{code}: the case covers nothing");
+        check_touched(mapping.as_ref().unwrap(), &source);
         let different = got.iter().zip(&expected).filter(|(a, b)| a != b).count();
         assert_eq!(different, 0, "{code}: of {} pixels, {inside} inside", got.len());
     }

@@ -32,11 +32,11 @@ impl<'a, S: Pixel> Sampler<'a, S> {
                 Some(&source) if source != OUTSIDE => self.aligned(source as usize, cols, values, valid),
                 _ => return valid.fill(0),
             },
-            Kind::Scattered { cols, rows } => {
+            Kind::Scattered { places } => {
                 let width = self.mapping.rect.width as usize;
-                let run = row * width..(row + 1) * width;
-                self.scattered(&cols[run.clone()], &rows[run], values, valid);
+                self.scattered(&places[row * width..(row + 1) * width], values, valid);
             }
+            Kind::Oversized => return valid.fill(0),
         }
         let marks = valid.iter_mut().zip(values.iter());
         match self.nodata {
@@ -76,13 +76,11 @@ impl<'a, S: Pixel> Sampler<'a, S> {
         }
     }
 
-    fn scattered(&self, cols: &[u32], rows: &[u32], values: &mut [S], valid: &mut [u8]) {
-        let width = self.mapping.width as usize;
+    fn scattered(&self, places: &[u32], values: &mut [S], valid: &mut [u8]) {
         let source = self.window.values;
-        let places = cols.iter().zip(rows);
-        for ((value, ok), (col, row)) in values.iter_mut().zip(valid.iter_mut()).zip(places) {
-            let inside = *col != OUTSIDE;
-            let at = if inside { *row as usize * width + *col as usize } else { 0 };
+        for ((value, ok), place) in values.iter_mut().zip(valid.iter_mut()).zip(places) {
+            let inside = *place != OUTSIDE;
+            let at = if inside { *place as usize } else { 0 };
             *value = source[at];
             *ok = u8::from(inside && self.window.mask.is_none_or(|m| m[at] != 0));
         }
@@ -96,7 +94,7 @@ mod tests {
 
     fn mapping(cols: Vec<u32>, rows: Vec<u32>) -> Mapping {
         let rect = Rect { col: 0, row: 0, width: cols.len() as u64, height: rows.len() as u64 };
-        Mapping { rect, col: 0, row: 0, width: 3, height: 2, kind: Kind::Aligned { cols, rows } }
+        Mapping { rect, col: 0, row: 0, width: 3, height: 2, touched: vec![true], kind: Kind::Aligned { cols, rows } }
     }
 
     fn row<S: Pixel>(m: &Mapping, w: Window<S>, nodata: Option<Nodata>, row: usize) -> Vec<Option<S>> {
