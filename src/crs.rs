@@ -1,13 +1,15 @@
 //! Coordinate reference systems and transformations, by PROJ.
 //!
-//! PROJ objects belong to one thread. Each thread keeps the transformers it has made; a [`Crs`] is only a definition
-//! that PROJ has accepted, and is shared freely. x is easting or longitude and y northing or latitude, always.
+//! A PROJ object is used by one thread at a time: a transformer is taken from a pool and goes back to it. Making one
+//! takes milliseconds, so that they are made once for as many threads as need them at once, not once per thread. A
+//! [`Crs`] is only a definition that PROJ has accepted, and is shared freely. x is easting or longitude and y northing or
+//! latitude, always.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ops::Deref;
 use std::ptr;
-use std::rc::Rc;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use proj_sys as ffi;
@@ -31,8 +33,14 @@ static KNOWN: LazyLock<Mutex<HashMap<Arc<str>, Result<Crs>>>> = LazyLock::new(Mu
 static SAME: LazyLock<Mutex<HashMap<Pair, bool>>> = LazyLock::new(Mutex::default);
 const KNOWN_LIMIT: usize = 4096;
 
+/// Transformers that nobody uses.
+static POOL: LazyLock<Mutex<HashMap<Pair, Vec<Transformer>>>> = LazyLock::new(Mutex::default);
+/// Pairs that are kept; more are made anew when they are needed.
+const POOL_LIMIT: usize = 64;
+
 thread_local! {
-    static PROJ: RefCell<Proj> = RefCell::new(Proj::new());
+    /// For looking at definitions.
+    static PROJ: Context = Context::new();
 }
 
 impl Crs {
@@ -44,7 +52,7 @@ impl Crs {
         if let Some(known) = lock(&KNOWN).get(definition) {
             return known.clone();
         }
-        let result = PROJ.with_borrow(|proj| {
+        let result = PROJ.with(|proj| {
             proj.object(definition)?;
             Ok(Crs { definition: definition.trim().into() })
         });
@@ -70,7 +78,7 @@ impl Crs {
         if let Some(same) = lock(&SAME).get(&pair) {
             return *same;
         }
-        let same = PROJ.with_borrow(|proj| proj.equivalent(self, other)).unwrap_or(false);
+        let same = PROJ.with(|proj| proj.equivalent(self, other)).unwrap_or(false);
         let mut known = lock(&SAME);
         if known.len() >= KNOWN_LIMIT {
             known.clear();
@@ -91,22 +99,74 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// This thread's transformation from one CRS to another.
+/// A transformation from one CRS to another, for the caller alone.
 ///
 /// # Errors
 /// PROJ knows none.
-pub fn transformer(from: &Crs, to: &Crs) -> Result<Rc<Transformer>> {
-    let same = from.same_as(to);
-    PROJ.with_borrow_mut(|proj| proj.transformer(from, to, same))
+pub fn transformer(from: &Crs, to: &Crs) -> Result<Lease> {
+    if from.same_as(to) {
+        return Ok(Lease { pair: (from.clone(), to.clone()), transformer: Some(Transformer::identity()) });
+    }
+    let pair = (from.clone(), to.clone());
+    let kept = lock(&POOL).get_mut(&pair).and_then(Vec::pop);
+    let transformer = match kept {
+        Some(transformer) => transformer,
+        None => Transformer::new(from, to)?,
+    };
+    Ok(Lease { pair, transformer: Some(transformer) })
 }
 
-/// A transformation of this thread.
-pub struct Transformer {
-    /// Null for the identity.
-    raw: *mut ffi::PJ,
+/// A transformer on loan from the pool.
+pub struct Lease {
+    pair: Pair,
+    /// `None` only while it is given back.
+    transformer: Option<Transformer>,
 }
+
+static IDENTITY: Transformer = Transformer::identity();
+
+impl Deref for Lease {
+    type Target = Transformer;
+
+    fn deref(&self) -> &Transformer {
+        self.transformer.as_ref().unwrap_or(&IDENTITY)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(transformer) = self.transformer.take().filter(|t| !t.is_identity()) else { return };
+        let mut pool = lock(&POOL);
+        if pool.len() >= POOL_LIMIT && !pool.contains_key(&self.pair) {
+            pool.clear();
+        }
+        pool.entry(self.pair.clone()).or_default().push(transformer);
+    }
+}
+
+/// A transformation, with the context it lives in.
+pub struct Transformer {
+    /// Null for the identity. Destroyed before its context.
+    raw: *mut ffi::PJ,
+    _context: Option<Context>,
+}
+
+// SAFETY: object and context are owned together and reached only through `&self` of one leaseholder; PROJ ties neither
+// to the thread that made it. The identity, which alone is shared, has neither.
+unsafe impl Send for Transformer {}
+unsafe impl Sync for Transformer {}
 
 impl Transformer {
+    const fn identity() -> Transformer {
+        Transformer { raw: ptr::null_mut(), _context: None }
+    }
+
+    fn new(from: &Crs, to: &Crs) -> Result<Transformer> {
+        let context = Context::new();
+        let raw = context.operation(from, to)?;
+        Ok(Transformer { raw, _context: Some(context) })
+    }
+
     /// Transforms points in place. A point without an image becomes infinite.
     pub fn transform(&self, xs: &mut [f64], ys: &mut [f64]) {
         debug_assert_eq!(xs.len(), ys.len());
@@ -114,7 +174,7 @@ impl Transformer {
             return;
         }
         let stride = size_of::<f64>();
-        // SAFETY: the object lives as long as `self`, on the thread that made it (`Rc` keeps it there); both slices
+        // SAFETY: the object lives as long as `self`, which one thread uses at a time; both slices
         // have the same length; z and t are not given.
         unsafe {
             ffi::proj_trans_generic(
@@ -169,13 +229,7 @@ impl Drop for Object {
     }
 }
 
-/// PROJ on one thread.
-struct Proj {
-    // Dropped before the context they live in: fields are dropped in order.
-    transformers: HashMap<Pair, Rc<Transformer>>,
-    context: Context,
-}
-
+/// A PROJ context.
 struct Context {
     raw: *mut ffi::PJ_CONTEXT,
     /// The last thing PROJ complained about; boxed, since PROJ keeps its address.
@@ -189,10 +243,8 @@ impl Drop for Context {
     }
 }
 
-const TRANSFORMER_LIMIT: usize = 256;
-
-impl Proj {
-    fn new() -> Proj {
+impl Context {
+    fn new() -> Context {
         let complaint = Box::new(RefCell::new(String::new()));
         // SAFETY: the log target outlives the context. The search path is one that does not exist, so that the
         // proj.db inside this library is used, never another version's that PROJ_DATA points to.
@@ -201,7 +253,7 @@ impl Proj {
             let nowhere = c"/nonexistent/lazycogs".as_ptr();
             ffi::proj_context_set_search_paths(raw, 1, &nowhere);
             ffi::proj_log_func(raw, ptr::from_ref::<RefCell<String>>(&complaint) as *mut c_void, Some(keep_complaint));
-            Proj { transformers: HashMap::new(), context: Context { raw, complaint } }
+            Context { raw, complaint }
         }
     }
 
@@ -214,11 +266,11 @@ impl Proj {
             ))
         };
         let text = CString::new(definition.trim()).map_err(|_| reject("it contains a NUL character"))?;
-        self.context.complaint.borrow_mut().clear();
+        self.complaint.borrow_mut().clear();
         // SAFETY: the context is live and the text NUL-terminated; the result is null or ours.
-        let object = Object(unsafe { ffi::proj_create(self.context.raw, text.as_ptr()) });
+        let object = Object(unsafe { ffi::proj_create(self.raw, text.as_ptr()) });
         if object.0.is_null() {
-            return Err(reject(self.context.complaint.borrow().trim_start_matches("proj_create: ")));
+            return Err(reject(self.complaint.borrow().trim_start_matches("proj_create: ")));
         }
         // SAFETY: the object is not null.
         if unsafe { ffi::proj_is_crs(object.0) } == 0 {
@@ -235,38 +287,20 @@ impl Proj {
         let (a, b) = (self.object(&a.definition)?, self.object(&b.definition)?);
         let criterion = ffi::PJ_COMPARISON_CRITERION_PJ_COMP_EQUIVALENT_EXCEPT_AXIS_ORDER_GEOGCRS;
         // SAFETY: both objects are live and of this context.
-        Ok(unsafe { ffi::proj_is_equivalent_to_with_ctx(self.context.raw, a.0, b.0, criterion) } != 0)
+        Ok(unsafe { ffi::proj_is_equivalent_to_with_ctx(self.raw, a.0, b.0, criterion) } != 0)
     }
 
-    fn transformer(&mut self, from: &Crs, to: &Crs, same: bool) -> Result<Rc<Transformer>> {
-        let pair = (from.clone(), to.clone());
-        if let Some(known) = self.transformers.get(&pair) {
-            return Ok(known.clone());
-        }
-        let transformer = Rc::new(if same { Transformer { raw: ptr::null_mut() } } else { self.create(from, to)? });
-        if self.transformers.len() >= TRANSFORMER_LIMIT {
-            self.transformers.clear();
-        }
-        self.transformers.insert(pair, transformer.clone());
-        Ok(transformer)
-    }
-
-    fn create(&self, from: &Crs, to: &Crs) -> Result<Transformer> {
+    fn operation(&self, from: &Crs, to: &Crs) -> Result<*mut ffi::PJ> {
         let (source, target) = (self.object(&from.definition)?, self.object(&to.definition)?);
-        self.context.complaint.borrow_mut().clear();
+        self.complaint.borrow_mut().clear();
         // SAFETY: both CRSs are live and of this context; area and options may be null; results are null or ours.
         let raw = unsafe {
-            let operation = Object(ffi::proj_create_crs_to_crs_from_pj(
-                self.context.raw,
-                source.0,
-                target.0,
-                ptr::null_mut(),
-                ptr::null(),
-            ));
+            let operation =
+                Object(ffi::proj_create_crs_to_crs_from_pj(self.raw, source.0, target.0, ptr::null_mut(), ptr::null()));
             if operation.0.is_null() {
                 ptr::null_mut()
             } else {
-                ffi::proj_normalize_for_visualization(self.context.raw, operation.0)
+                ffi::proj_normalize_for_visualization(self.raw, operation.0)
             }
         };
         if raw.is_null() {
@@ -274,15 +308,15 @@ impl Proj {
                 "no transformation from '{}' to '{}' ({})",
                 from.definition,
                 to.definition,
-                self.context.complaint.borrow()
+                self.complaint.borrow()
             )));
         }
-        Ok(Transformer { raw })
+        Ok(raw)
     }
 }
 
 unsafe extern "C" fn keep_complaint(target: *mut c_void, _level: c_int, message: *const c_char) {
-    // SAFETY: PROJ calls this on the thread of the context with the address given in `Proj::new` and a C string.
+    // SAFETY: PROJ calls this on the thread that uses the context, with the address given in `Context::new` and a C string.
     unsafe {
         let text = CStr::from_ptr(message).to_string_lossy();
         if let Ok(mut complaint) = (*target.cast::<RefCell<String>>()).try_borrow_mut() {

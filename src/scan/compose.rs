@@ -107,7 +107,8 @@ impl Composer {
             items.reverse();
         }
         if request.mosaic.stops_early() {
-            let mut coverage = Coverage::new(&self.cube, unit.rect)?;
+            let (cube, rect) = (self.cube.clone(), unit.rect);
+            let mut coverage = self.on_pool(move || Coverage::new(&cube, rect)).await?;
             let mut next = 0;
             while next < items.len() && !layers.iter().all(Layer::is_done) {
                 let wave = coverage.wave(&items[next..]);
