@@ -7,7 +7,8 @@ SELECT id, datetime, "eo:cloud_cover" AS cloud_cover, "proj:code" AS crs, assets
 FROM 'examples/demo/items.parquet' ORDER BY datetime;
 
 -- The cube that a call would give: nothing has been read but the index and one header per band.
-SELECT * FROM lazycogs_info('examples/demo/items.parquet', [733000, 4930400, 738000, 4934300], 'EPSG:32615', 20, 'P1M');
+SELECT band, dtype, nodata, crs, resolution, width, height, steps, first_time, last_time, items, bytes
+FROM lazycogs_info('examples/demo/items.parquet', [733000, 4930400, 738000, 4934300], 'EPSG:32615', 20, 'P1M');
 
 -- The plan: which reads each month takes, at which overview, and what they would cost. No pixel is read.
 SELECT time, band, count(item_id) AS cog_reads, count(DISTINCT item_id) AS items, max(overview_resolution) AS metres,

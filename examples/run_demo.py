@@ -23,7 +23,7 @@ def main():
             continue
         started = time.perf_counter()
         result = connection.sql(block)
-        if result is not None:
+        if result is not None and not block.lstrip().startswith("LOAD"):
             result.show(max_width=160, max_rows=40)
         print(f"({time.perf_counter() - started:.2f} s)")
 

@@ -175,3 +175,16 @@ def test_a_failure_leaves_the_next_query_alone(con, bad):
         failure(con, f"SELECT sum(data) FROM {call('lazycogs_read', bad / 'items.parquet', GRID, ids=['truncated'])}")
         (bands,) = read(con, bad / "items.parquet", GRID, ids=["good"]).values()
         assert bands["data"].count() > 100
+
+
+def test_failing_items_can_be_skipped_and_are_reported(con, bad):
+    """The others of the step are read, and what was left out can be asked for."""
+    ids = ["truncated", "html", "good"]
+    named = {"ids": ids, "bands": ["data"], "errors": "ignore"}
+    (bands,) = read(con, bad / "items.parquet", GRID, **named).values()
+    assert bands["data"].count() > 100
+    rows = con.execute("SELECT item_id, asset, message FROM lazycogs_failures() ORDER BY item_id").fetchall()
+    assert [row[:2] for row in rows] == [("html", "data"), ("truncated", "data")]
+    assert all(message for _, _, message in rows)
+    with pytest.raises(duckdb.Error, match="html|truncated"):
+        read(con, bad / "items.parquet", GRID, **(named | {"errors": "raise"}))

@@ -209,3 +209,34 @@ def test_layouts_of_the_index(con, fixtures, archive, layout):
 def test_a_list_of_files(con, fixtures, archive):
     files = [str(fixtures / "layouts" / "parts" / f"{n}.parquet") for n in (0, 1)]
     assert_same(read(con, files, UTM15, "P1D", bands=["red"]), cube(load_items(archive), UTM15, "P1D", ["red"]))
+
+
+def test_items_by_value(con, archive, over_http):
+    """Items that live in a table: as a variable, with hrefs that need no file to be relative to."""
+    con.execute(f"CREATE TABLE items AS FROM '{over_http}'")
+    con.execute("SET VARIABLE items = (SELECT list(i) FROM items i)")
+    text = call("lazycogs_read", "ITEMS", UTM15, "P1M", bands=["red"]).replace("'ITEMS'", "getvariable('items')")
+    found = con.execute(f"SELECT count(*), count(red), sum(red) FROM {text}").fetchone()
+    from_file = call("lazycogs_read", archive, UTM15, "P1M", bands=["red"])
+    assert found == con.execute(f"SELECT count(*), count(red), sum(red) FROM {from_file}").fetchone()
+    assert found[2] > 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["eo:cloud_cover < 20", '{"op": "<", "args": [{"property": "eo:cloud_cover"}, 20]}'],
+    ids=["text", "json"],
+)
+def test_filter(con, archive, text):
+    clear = [item for item in load_items(archive) if item.properties["eo:cloud_cover"] < 20]
+    assert 0 < len(clear) < 8
+    found = read(con, archive, UTM15, "P1D", bands=["red"], filter=text)
+    assert_same(found, cube(clear, UTM15, "P1D", ["red"]))
+
+
+@pytest.mark.parametrize("dtype, sql_type", [("uint16", "USMALLINT"), ("int64", "BIGINT"), ("float64", "DOUBLE")])
+def test_an_explicit_type_is_honoured(con, archive, dtype, sql_type):
+    text = call("lazycogs_read", archive, UTM15, "P1D", bands=["red"], dtype=dtype)
+    assert con.execute(f"DESCRIBE SELECT red FROM {text}").fetchone()[1] == sql_type
+    found = read(con, archive, UTM15, "P1D", bands=["red"], dtype=dtype)
+    assert_same(found, cube(load_items(archive), UTM15, "P1D", ["red"]))
