@@ -1,6 +1,7 @@
 //! `lazycogs_read`: one row per pixel.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::api::{BindInfo, InitInfo, TableFunction, Type};
 use super::arguments;
@@ -8,7 +9,7 @@ use super::vectors::{Chunk, Column};
 use crate::error::Result;
 use crate::pixels::{DataType, Pixel, Pixels};
 use crate::plan::Cube;
-use crate::scan::{Scan, Tile};
+use crate::scan::{Next, Scan, Tile};
 
 pub struct Read;
 
@@ -16,6 +17,12 @@ pub struct Read;
 const COORDINATES: usize = 3;
 /// Pixels that a thread takes at a time: enough that taking costs nothing, few enough that threads share a tile.
 const SLICE: usize = 1 << 16;
+/// Rows of a tile that are kept until the next one is there: with [`PATIENCE`] they last longer than a request may take with
+/// all its retries at the default settings.
+const RESERVE: usize = 1 << 13;
+/// How long a thread waits for a tile before DuckDB gets a row and with it the chance to end the query. A client that runs
+/// tasks on its own thread looks for Ctrl-C once in 50 chunks.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 pub struct Bind {
     cube: Arc<Cube>,
@@ -134,23 +141,41 @@ impl TableFunction for Read {
     }
 }
 
+impl Slice {
+    /// Its first pixels, at most `most` of them; `None` if that is none.
+    fn split(&mut self, most: usize) -> Option<Slice> {
+        let start = self.start;
+        self.start = self.end.min(start + most);
+        (start < self.start).then(|| Slice { tile: self.tile.clone(), start, end: self.start })
+    }
+}
+
 impl Global {
     /// The next pixels for a thread; `None` at the end.
+    ///
+    /// Nothing tells an extension that its query was interrupted: DuckDB looks between two chunks, and an empty chunk
+    /// would end the scan. So the last rows of a tile are kept until the next tile is there, and while it is not they are
+    /// handed out one by one.
     fn take(&self) -> Result<Option<Slice>> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().is_none_or(|s| s.start == s.end) {
+        loop {
+            let free = current.as_ref().map_or(0, |rest| (rest.end - rest.start).saturating_sub(RESERVE));
+            if let Some(slice) = current.as_mut().and_then(|rest| rest.split(free.min(SLICE))) {
+                return Ok(Some(slice));
+            }
             // Other threads wait here, since there is nothing else for them to do.
-            *current = match self.scan.next().transpose()? {
-                Some(tile) => Some(Slice { start: 0, end: tile.unit.rect.pixels(), tile: Arc::new(tile) }),
-                None => None,
+            let ready = match self.scan.next_within(PATIENCE)? {
+                Next::Tile(tile) => {
+                    let whole = Slice { start: 0, end: tile.unit.rect.pixels(), tile: Arc::new(tile) };
+                    current.replace(whole).and_then(|mut rest| rest.split(RESERVE))
+                }
+                Next::End => return Ok(current.take().and_then(|mut rest| rest.split(RESERVE))),
+                Next::NotYet => current.as_mut().and_then(|rest| rest.split(1)),
             };
+            if ready.is_some() {
+                return Ok(ready);
+            }
         }
-        Ok(current.as_mut().map(|rest| {
-            let end = rest.end.min(rest.start + SLICE);
-            let slice = Slice { tile: rest.tile.clone(), start: rest.start, end };
-            rest.start = end;
-            slice
-        }))
     }
 }
 

@@ -14,7 +14,7 @@ use super::memory::{Memory, Reservation};
 use super::task::Owned;
 use super::tiles::TileCache;
 use super::window::{self, Raster};
-use crate::cog::opened::Opened;
+use crate::cog::opened::{Opened, forget};
 use crate::error::{Error, Result};
 use crate::grid::Rect;
 use crate::items::{Asset, Item};
@@ -215,6 +215,15 @@ impl Composer {
         };
         let Some(source) = source else { return Ok(Vec::new()) };
         let source = Arc::new(source);
+        let read = self.read_parts(&source).await;
+        if matches!(read, Err(Error::Changed(_) | Error::Corrupt(_))) {
+            // Without ETags a replaced object looks like a broken one: the next query must see the header that is there now.
+            forget(&source.object, asset.crs.as_ref()).await;
+        }
+        read
+    }
+
+    async fn read_parts(self: &Arc<Self>, source: &Arc<Source>) -> Result<Vec<Part>> {
         let mut parts = Vec::with_capacity(source.mappings.len());
         for mapping in source.mappings.clone() {
             let (cache, shared, place) = (self.tiles.clone(), source.clone(), mapping.clone());

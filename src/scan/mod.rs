@@ -13,6 +13,7 @@ mod tiles;
 mod window;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::stream::StreamExt;
 use tokio::sync::mpsc;
@@ -61,6 +62,25 @@ impl Scan {
     pub fn next(&self) -> Option<Result<Tile>> {
         self.tiles.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv()
     }
+
+    /// As [`Scan::next`], for at most `wait`.
+    pub fn next_within(&self, wait: Duration) -> Result<Next> {
+        let io = runtime::io()?;
+        let mut tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
+        match io.block_on(async { tokio::time::timeout(wait, tiles.recv()).await }) {
+            Ok(Some(tile)) => tile.map(Next::Tile),
+            Ok(None) => Ok(Next::End),
+            Err(_) => Ok(Next::NotYet),
+        }
+    }
+}
+
+/// What a wait for a tile came to.
+#[derive(Debug)]
+pub enum Next {
+    Tile(Tile),
+    End,
+    NotYet,
 }
 
 /// Plans units on a thread of its own, since the item query blocks.

@@ -11,8 +11,9 @@ use url::Url;
 
 use crate::error::{Error, Result};
 
-/// Clients by bucket and options, kept as long as the process: they hold connections and credentials.
-type Clients = HashMap<(String, BTreeMap<String, String>), Arc<dyn ObjectStore>>;
+/// Clients by process, bucket and options, kept as long as the process: they hold connections and credentials. A forked
+/// child must not write into the connections of its parent.
+type Clients = HashMap<(u32, String, BTreeMap<String, String>), Arc<dyn ObjectStore>>;
 static CLIENTS: LazyLock<Mutex<Clients>> = LazyLock::new(Mutex::default);
 
 /// The client of the bucket that `url` is in, and the key of the object.
@@ -24,7 +25,7 @@ pub fn client(
 ) -> Result<(Arc<dyn ObjectStore>, Path)> {
     let (scheme, path) = ObjectStoreScheme::parse(url).map_err(|e| Error::Store(e.to_string()))?;
     let bucket = format!("{}://{}", url.scheme(), url.authority());
-    let key = (bucket.clone(), options.clone());
+    let key = (std::process::id(), bucket.clone(), options.clone());
     let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(client) = clients.get(&key) {
         return Ok((client.clone(), path));

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, RANGE, RETRY_AFTER};
+use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, LAST_MODIFIED, RANGE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode};
 use url::Url;
 
@@ -13,7 +13,7 @@ use super::counters::{COUNTERS, add};
 /// A server that ignores Range sends the whole object; this much of it may be read past to reach the range.
 const SKIP_LIMIT: u64 = 16 * 1024 * 1024;
 
-/// Bytes, and the ETag of the object they belong to.
+/// Bytes, and the ETag, else the Last-Modified time, of the object they belong to.
 pub struct Fetched {
     pub bytes: Bytes,
     pub etag: Option<String>,
@@ -41,7 +41,9 @@ pub async fn get(client: &Client, url: &Url, range: Range<u64>, timeout: Duratio
     let last = range.end.saturating_sub(1);
     let request = client.get(url.clone()).header(RANGE, format!("bytes={}-{last}", range.start)).timeout(timeout);
     let response = request.send().await.map_err(|e| transport(&e))?;
-    let etag = response.headers().get(ETAG).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    // A server without ETags may at least say when the object was written.
+    let version = response.headers().get(ETAG).or_else(|| response.headers().get(LAST_MODIFIED));
+    let etag = version.and_then(|v| v.to_str().ok()).map(str::to_owned);
     let bytes = match response.status() {
         StatusCode::PARTIAL_CONTENT => partial(response, range).await?,
         StatusCode::OK => whole(response, range).await?,

@@ -91,7 +91,8 @@ impl Object {
         let mut known = self.etag.lock().unwrap_or_else(PoisonError::into_inner);
         match (known.as_deref(), etag) {
             (Some(known), Some(etag)) if known != etag => Err(Error::Changed(format!(
-                "the object was replaced while it was read (its ETag changed from {known} to {etag}); run the query again"
+                "the object was replaced since its header was read (its ETag changed from {known} to {etag}); run the query \
+                 again"
             ))),
             (None, Some(etag)) => {
                 *known = Some(etag);

@@ -1,0 +1,209 @@
+"""How a query ends: interrupted, limited, dropped, in a forked child; and what it leaves in the process.
+
+What is counted is counted in a process of its own, where there are no threads and sockets of the server.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import duckdb
+import pytest
+from helpers import call
+from model import Grid
+
+GRID = Grid((733000, 4930000, 737000, 4934500), "EPSG:32615", 20)
+# 1.8 billion pixels a month: minutes of work, from a few small files.
+FINE = Grid(GRID.bbox, GRID.crs, 0.1)
+ALL = {"bands": ["red"]}
+LAST_SCENE = "archive/scenes/A_20240730T17_red.tif"
+
+CHILD = """
+import json, os, sys, threading, time, duckdb
+def connect():
+    con = duckdb.connect(config={"allow_unsigned_extensions": "true"})
+    con.execute(f"LOAD '{sys.argv[1]}'")
+    return con
+def sockets():
+    names = []
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            names.append(os.readlink(f"/proc/self/fd/{fd}"))
+        except OSError:
+            pass
+    return sum(name.startswith("socket:") for name in names)
+def state():
+    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return {"threads": int(status["Threads"]), "files": len(os.listdir("/proc/self/fd")), "sockets": sockets(),
+            "mib": int(status["VmRSS"].split()[0]) / 1024}
+con = connect()
+sql = sys.argv[2]
+"""
+
+linux_only = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts in /proc")
+
+
+def in_child(extension, sql, code, timeout=120):
+    """Runs code after CHILD in another Python; returns what it printed last, as JSON."""
+    command = [sys.executable, "-c", CHILD + code, str(extension), sql]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def interrupted_after(con, sql, seconds):
+    """Interrupts the query that runs for `seconds`; returns how long it went on after that."""
+    at = []
+
+    def interrupt():
+        at.append(time.monotonic())
+        con.interrupt()
+
+    timer = threading.Timer(seconds, interrupt)
+    timer.start()
+    with pytest.raises(duckdb.Error) as error:
+        con.execute(sql).fetchall()
+    ended = time.monotonic()
+    timer.join()
+    assert at and at[0] <= ended, f"the query ended by itself: {error.value}"
+    return ended - at[0], str(error.value)
+
+
+def total(items, grid, **named):
+    return f"SELECT sum(red), count(*) FROM {call('lazycogs_read', items, grid, 'P1D', **ALL, **named)}"
+
+
+def test_interrupt_of_a_running_read(con, fixtures):
+    items = fixtures / "archive" / "items.parquet"
+    before = con.execute(total(items, GRID)).fetchone()
+    took, message = interrupted_after(con, total(items, FINE), 1)
+    assert took < 1 and "interrupt" in message.lower()
+    assert con.execute(total(items, GRID)).fetchone() == before
+
+
+def test_interrupt_while_a_read_stalls(con, over_http, served):
+    """Rows that are kept back let DuckDB see the interrupt, though no tile comes."""
+    before = con.execute(total(over_http, GRID)).fetchone()
+    con.execute("SET lazycogs_cache_size = '0'")
+    served.fault(LAST_SCENE, delay=25)
+    took, message = interrupted_after(con, total(over_http, GRID), 1)
+    assert took < 1 and "interrupt" in message.lower()
+    served.reset()
+    assert con.execute(total(over_http, GRID)).fetchone() == before
+
+
+def test_rows_are_not_lost_while_a_read_stalls(con, over_http, served):
+    before = con.execute(total(over_http, GRID)).fetchone()
+    con.execute("SET lazycogs_cache_size = '0'")
+    served.fault(LAST_SCENE, delay=1.5, times=1)
+    assert con.execute(total(over_http, GRID)).fetchone() == before
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["tile", "header"])
+def test_interrupt_before_the_first_tile_is_bounded_by_the_timeout(con, over_http, served, warm):
+    """Nothing to hand out yet, so nothing tells of the interrupt: the bound is that of the requests."""
+    if warm:
+        con.execute(f"FROM {call('lazycogs_explain', over_http, GRID, 'P1D', headers=True, **ALL)}").fetchall()
+    con.execute("SET lazycogs_http_timeout = 1; SET lazycogs_max_retries = 1; SET lazycogs_cache_size = '0'")
+    served.fault("*", delay=25)
+    took, _ = interrupted_after(con, total(over_http, GRID), 0.2)
+    assert took < 4
+
+
+def test_a_limit_stops_reading(con, over_http, served):
+    sql = call("lazycogs_read", over_http, Grid(GRID.bbox, GRID.crs, 5), "P1D", chunk_size=64, **ALL)
+    con.execute("SET lazycogs_cache_size = '0'")
+    con.execute(f"SELECT sum(red) FROM {sql}").fetchall()
+    whole = len(served.requests())
+    served.reset()
+    con.execute("SET lazycogs_memory_budget = '1MB'")
+    assert len(con.execute(f"SELECT red FROM {sql} LIMIT 10").fetchall()) == 10
+    time.sleep(0.5)
+    limited = len(served.requests())
+    assert limited < whole / 4, f"{limited} of {whole} requests"
+    time.sleep(0.5)
+    assert len(served.requests()) == limited, "reading goes on after the query"
+
+
+@linux_only
+def test_closing_in_the_middle_leaves_nothing_busy(extension, over_http, served):
+    """A result that is dropped half read: no socket stays, no request is made, no CPU is used."""
+    served.latency = 0.02
+    sql = f"FROM {call('lazycogs_read', over_http, Grid(GRID.bbox, GRID.crs, 1), 'P1D', chunk_size=64, **ALL)}"
+    code = """
+con.execute("SET lazycogs_cache_size = '0'")
+result = con.execute(sql)
+reader = result.to_arrow_reader(1000) if hasattr(result, "to_arrow_reader") else result.fetch_record_batch(1000)
+reader.read_next_batch()
+busy = state()
+del result, reader
+con.close()
+time.sleep(1)
+cpu = time.process_time()
+time.sleep(1)
+print(json.dumps([busy, state(), time.process_time() - cpu]))
+"""
+    busy, after, cpu = in_child(extension, sql, code)
+    made = len(served.requests())
+    time.sleep(0.3)
+    assert len(served.requests()) == made
+    assert cpu < 0.1
+    assert after["threads"] <= busy["threads"]
+    # Connections that wait for the next query are no work, and the client ends them after 90 seconds.
+    assert after["sockets"] <= busy["sockets"]
+
+
+@linux_only
+def test_a_forked_child_reads(extension, over_http):
+    code = """
+import multiprocessing, warnings
+warnings.simplefilter("ignore")
+mine = con.execute(sql).fetchall()
+def child(queue):
+    queue.put(connect().execute(sql).fetchall())
+context = multiprocessing.get_context("fork")
+queue = context.Queue()
+children = [context.Process(target=child, args=(queue,)) for _ in range(3)]
+for process in children: process.start()
+theirs = [queue.get(timeout=30) for _ in children]
+for process in children: process.join(10)
+again = con.execute(sql).fetchall()
+print(json.dumps([[repr(rows) for rows in (mine, again, *theirs)], [process.exitcode for process in children]]))
+"""
+    answers, codes = in_child(extension, total(over_http, GRID), code)
+    assert len(set(answers)) == 1
+    assert codes == [0, 0, 0]
+
+
+@linux_only
+def test_many_queries_leave_the_process_as_it_was(extension, over_http):
+    """Two hundred one after the other, then eight at once, five times."""
+    code = """
+def run(cursor):
+    return cursor.execute(sql).fetchall()
+wanted = run(con)
+def at_once():
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(run(con.cursor()))) for _ in range(8)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    assert answers == [wanted] * 8
+for _ in range(20): run(con)
+at_once()
+before = state()
+for _ in range(200): assert run(con) == wanted
+alone = state()
+for _ in range(5): at_once()
+time.sleep(0.5)
+print(json.dumps([before, alone, state()]))
+"""
+    before, alone, together = in_child(extension, total(over_http, GRID), code, timeout=300)
+    print(before, alone, together)
+    for after in (alone, together):
+        assert after["threads"] <= before["threads"] + 2
+        assert after["files"] <= before["files"] + 4
+        assert after["sockets"] <= before["sockets"] + 4
+        assert after["mib"] <= before["mib"] + 40
