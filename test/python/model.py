@@ -176,7 +176,11 @@ def load_level(path, overview, band=1, nodata=None):
         own = file.nodatavals[band - 1] if nodata is None else nodata
         valid = np.ones(values.shape, bool)
         if own is not None and not math.isnan(own):
-            valid &= values != np.array(own).astype(values.dtype)
+            # A nodata that is no value of the band's type marks nothing.
+            with np.errstate(invalid="ignore", over="ignore"):
+                marker = np.array(own).astype(values.dtype)
+            if np.issubdtype(values.dtype, np.floating) or float(marker) == float(own):
+                valid &= values != marker
         if np.issubdtype(values.dtype, np.floating):
             valid &= ~np.isnan(values)
         flags = file.mask_flag_enums[band - 1]
