@@ -31,7 +31,7 @@ const SETTINGS: [Setting; 5] = [
     },
     Setting {
         name: MEMORY_BUDGET,
-        default: Default::Text("256MB"),
+        default: Default::Text("192MB"),
         description: "lazycogs: memory that the tiles in work of one query may take, such as '256MB'",
     },
     Setting {

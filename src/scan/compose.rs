@@ -124,6 +124,15 @@ impl Composer {
         Ok(Tile { unit, layers: finished })
     }
 
+    /// Opens the headers of the item that a unit needs in any case, so that they are there when its turn comes. What goes
+    /// wrong here goes wrong again, and is told, when the item is read.
+    pub async fn open_ahead(self: Arc<Self>, unit: Unit) {
+        let first = if self.cube.request.mosaic.reverses() { unit.items.last() } else { unit.items.first() };
+        let Some(item) = first else { return };
+        let assets = self.assets.iter().zip(&item.assets).filter_map(|(key, asset)| Some((key, asset.as_ref()?)));
+        join_all(assets.map(|(key, asset)| self.cube.open(&item.id, key, asset))).await;
+    }
+
     /// Reads `items` together, as many ahead as memory allows, and feeds them in order.
     async fn feed_all(
         self: &Arc<Self>,

@@ -32,6 +32,8 @@ use crate::store::counters::{COUNTERS, add};
 
 /// Units that are planned ahead of those at work.
 const UNITS_AHEAD: usize = 16;
+/// Units whose first headers are opened ahead of their turn.
+const HEADERS_AHEAD: usize = 12;
 /// More units at once than this gain nothing.
 const MOST_IN_FLIGHT: u64 = 64;
 
@@ -108,7 +110,17 @@ async fn drive(
     send: mpsc::Sender<Result<Tile>>,
 ) {
     let units = futures::stream::unfold(units, |mut units| async move { Some((units.recv().await?, units)) });
-    let tasks = units.map(|unit| {
+    let opened = units.map(|unit| {
+        let composer = composer.clone();
+        async move {
+            if let Ok(unit) = &unit {
+                // A failure here is met, and told, when the unit is composed.
+                let _ = Owned::spawn(composer.open_ahead(unit.clone())).join().await;
+            }
+            unit
+        }
+    });
+    let tasks = opened.buffered(HEADERS_AHEAD).map(|unit| {
         let composer = composer.clone();
         async move { Owned::spawn(composer.compose(unit?)).join().await? }
     });
