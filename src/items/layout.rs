@@ -184,7 +184,12 @@ fn bbox(field: &ArrowField) -> Option<Bbox> {
         DataType::Struct(fields) => {
             let edges = ["xmin", "ymin", "xmax", "ymax"];
             let present = edges.iter().all(|edge| fields.find(edge).is_some());
-            let sql = edges.map(|edge| format!("\"bbox\".{}", identifier(edge)));
+            // A bare field is what statistics prune by; other numbers than floating-point ones, such as the DECIMAL of a
+            // SQL literal, are read as if they were.
+            let sql = edges.map(|edge| match fields.find(edge).map(|f| f.data_type()) {
+                Some(DataType::Float64 | DataType::Float32) => format!("\"bbox\".{}", identifier(edge)),
+                _ => format!("CAST(\"bbox\".{} AS DOUBLE)", identifier(edge)),
+            });
             present.then_some(Bbox { edges: sql, pruning: true })
         }
         DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => {

@@ -27,8 +27,9 @@ use crate::warp::Mapping;
 
 /// Items that are read ahead of the one that the mosaic waits for.
 const ITEMS_AHEAD: usize = 8;
-/// A window of more pixels is read in parts: a source without overviews may be a thousand times finer than the output.
-const WINDOW_PIXELS: u64 = 32 << 20;
+/// A window of more pixels is read in parts, one after the other: a source without overviews may be a thousand times
+/// finer than the output.
+const WINDOW_PIXELS: u64 = 16 << 20;
 
 /// A finished output tile.
 #[derive(Debug)]
@@ -174,6 +175,7 @@ impl Composer {
     fn cost(&self, item: &Item, unit: &Unit) -> u64 {
         let share = unit.area.share_of(item.bbox);
         let pixels = unit.rect.pixels() as f64 * (share + 0.02).min(1.0) * self.cube.source_pixels;
+        let pixels = pixels.min(WINDOW_PIXELS as f64);
         let bytes: usize = self.bands.iter().map(|b| self.cube.bands[*b].source_dtype.size()).sum();
         // The pixels, the compressed bytes they come from, and four bytes of mapping for each pixel of output.
         (pixels * bytes as f64 * 1.6 + unit.rect.pixels() as f64 * 4.0 * share) as u64
@@ -241,7 +243,12 @@ impl Composer {
             let fetched = window::fetch(&source.object, &reads).await?;
             let shared = source.clone();
             let part = self.on_pool(move || {
-                let raster = window::assemble(&shared.opened, &reads, &fetched, &shared.samples, &mapping)?;
+                let mut raster = window::assemble(&shared.opened, &reads, &fetched, &shared.samples, &mapping)?;
+                let mut mapping = mapping;
+                if shared.mappings.len() > 1 {
+                    raster = raster.on_grid(&mapping);
+                    mapping = Arc::new(Mapping::identity(mapping.rect));
+                }
                 let (samples, opened) = (shared.samples.clone(), shared.opened.clone());
                 Ok(Part { asset: shared.asset, mapping, samples, raster, opened })
             });

@@ -125,12 +125,15 @@ async fn drive(
         async move { Owned::spawn(composer.compose(unit?)).join().await? }
     });
     let mut tiles = std::pin::pin!(tasks.buffered(in_flight));
-    while let Some(tile) = tiles.next().await {
+    // Room first: a finished tile that waits outside the queue is memory that nobody counts.
+    while let Ok(room) = send.reserve().await {
+        let Some(tile) = tiles.next().await else { return };
         let failed = tile.is_err();
         if let Ok(tile) = &tile {
             add(&COUNTERS.pixels, tile.layers.iter().map(|(_, valid)| valid.len() as u64).sum());
         }
-        if send.send(tile).await.is_err() || failed {
+        room.send(tile);
+        if failed {
             return;
         }
     }

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::pixels::{Pixel, Pixels};
 use crate::store::counters::{COUNTERS, add};
 use crate::store::{ByteSource, Object, merge_ranges};
-use crate::warp::Mapping;
+use crate::warp::{Mapping, Sampler, Window};
 use crate::with_type;
 
 /// The tiles of one image (a level, or its mask) that a mapping touches.
@@ -170,6 +170,29 @@ pub fn assemble(
         }
     }
     Ok(Raster { samples: rasters, mask })
+}
+
+impl Raster {
+    /// Brings the pixels to the output grid at once, which takes less memory than a window much finer than it. The result
+    /// goes with [`Mapping::identity`].
+    pub fn on_grid(self, mapping: &Mapping) -> Raster {
+        let (width, height) = (mapping.rect.width as usize, mapping.rect.height as usize);
+        let mut mask = vec![0; width * height];
+        let place = |pixels: &Pixels, mask: &mut [u8]| {
+            with_type!(pixels.dtype(), T => {
+                let mut placed: Vec<T> = buffers::take(width * height);
+                let window = Window { values: T::slice(pixels).unwrap_or_default(), mask: self.mask.as_deref() };
+                let sampler = Sampler::new(mapping, window, None);
+                for (row, (values, valid)) in placed.chunks_mut(width).zip(mask.chunks_mut(width)).enumerate() {
+                    sampler.place(row, values, valid);
+                }
+                T::wrap(placed)
+            })
+        };
+        let samples = self.samples.iter().map(|pixels| place(pixels, &mut mask)).collect();
+        self.samples.into_iter().for_each(buffers::give);
+        Raster { samples, mask: Some(mask) }
+    }
 }
 
 struct Assembly<'a> {

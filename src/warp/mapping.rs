@@ -76,6 +76,13 @@ impl Mapping {
         Ok(scattered(&exact, rect, source))
     }
 
+    /// The mapping of pixels that are on the output grid already, one to one.
+    pub fn identity(rect: Rect) -> Mapping {
+        let (width, height) = (rect.width as u32, rect.height as u32);
+        let kind = Kind::Aligned { cols: (0..width).collect(), rows: (0..height).collect() };
+        Mapping { rect, col: 0, row: 0, width, height, touched: Vec::new(), kind }
+    }
+
     /// Pixels of the window.
     pub fn window_pixels(&self) -> u64 {
         u64::from(self.width) * u64::from(self.height)

@@ -27,17 +27,27 @@ impl<'a, S: Pixel> Sampler<'a, S> {
     /// Row `row` of the mapping's rectangle: values, and for each of them 1 if it is valid, else 0. A value that is not
     /// valid is unspecified. Both slices are as long as the rectangle is wide.
     pub fn row(&self, row: usize, values: &mut [S], valid: &mut [u8]) {
+        self.place(row, values, valid);
+        self.check(values, valid);
+    }
+
+    /// As [`Sampler::row`], but valid is what the mask does not exclude, whatever the value.
+    pub fn place(&self, row: usize, values: &mut [S], valid: &mut [u8]) {
         match &self.mapping.kind {
             Kind::Aligned { cols, rows } => match rows.get(row) {
                 Some(&source) if source != OUTSIDE => self.aligned(source as usize, cols, values, valid),
-                _ => return valid.fill(0),
+                _ => valid.fill(0),
             },
             Kind::Scattered { places } => {
                 let width = self.mapping.rect.width as usize;
                 self.scattered(&places[row * width..(row + 1) * width], values, valid);
             }
-            Kind::Oversized => return valid.fill(0),
+            Kind::Oversized => valid.fill(0),
         }
+    }
+
+    /// Excludes what is nodata or NaN.
+    fn check(&self, values: &[S], valid: &mut [u8]) {
         let marks = valid.iter_mut().zip(values.iter());
         match self.nodata {
             // A floating-point nodata need not match to the last bit.
