@@ -186,7 +186,7 @@ fn bbox(field: &ArrowField) -> Option<Bbox> {
             let present = edges.iter().all(|edge| fields.find(edge).is_some());
             // A bare field is what statistics prune by; other numbers than floating-point ones, such as the DECIMAL of a
             // SQL literal, are read as if they were.
-            let sql = edges.map(|edge| match fields.find(edge).map(|f| f.data_type()) {
+            let sql = edges.map(|edge| match fields.find(edge).map(|f| f.1.data_type()) {
                 Some(DataType::Float64 | DataType::Float32) => format!("\"bbox\".{}", identifier(edge)),
                 _ => format!("CAST(\"bbox\".{} AS DOUBLE)", identifier(edge)),
             });

@@ -159,7 +159,7 @@ impl<'a> Query<'a> {
         };
         let mut select: Vec<String> =
             relation.ordinals.iter().map(|column| format!("CAST({column} AS BIGINT)")).collect();
-        let bbox = self.layout.bbox.as_ref().map(|bbox| bbox.edges[0].clone());
+        let bbox = self.layout.bbox.as_ref().map(|bbox| format!("CAST({} AS DOUBLE)", bbox.edges[0]));
         select.push(bbox.unwrap_or_else(|| "CAST(NULL AS DOUBLE)".to_owned()));
         let geometry = self.layout.geometry.as_ref().filter(|_| self.needs_geometry);
         select.extend(geometry.map(|(sql, _)| sql.clone()));
@@ -211,7 +211,8 @@ impl<'a> Query<'a> {
         if !self.selection.period.accepts_bare_dates() {
             columns.bare_date = Some(add(layout.is_bare_date()));
         }
-        columns.bbox = layout.bbox.as_ref().map(|bbox| bbox.edges.clone().map(&mut add));
+        columns.bbox =
+            layout.bbox.as_ref().map(|bbox| bbox.edges.clone().map(|edge| add(format!("CAST({edge} AS DOUBLE)"))));
         columns.geometry = layout.geometry.as_ref().map(|(sql, encoding)| (add(sql.clone()), *encoding));
         if !assets.is_empty() {
             columns.base = layout.relation.base.map(|base| add(base.to_owned()));

@@ -222,6 +222,17 @@ def test_items_by_value(con, archive, over_http):
     assert found[2] > 0
 
 
+@pytest.mark.parametrize("number", ["FLOAT", "DECIMAL(12, 6)"])
+def test_bbox_of_another_number_type(con, archive, over_http, number):
+    edges = ", ".join(f"{edge} {number}" for edge in ("xmin", "ymin", "xmax", "ymax"))
+    con.execute(f"CREATE TABLE items AS SELECT * REPLACE (bbox::STRUCT({edges}) AS bbox) FROM '{over_http}'")
+    con.execute("SET VARIABLE items = (SELECT list(i) FROM items i)")
+    text = call("lazycogs_read", "ITEMS", UTM15, "P1M", bands=["red"]).replace("'ITEMS'", "getvariable('items')")
+    from_file = call("lazycogs_read", archive, UTM15, "P1M", bands=["red"])
+    found = con.execute(f"SELECT count(*), sum(red) FROM {text}").fetchone()
+    assert found == con.execute(f"SELECT count(*), sum(red) FROM {from_file}").fetchone()
+
+
 @pytest.mark.parametrize(
     "text",
     ["eo:cloud_cover < 20", '{"op": "<", "args": [{"property": "eo:cloud_cover"}, 20]}'],
