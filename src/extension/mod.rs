@@ -69,7 +69,7 @@ unsafe fn register_all(info: ffi::duckdb_extension_info, access: *const ffi::duc
 unsafe fn register_on(connection: ffi::duckdb_connection) -> Result<()> {
     // SAFETY: the connection is open and the API table is initialised.
     unsafe {
-        settings::register(connection)?;
+        settings::register(connection);
         api::register::<read::Read>(connection)?;
         api::register::<chunks::ReadChunks>(connection)?;
         api::register::<explain::Explain>(connection)?;

@@ -116,10 +116,11 @@ fn parse_bytes(text: &str) -> Option<u64> {
 ///
 /// # Safety
 /// `connection` is open; the C API table is initialised.
-pub unsafe fn register(connection: ffi::duckdb_connection) -> Result<()> {
+pub unsafe fn register(connection: ffi::duckdb_connection) {
     for setting in &SETTINGS {
-        // SAFETY: option and value are created, filled and destroyed here; names and types are copied.
-        let state = unsafe {
+        // SAFETY: option and value are created, filled and destroyed here; names and types are copied. Registering fails
+        // only where an earlier LOAD has registered the option already, which is what we want.
+        unsafe {
             let mut option = ffi::duckdb_create_config_option();
             ffi::duckdb_config_option_set_name(option, c_string(setting.name).as_ptr());
             ffi::duckdb_config_option_set_description(option, c_string(setting.description).as_ptr());
@@ -130,16 +131,10 @@ pub unsafe fn register(connection: ffi::duckdb_connection) -> Result<()> {
             kind.with(|t| ffi::duckdb_config_option_set_type(option, t));
             ffi::duckdb_config_option_set_default_value(option, default);
             ffi::duckdb_destroy_value(&mut default);
-            let state = ffi::duckdb_register_config_option(connection, option);
+            ffi::duckdb_register_config_option(connection, option);
             ffi::duckdb_destroy_config_option(&mut option);
-            state
-        };
-        // A second LOAD in the same database finds the option there.
-        if state != ffi::DuckDBSuccess {
-            continue;
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -13,8 +13,6 @@ pub struct Band {
     pub asset: String,
     /// Which sample of the asset, counted from 0.
     pub sample: u16,
-    /// Whether the user chose the sample.
-    pub explicit_sample: bool,
     /// Type of the output.
     pub dtype: DataType,
     /// Type that holds the sources' values; they are fed to the mosaic in it or in a wider one.
@@ -38,25 +36,28 @@ pub fn parse_name(name: &str, is_asset: impl Fn(&str) -> bool) -> Result<(String
     }
 }
 
+/// A band that was asked for, with the COG that stands for all of its sources.
+pub struct Sampled<'a> {
+    pub name: String,
+    pub asset: String,
+    /// The sample the user chose, if any.
+    pub sample: Option<u16>,
+    pub cog: &'a Cog,
+    /// What STAC says.
+    pub nodata: Option<f64>,
+}
+
 /// The types and nodata of the output, from one sampled COG per band.
 ///
 /// # Errors
 /// A band that its asset does not have; an asset of several bands without a choice; types or nodata values that do not
 /// go together with each other or with the arguments.
-pub fn resolve(request: &Request, sampled: Vec<(String, String, Option<u16>, &Cog, Option<f64>)>) -> Result<Vec<Band>> {
+pub fn resolve(request: &Request, sampled: Vec<Sampled>) -> Result<Vec<Band>> {
     let mut bands = Vec::with_capacity(sampled.len());
-    for (name, asset, sample, cog, stac_nodata) in sampled {
+    for Sampled { name, asset, sample, cog, nodata } in sampled {
         let index = choose_sample(&name, &asset, sample, cog)?;
-        let declared = declared_nodata(request, cog, index, stac_nodata);
-        bands.push(Band {
-            name,
-            asset,
-            sample: index,
-            explicit_sample: sample.is_some(),
-            dtype: cog.dtype,
-            source_dtype: cog.dtype,
-            nodata: declared,
-        });
+        let declared = declared_nodata(request, cog, index, nodata);
+        bands.push(Band { name, asset, sample: index, dtype: cog.dtype, source_dtype: cog.dtype, nodata: declared });
     }
     let mut common = None;
     for band in &bands {

@@ -61,7 +61,7 @@ impl Cube {
             .map(|(name, asset, sample)| {
                 let (opened, stac) = (&opened[&asset], &assets[&asset].1);
                 let nodata = stac.nodata.get(usize::from(sample.unwrap_or(0))).copied().flatten();
-                (name, asset, sample, &opened.cog, nodata)
+                bands::Sampled { name, asset, sample, cog: &opened.cog, nodata }
             })
             .collect();
         let bands = bands::resolve(&request, sampled)?;

@@ -28,12 +28,15 @@ pub struct TileSet {
     tiles: Vec<(u32, u32, usize, bool)>,
 }
 
+/// A stored tile to fetch: its position in the sets and in the set's tiles, and its bytes in the file.
+type Wanted = (usize, usize, Range<u64>);
+
 /// What the read of one window takes from the store.
 #[derive(Debug)]
 pub struct Reads {
     pub sets: Vec<TileSet>,
-    /// Requests and the tiles that each brings: positions in `sets` and in the set's tiles, with the byte range.
-    pub requests: Vec<(Range<u64>, Vec<(usize, usize, Range<u64>)>)>,
+    /// Requests and the tiles that each brings.
+    pub requests: Vec<(Range<u64>, Vec<Wanted>)>,
     /// Tiles that the cache had, by the same positions.
     held: HashMap<(usize, usize), Arc<Pixels>>,
     /// Tiles that the window needs, stored or not.
