@@ -20,10 +20,12 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Crs {
     definition: Arc<str>,
+    /// Its x is a longitude in degrees, which comes round after 360.
+    comes_round: bool,
 }
 
 /// Longitude and latitude in degrees, in this order.
-pub static LONLAT: LazyLock<Crs> = LazyLock::new(|| Crs { definition: "OGC:CRS84".into() });
+pub static LONLAT: LazyLock<Crs> = LazyLock::new(|| Crs { definition: "OGC:CRS84".into(), comes_round: true });
 
 type Pair = (Crs, Crs);
 
@@ -53,8 +55,8 @@ impl Crs {
             return known.clone();
         }
         let result = PROJ.with(|proj| {
-            proj.object(definition)?;
-            Ok(Crs { definition: definition.trim().into() })
+            let object = proj.object(definition)?;
+            Ok(Crs { definition: definition.trim().into(), comes_round: proj.is_in_degrees(&object) })
         });
         let mut known = lock(&KNOWN);
         if known.len() >= KNOWN_LIMIT {
@@ -67,6 +69,11 @@ impl Crs {
     /// The text it was made from.
     pub fn definition(&self) -> &str {
         &self.definition
+    }
+
+    /// After how many units the same place comes again along x: 360 where x is a longitude in degrees.
+    pub fn turn(&self) -> Option<f64> {
+        self.comes_round.then_some(360.0)
     }
 
     /// The same CRS but for the order of its axes, which we never look at.
@@ -283,6 +290,34 @@ impl Context {
         Ok(object)
     }
 
+    /// Whether a CRS is geographic, and its axes in degrees.
+    fn is_in_degrees(&self, object: &Object) -> bool {
+        let mut unit = 0.0;
+        // SAFETY: the objects are live and of this context; what is not asked for may be null.
+        unsafe {
+            let kind = ffi::proj_get_type(object.0);
+            if kind != ffi::PJ_TYPE_PJ_TYPE_GEOGRAPHIC_2D_CRS && kind != ffi::PJ_TYPE_PJ_TYPE_GEOGRAPHIC_3D_CRS {
+                return false;
+            }
+            let axes = Object(ffi::proj_crs_get_coordinate_system(self.raw, object.0));
+            let none = ptr::null_mut;
+            !axes.0.is_null()
+                && ffi::proj_cs_get_axis_info(
+                    self.raw,
+                    axes.0,
+                    0,
+                    none(),
+                    none(),
+                    none(),
+                    &raw mut unit,
+                    none(),
+                    none(),
+                    none(),
+                ) != 0
+                && (unit - 1f64.to_radians()).abs() < 1e-12
+        }
+    }
+
     fn equivalent(&self, a: &Crs, b: &Crs) -> Result<bool> {
         let (a, b) = (self.object(&a.definition)?, self.object(&b.definition)?);
         let criterion = ffi::PJ_COMPARISON_CRITERION_PJ_COMP_EQUIVALENT_EXCEPT_AXIS_ORDER_GEOGCRS;
@@ -343,6 +378,14 @@ mod tests {
         let t = transformer(&Crs::new("EPSG:4326").unwrap(), &Crs::new("EPSG:3857").unwrap()).unwrap();
         let (x, y) = t.point(90.0, 0.0);
         assert!((x - 10_018_754.17).abs() < 0.01 && y.abs() < 1e-6, "{x} {y}");
+    }
+
+    #[test]
+    fn only_degrees_come_round() {
+        let turn = |code: &str| Crs::new(code).unwrap().turn();
+        assert_eq!([turn("EPSG:4326"), turn("OGC:CRS84"), turn("EPSG:4979"), LONLAT.turn()], [Some(360.0); 4]);
+        // NTF (Paris) counts in grads.
+        assert_eq!([turn("EPSG:32615"), turn("EPSG:3857"), turn("EPSG:4807")], [None; 3]);
     }
 
     #[test]

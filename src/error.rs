@@ -12,9 +12,12 @@ pub enum Error {
     /// The item index cannot be read, or is no stac-geoparquet.
     #[error("{0}")]
     Items(String),
-    /// A request to a store failed (after its retries).
+    /// A read of a store failed.
     #[error("{0}")]
     Store(String),
+    /// A request over HTTP failed, `attempts` times in all.
+    #[error("{message}")]
+    Http { message: String, attempts: u64 },
     /// The object was replaced between two reads of it.
     #[error("{0}")]
     Changed(String),
@@ -40,6 +43,14 @@ impl Error {
         if self.to_string().starts_with(&context) { self } else { self.within(context) }
     }
 
+    /// How often the failed request was sent; 1 for what is not tried again.
+    pub fn attempts(&self) -> u64 {
+        match self {
+            Error::Http { attempts, .. } => *attempts,
+            _ => 1,
+        }
+    }
+
     /// The same kind of error, with `context` and a colon in front of its message.
     pub fn within(self, context: impl std::fmt::Display) -> Self {
         let prefixed = |message: String| format!("{context}: {message}");
@@ -47,6 +58,7 @@ impl Error {
             Error::Argument(m) => Error::Argument(prefixed(m)),
             Error::Items(m) => Error::Items(prefixed(m)),
             Error::Store(m) => Error::Store(prefixed(m)),
+            Error::Http { message, attempts } => Error::Http { message: prefixed(message), attempts },
             Error::Changed(m) => Error::Changed(prefixed(m)),
             Error::Corrupt(m) => Error::Corrupt(prefixed(m)),
             Error::Unsupported(m) => Error::Unsupported(prefixed(m)),

@@ -70,8 +70,17 @@ relation!(
     /// The items that the last query could not read.
     Failures,
     "lazycogs_failures",
-    [("item_id", Type::VARCHAR), ("asset", Type::VARCHAR), ("href", Type::VARCHAR), ("message", Type::VARCHAR)],
-    last_failures().into_iter().map(|f| vec![f.item.into(), f.asset.into(), f.href.into(), f.message.into()]).collect()
+    [
+        ("item_id", Type::VARCHAR),
+        ("asset", Type::VARCHAR),
+        ("href", Type::VARCHAR),
+        ("message", Type::VARCHAR),
+        ("attempts", Type::BIGINT),
+    ],
+    last_failures()
+        .into_iter()
+        .map(|f| vec![f.item.into(), f.asset.into(), f.href.into(), f.message.into(), f.attempts.into()])
+        .collect()
 );
 
 relation!(

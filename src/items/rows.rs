@@ -2,7 +2,8 @@
 
 use duckdb::Connection;
 use duckdb::arrow::array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, Float32Array, Float64Array, Int64Array, ListArray, RecordBatch,
+    StringArray,
 };
 
 use super::session;
@@ -41,7 +42,11 @@ pub(super) fn integer(column: &ArrayRef, row: usize) -> Option<i64> {
     column.is_valid(row).then(|| column.value(row))
 }
 
+/// A DOUBLE or FLOAT.
 pub(super) fn double(column: &ArrayRef, row: usize) -> Option<f64> {
+    if let Some(column) = column.as_any().downcast_ref::<Float32Array>() {
+        return column.is_valid(row).then(|| f64::from(column.value(row)));
+    }
     let column = column.as_any().downcast_ref::<Float64Array>()?;
     column.is_valid(row).then(|| column.value(row))
 }

@@ -2,6 +2,7 @@
 
 use crate::cog::{Cog, Nodata};
 use crate::error::{Error, Result};
+use crate::mosaic::Method;
 use crate::pixels::DataType;
 use crate::request::Request;
 
@@ -68,7 +69,7 @@ pub fn resolve(request: &Request, sampled: Vec<Sampled>) -> Result<Vec<Band>> {
     }
     let Some(common) = common else { return Ok(bands) };
     let dtype = output_dtype(request, common)?;
-    check_nodata(request, dtype)?;
+    check_nodata(request, common, dtype)?;
     for band in &mut bands {
         band.dtype = dtype;
         band.source_dtype = common;
@@ -92,10 +93,12 @@ fn choose_sample(name: &str, asset: &str, sample: Option<u16>, cog: &Cog) -> Res
     }
 }
 
-/// The nodata of one sample: the argument, else the file's, else STAC's.
+/// The nodata of one sample: the argument, else the file's, else STAC's. An argument that can mark no pixel of the source
+/// (-9999 among unsigned integers; NaN, which is never data) only says what the output is filled with.
 pub fn declared_nodata(request: &Request, cog: &Cog, sample: u16, stac: Option<f64>) -> Option<Nodata> {
-    if let Some(text) = &request.nodata {
-        return Nodata::parse(text, cog.dtype);
+    let argument = request.nodata.as_ref().and_then(|text| Nodata::parse(text, cog.dtype));
+    if let Some(nodata) = argument.filter(|n| !n.to_f64().is_nan()) {
+        return Some(nodata);
     }
     let own = cog.nodata.get(usize::from(sample)).copied().flatten();
     own.or_else(|| stac.and_then(|value| Nodata::parse(&value.to_string(), cog.dtype)))
@@ -112,11 +115,18 @@ fn output_dtype(request: &Request, common: DataType) -> Result<DataType> {
     }
 }
 
-fn check_nodata(request: &Request, dtype: DataType) -> Result<()> {
-    match (&request.nodata, request.dtype) {
-        (Some(text), Some(_)) if Nodata::parse(text, dtype).is_none() => {
-            Err(Error::Argument(format!("nodata {text} is not a value of dtype '{dtype}'")))
-        }
-        _ => Ok(()),
+fn check_nodata(request: &Request, common: DataType, dtype: DataType) -> Result<()> {
+    let Some(text) = &request.nodata else { return Ok(()) };
+    // A count is never missing: nodata only marks pixels of the sources.
+    if request.mosaic == Method::Count || Nodata::parse(text, dtype).is_some() {
+        return Ok(());
     }
+    if request.dtype.is_some() {
+        return Err(Error::Argument(format!("nodata {text} is not a value of dtype '{dtype}'")));
+    }
+    let holds = |d: &DataType| common.fits_in(*d) && Nodata::parse(text, *d).is_some();
+    let wider = DataType::ALL.into_iter().find(holds).unwrap_or(DataType::Float64);
+    Err(Error::Argument(format!(
+        "nodata {text} is not a value of '{dtype}', the type of the sources; pass dtype := '{wider}' as well"
+    )))
 }

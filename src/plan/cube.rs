@@ -49,6 +49,12 @@ impl Cube {
             Some(names) => names.clone(),
             None => default_bands(&first),
         };
+        if wanted.is_empty() {
+            return Err(Error::Items(format!(
+                "item '{}' has no asset with an href that may be a TIFF; name the bands to read: bands := [...]",
+                first.id
+            )));
+        }
         let named = wanted.iter().map(|name| {
             let (asset, sample) = bands::parse_name(name, |key| first.assets.iter().any(|a| a.key == key))?;
             Ok((name.clone(), asset, sample))

@@ -15,6 +15,8 @@ pub struct Failure {
     /// Without a signature.
     pub href: String,
     pub message: String,
+    /// How often the failed request was sent.
+    pub attempts: u64,
 }
 
 impl Failure {
@@ -24,6 +26,7 @@ impl Failure {
             asset: asset_key.to_owned(),
             href: asset_location(request, asset),
             message: error.to_string(),
+            attempts: error.attempts(),
         }
     }
 }

@@ -120,9 +120,9 @@ impl Object {
                 }
                 Err(failure) => {
                     add(&COUNTERS.failures, 1);
-                    let attempts =
-                        if attempt > 0 { format!(" (after {} attempts)", attempt + 1) } else { String::new() };
-                    return Err(Error::Store(format!("{}{attempts}", failure.message)));
+                    let attempts = attempt as u64 + 1;
+                    let after = if attempt > 0 { format!(" (after {attempts} attempts)") } else { String::new() };
+                    return Err(Error::Http { message: format!("{}{after}", failure.message), attempts });
                 }
             }
         }

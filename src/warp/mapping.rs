@@ -72,7 +72,8 @@ impl Mapping {
         if to_source.is_identity() && source.transform.is_axis_aligned() {
             return Ok(aligned(grid, rect, source));
         }
-        let exact = Exact { grid: grid.affine(), to_source: &to_source, inverse };
+        let round = Round::of(source);
+        let exact = Exact { grid: grid.affine(), to_source: &to_source, inverse, round };
         Ok(scattered(&exact, rect, source))
     }
 
@@ -91,7 +92,9 @@ impl Mapping {
 
 fn aligned(grid: &Grid, rect: Rect, source: &Source) -> Option<Mapping> {
     let t = &source.transform;
-    let mut cols: Vec<u32> = (rect.col..rect.col_end()).map(|c| index((grid.x(c) - t.c) / t.a, source.width)).collect();
+    let round = Round::of(source);
+    let position = |c: u64| round.map_or((grid.x(c) - t.c) / t.a, |round| round.near((grid.x(c) - t.c) / t.a));
+    let mut cols: Vec<u32> = (rect.col..rect.col_end()).map(|c| index(position(c), source.width)).collect();
     let mut rows: Vec<u32> =
         (rect.row..rect.row_end()).map(|r| index((grid.y(r) - t.f) / t.e, source.height)).collect();
     let (c0, cn) = covered(&cols)?;
@@ -134,6 +137,30 @@ impl Tiles {
     }
 }
 
+/// Columns of a source whose x is a longitude in degrees: 360 degrees on, there is the same place again. The output may
+/// count from -180 where the source counts from 0, or run on beyond 180.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    /// Columns in 360 degrees.
+    turn: f64,
+    centre: f64,
+}
+
+impl Round {
+    fn of(source: &Source) -> Option<Round> {
+        let turn = source.crs.turn()? / source.transform.a.abs();
+        let upright = source.transform.is_axis_aligned() && turn.is_finite();
+        upright.then_some(Round { turn, centre: f64::from(source.width) / 2.0 })
+    }
+
+    /// The column of the same place within half a turn of the source's centre.
+    fn near(self, col: f64) -> f64 {
+        let turns = ((col + TIE - self.centre) / self.turn + 0.5).floor();
+        // Untouched where it is near already; nowhere stays nowhere.
+        if turns == 0.0 || !turns.is_finite() { col } else { col - turns * self.turn }
+    }
+}
+
 /// The source pixel that holds a fractional position.
 fn index(position: f64, size: u32) -> u32 {
     let position = position + TIE;
@@ -162,6 +189,7 @@ struct Exact<'a> {
     grid: Affine,
     to_source: &'a Transformer,
     inverse: Affine,
+    round: Option<Round>,
 }
 
 impl Exact<'_> {
@@ -173,6 +201,9 @@ impl Exact<'_> {
         self.to_source.transform(cols, rows);
         for (c, r) in cols.iter_mut().zip(rows.iter_mut()) {
             (*c, *r) = self.inverse.apply(*c, *r);
+        }
+        if let Some(round) = self.round {
+            cols.iter_mut().for_each(|c| *c = round.near(*c));
         }
     }
 }

@@ -150,8 +150,12 @@ class Level:
 def overview_of(path, grid):
     """The overview to read (None: full resolution), by the area of an output pixel amid what the file covers."""
     with rasterio.open(path) as file:
-        sizes = [math.sqrt(abs(file.transform.determinant) * f * f) for f in [1, *file.overviews(1)]]
-        source, bounds = file.crs, file.bounds
+        sizes = [math.sqrt(abs(file.transform.determinant))]
+        source, bounds, overviews = file.crs, file.bounds, len(file.overviews(1))
+    for level in range(overviews):
+        # The factors that GDAL tells are rounded; the sizes are not.
+        with rasterio.open(path, overview_level=level) as file:
+            sizes.append(math.sqrt(abs(file.transform.determinant)))
     there = Transformer.from_crs(source, grid.crs, always_xy=True)
     back = Transformer.from_crs(grid.crs, source, always_xy=True)
     x, y = there.transform(
@@ -167,20 +171,28 @@ def overview_of(path, grid):
     return None if best == 0 else best - 1
 
 
+def representable(number, dtype):
+    """Whether a pixel of this type can equal the number."""
+    if math.isnan(number):
+        return False
+    if np.issubdtype(dtype, np.floating):
+        return True
+    limits = np.iinfo(dtype)
+    return number == int(number) and limits.min <= number <= limits.max
+
+
 @lru_cache(maxsize=512)
 def load_level(path, overview, band=1, nodata=None):
     """Reads a whole band at one level and works out, pixel by pixel, what is valid."""
     options = {} if overview is None else {"overview_level": overview}
     with rasterio.open(path, **options) as file:
         values = file.read(band)
-        own = file.nodatavals[band - 1] if nodata is None else nodata
+        own = file.nodatavals[band - 1]
+        if nodata is not None and representable(nodata, values.dtype):
+            own = nodata
         valid = np.ones(values.shape, bool)
-        if own is not None and not math.isnan(own):
-            # A nodata that is no value of the band's type marks nothing.
-            with np.errstate(invalid="ignore", over="ignore"):
-                marker = np.array(own).astype(values.dtype)
-            if np.issubdtype(values.dtype, np.floating) or float(marker) == float(own):
-                valid &= values != marker
+        if own is not None and representable(own, values.dtype):
+            valid &= values != np.array(own).astype(values.dtype)
         if np.issubdtype(values.dtype, np.floating):
             valid &= ~np.isnan(values)
         flags = file.mask_flag_enums[band - 1]
@@ -199,6 +211,10 @@ def nearest(level, grid):
     with np.errstate(invalid="ignore"):
         col = inverse.a * x + inverse.b * y + inverse.c
         row = inverse.d * x + inverse.e * y + inverse.f
+        if CRS(level.crs).is_geographic and inverse.b == 0:
+            # A longitude comes round: the one nearest to the middle of the source counts.
+            turn = 360 * abs(inverse.a)
+            col = col - turn * np.floor((col - width / 2) / turn + 0.5)
         finite = np.isfinite(col) & np.isfinite(row)
         near = (abs(col - width / 2) < width / 2 + 0.01) & (abs(row - height / 2) < height / 2 + 0.01)
         doubt = finite & near & ((abs(col - np.rint(col)) < 0.01) | (abs(row - np.rint(row)) < 0.01))

@@ -1,5 +1,9 @@
 """lazycogs_explain, lazycogs_info, lazycogs_cache_stats, and what planning costs."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 from helpers import call
 from model import Grid, load_items, overview_of, step_of
@@ -156,3 +160,45 @@ def test_info(con, archive):
         assert (row["first_time"], row["last_time"]) == (steps[0], steps[-1])
         size = {"uint8": 1, "uint16": 2}[row["dtype"]]
         assert row["bytes"] == GRID.width * GRID.height * len(steps) * size
+
+
+@pytest.mark.parametrize("mosaic", ["first", "last", "highest", "mean", "median", "stdev", "count"])
+@pytest.mark.parametrize("chunk_size", [64, 4096])
+def test_explain_is_true_in_a_cold_process(extension, over_http, served, mosaic, chunk_size):
+    """explain(headers) in one process, the read in another, both cold: the tiles that are read are those of the plan.
+
+    Every method but first and last reads all of it. The server counts.
+    """
+    named = {"bands": ["red", "nir"], "mosaic": mosaic, "chunk_size": chunk_size}
+    source = call("lazycogs_explain", over_http, GRID, "P1M", headers=True, **named)
+    plan = in_a_new_process(extension, f"SELECT sum(requests), sum(bytes), count(DISTINCT href) FROM {source}")
+    headers = len(served.requests(".tif")), served.bytes_sent(".tif")
+    served.reset()
+    pixels = call("lazycogs_read", over_http, GRID, "P1M", **named)
+    in_a_new_process(extension, f"SELECT count(red), count(nir) FROM {pixels}")
+    requests, size = len(served.requests(".tif")) - headers[0], served.bytes_sent(".tif") - headers[1]
+    opened = {request.path for request in served.requests(".tif")}
+    if mosaic in ("first", "last"):
+        assert len(opened) <= plan[2]
+        assert requests <= plan[0] and size <= plan[1]
+        return
+    assert len(opened) == plan[2]
+    if chunk_size == 4096:
+        assert (requests, size) == plan[:2]
+    else:
+        # A source tile under two output tiles is fetched by the one that comes first.
+        assert requests <= plan[0] and size <= plan[1]
+        assert requests > 0
+
+
+def in_a_new_process(extension, sql):
+    script = (
+        "import duckdb, json, sys\n"
+        "con = duckdb.connect(config={'allow_unsigned_extensions': 'true'})\n"
+        "con.execute(f\"LOAD '{sys.argv[1]}'\")\n"
+        "print(json.dumps([int(n) for n in con.execute(sys.argv[2]).fetchone()]))\n"
+    )
+    command = [sys.executable, "-c", script, str(extension), sql]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    return tuple(json.loads(result.stdout))

@@ -1,0 +1,58 @@
+"""The Python of docs/recipes.md, run as it stands there."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pyproj
+import pytest
+from helpers import call
+from model import Grid, cube, load_items
+
+xarray = pytest.importorskip("xarray")
+
+RECIPES = Path(__file__).resolve().parents[2] / "docs" / "recipes.md"
+
+
+@pytest.fixture(scope="module")
+def to_xarray():
+    code = re.search(r"```python\n(.*?)```", RECIPES.read_text(), re.S).group(1)
+    scope = {}
+    exec(code, scope)  # noqa: S102
+    return scope["to_xarray"]
+
+
+def arguments(source, grid, **named):
+    return call("", source, grid, "P1M", **named)[1:-1]
+
+
+def test_to_xarray(con, fixtures, to_xarray):
+    source = fixtures / "archive" / "items.parquet"
+    grid = Grid((733000, 4930000, 737000, 4934500), "EPSG:32615", 20)
+    bands = ["red", "nir"]
+    found = to_xarray(con, arguments(source, grid, bands=bands, chunk_size=100))
+    wanted = cube(load_items(source), grid, "P1M", bands)
+    assert found.dims == ("band", "time", "y", "x") and found.dtype == np.uint16
+    assert found.band.values.tolist() == bands
+    assert found.time.values.astype("datetime64[us]").tolist() == list(wanted)
+    x, y = grid.axes()
+    assert np.array_equal(found.x, x) and np.array_equal(found.y, y)
+    assert pyproj.CRS(found.spatial_ref.attrs["crs_wkt"]) == pyproj.CRS("EPSG:32615")
+    assert found.spatial_ref.attrs["GeoTransform"].split() == ["733000.0", "20.0", "0", "4934500.0", "0", "-20.0"]
+    assert found.attrs == {"_FillValue": 0, "grid_mapping": "spatial_ref"}
+    for time, step in wanted.items():
+        for name, band in step.items():
+            array = found.sel(band=name, time=np.datetime64(time)).values
+            expected = np.where(band.valid, band.values, 0)
+            assert (array == expected)[~band.doubt].all()
+            assert band.valid.any()
+
+
+def test_a_fill_of_ones_own(con, fixtures, to_xarray):
+    source = fixtures / "archive" / "items.parquet"
+    grid = Grid((733000, 4930000, 737000, 4934500), "EPSG:32615", 50)
+    found = to_xarray(con, arguments(source, grid, bands=["red"], dtype="float32", nodata="NaN"))
+    (first, *_) = cube(load_items(source), grid, "P1M", ["red"]).values()
+    assert np.isnan(found.attrs["_FillValue"]) and found.dtype == np.float32
+    sure = ~first["red"].doubt
+    assert (np.isfinite(found[0, 0].values) == first["red"].valid)[sure].all(), "zeros of the sources stay nodata"
