@@ -100,6 +100,11 @@ class RangeServer:
         with self._lock:
             self._faults.setdefault(path, []).append(Fault(**fields))
 
+    def alias(self, path, content):
+        """Serves `content` under `path` until the next reset."""
+        with self._lock:
+            self._replaced[path] = content
+
     def reset(self):
         """Forgets the log, the faults and the replaced objects."""
         with self._lock:

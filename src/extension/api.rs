@@ -142,6 +142,46 @@ impl BindInfo {
     }
 }
 
+impl BindInfo {
+    /// What DuckDB's own file system says against opening `path` for reading, `None` if it opens it.
+    pub fn open_error(&self, path: &str) -> Option<String> {
+        let path = c_string(path);
+        // SAFETY: every handle is created, used and destroyed here; the message is borrowed from the error data.
+        unsafe {
+            let mut context: ffi::duckdb_client_context = ptr::null_mut();
+            ffi::duckdb_table_function_get_client_context(self.raw, &mut context);
+            if context.is_null() {
+                return None;
+            }
+            let mut files = ffi::duckdb_client_context_get_file_system(context);
+            let mut options = ffi::duckdb_create_file_open_options();
+            ffi::duckdb_file_open_options_set_flag(options, ffi::duckdb_file_flag_DUCKDB_FILE_FLAG_READ, true);
+            let mut file: ffi::duckdb_file_handle = ptr::null_mut();
+            let state = ffi::duckdb_file_system_open(files, path.as_ptr(), options, &mut file);
+            let said = (state != ffi::DuckDBSuccess).then(|| {
+                let mut error = ffi::duckdb_file_system_error_data(files);
+                let message = ffi::duckdb_error_data_message(error);
+                let text = if message.is_null() { String::new() } else { borrowed(message) };
+                ffi::duckdb_destroy_error_data(&mut error);
+                text
+            });
+            if !file.is_null() {
+                ffi::duckdb_destroy_file_handle(&mut file);
+            }
+            ffi::duckdb_destroy_file_open_options(&mut options);
+            ffi::duckdb_destroy_file_system(&mut files);
+            ffi::duckdb_destroy_client_context(&mut context);
+            said
+        }
+    }
+}
+
+/// # Safety
+/// `raw` is a NUL-terminated string.
+unsafe fn borrowed(raw: *const c_char) -> String {
+    unsafe { CStr::from_ptr(raw) }.to_string_lossy().into_owned()
+}
+
 /// What an init callback may ask and tell.
 pub struct InitInfo {
     raw: ffi::duckdb_init_info,

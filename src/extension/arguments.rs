@@ -54,11 +54,6 @@ pub fn named() -> Vec<(&'static str, Type)> {
 /// The first argument that is wrong, by name, with what would be right.
 pub fn request(bind: &BindInfo) -> Result<Request> {
     let settings = Settings::read(bind)?;
-    if !settings.external_access {
-        return Err(Error::Argument(
-            "the setting enable_external_access is false, and every reader of lazycogs opens files or URLs".into(),
-        ));
-    }
     let source = items(bind.argument(0))?;
     let bbox = bbox(&bind.argument(1))?;
     let crs = Crs::new(&required_text(&bind.argument(2), "crs", "'EPSG:32615'")?)?;
@@ -222,6 +217,7 @@ fn store_options(bind: &BindInfo, settings: &Settings) -> Result<store::Options>
         max_concurrent: max_concurrent as usize,
         timeout: Duration::from_secs(settings.http_timeout),
         max_retries: settings.max_retries,
+        access: settings.access.clone(),
     })
 }
 

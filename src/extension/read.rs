@@ -1,6 +1,6 @@
 //! `lazycogs_read`: one row per pixel.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::api::{BindInfo, InitInfo, TableFunction, Type};
@@ -9,7 +9,8 @@ use super::vectors::{Chunk, Column};
 use crate::error::Result;
 use crate::pixels::{DataType, Pixel, Pixels};
 use crate::plan::Cube;
-use crate::scan::{Next, Scan, Tile};
+use crate::runtime;
+use crate::scan::{Scan, Tile};
 
 pub struct Read;
 
@@ -41,7 +42,11 @@ pub struct Global {
     scan: Scan,
     /// For each output column: which column of the function, and for bands their position in the tile.
     outputs: Vec<Output>,
-    current: Mutex<Option<Slice>>,
+    /// What is left of the tile at work, without its last rows. The lock is fair: a thread that cannot get it in time
+    /// must not wait for ever while another comes back again and again.
+    current: tokio::sync::Mutex<Option<Slice>>,
+    /// The last rows of that tile.
+    reserve: Mutex<Option<Slice>>,
 }
 
 #[derive(Clone, Copy)]
@@ -111,7 +116,12 @@ impl TableFunction for Read {
         });
         let outputs = outputs.collect();
         info.set_max_threads(bind.cube.request.threads);
-        Ok(Global { scan: Scan::start(bind.cube.clone(), bands)?, outputs, current: Mutex::default() })
+        Ok(Global {
+            scan: Scan::start(bind.cube.clone(), bands)?,
+            outputs,
+            current: Default::default(),
+            reserve: Mutex::default(),
+        })
     }
 
     fn scan(bind: &Bind, global: &Global, local: &mut Local, output: &mut Chunk) -> Result<()> {
@@ -157,25 +167,42 @@ impl Global {
     /// would end the scan. So the last rows of a tile are kept until the next tile is there, and while it is not they are
     /// handed out one by one.
     fn take(&self) -> Result<Option<Slice>> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let io = runtime::io()?;
         loop {
-            let free = current.as_ref().map_or(0, |rest| (rest.end - rest.start).saturating_sub(RESERVE));
-            if let Some(slice) = current.as_mut().and_then(|rest| rest.split(free.min(SLICE))) {
-                return Ok(Some(slice));
-            }
-            // Other threads wait here, since there is nothing else for them to do.
-            let ready = match self.scan.next_within(PATIENCE)? {
-                Next::Tile(tile) => {
-                    let whole = Slice { start: 0, end: tile.unit.rect.pixels(), tile: Arc::new(tile) };
-                    current.replace(whole).and_then(|mut rest| rest.split(RESERVE))
+            match io.block_on(async { tokio::time::timeout(PATIENCE, self.advance()).await }) {
+                Ok(next) => return next,
+                Err(_) => {
+                    if let Some(row) = self.reserve().as_mut().and_then(|rows| rows.split(1)) {
+                        return Ok(Some(row));
+                    }
                 }
-                Next::End => return Ok(current.take().and_then(|mut rest| rest.split(RESERVE))),
-                Next::NotYet => current.as_mut().and_then(|rest| rest.split(1)),
-            };
-            if ready.is_some() {
-                return Ok(ready);
             }
         }
+    }
+
+    /// As [`Global::take`], for as long as it may take. A call that is given up takes nothing.
+    async fn advance(&self) -> Result<Option<Slice>> {
+        let mut current = self.current.lock().await;
+        loop {
+            if let Some(slice) = current.as_mut().and_then(|rest| rest.split(SLICE)) {
+                return Ok(Some(slice));
+            }
+            let kept = match self.scan.receive().await.transpose()? {
+                None => return Ok(self.reserve().take().and_then(|mut rows| rows.split(RESERVE))),
+                Some(tile) => {
+                    let mut whole = Slice { start: 0, end: tile.unit.rect.pixels(), tile: Arc::new(tile) };
+                    *current = whole.split(whole.end.saturating_sub(RESERVE));
+                    self.reserve().replace(whole)
+                }
+            };
+            if let Some(rows) = kept.and_then(|mut rows| rows.split(RESERVE)) {
+                return Ok(Some(rows));
+            }
+        }
+    }
+
+    fn reserve(&self) -> MutexGuard<'_, Option<Slice>> {
+        self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,6 +4,7 @@ use duckdb::ffi;
 
 use super::api::{BindInfo, Type, c_string};
 use crate::error::{Error, Result};
+use crate::store::{Access, Allowed};
 
 /// One setting: its name, its default and what it does.
 struct Setting {
@@ -60,8 +61,8 @@ pub struct Settings {
     pub max_retries: usize,
     /// DuckDB's own `threads`.
     pub threads: usize,
-    /// DuckDB's own `enable_external_access`.
-    pub external_access: bool,
+    /// What DuckDB's own settings let a query open.
+    pub access: Access,
 }
 
 impl Settings {
@@ -87,9 +88,21 @@ impl Settings {
             http_timeout: integer(HTTP_TIMEOUT, 1)? as u64,
             max_retries: integer(MAX_RETRIES, 0)? as usize,
             threads: bind.setting("threads").and_then(|v| v.cast_text()?.parse().ok()).unwrap_or(1).max(1),
-            external_access: bind.setting("enable_external_access").and_then(|v| v.boolean()).unwrap_or(true),
+            access: access(bind),
         })
     }
+}
+
+fn access(bind: &BindInfo) -> Access {
+    let list = |name: &str| {
+        let values = bind.setting(name).and_then(|v| v.list()).unwrap_or_default();
+        values.iter().filter_map(|v| v.text()).collect()
+    };
+    let external = bind.setting("enable_external_access").and_then(|v| v.boolean()).unwrap_or(true);
+    let only = || Allowed { directories: list("allowed_directories"), paths: list("allowed_paths") };
+    // The value of disabled_filesystems is not to be had: only what DuckDB says when it is asked for a file.
+    let refusal = bind.open_error("lazycogs").unwrap_or_default();
+    Access { only: (!external).then(only), no_files: refusal.contains("LocalFileSystem has been disabled") }
 }
 
 /// `256MB`, `1.5 GiB`, `1000000` as bytes, as DuckDB reads sizes: K, M, G and T by 1000, KiB and so on by 1024.

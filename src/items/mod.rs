@@ -10,6 +10,7 @@ mod geometry;
 pub mod item;
 mod layout;
 mod query;
+mod remote;
 mod rows;
 mod session;
 mod source;

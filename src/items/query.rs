@@ -124,7 +124,7 @@ impl<'a> Query<'a> {
             relation.ordinals.iter().zip(&ordinals).map(|(column, value)| format!("{column} = {value}")).collect();
         let (keys, values) = self.layout.assets.described();
         let crs = self.layout.crs().unwrap_or_else(|| "NULL".to_owned());
-        let base = relation.base.unwrap_or("NULL");
+        let base = relation.base_sql().unwrap_or_else(|| "NULL".to_owned());
         let sql = format!(
             "SELECT {}, {keys}, {values}, CAST({crs} AS VARCHAR), CAST({base} AS VARCHAR) FROM {} WHERE {}",
             self.layout.id,
@@ -215,7 +215,7 @@ impl<'a> Query<'a> {
             layout.bbox.as_ref().map(|bbox| bbox.edges.clone().map(|edge| add(format!("CAST({edge} AS DOUBLE)"))));
         columns.geometry = layout.geometry.as_ref().map(|(sql, encoding)| (add(sql.clone()), *encoding));
         if !assets.is_empty() {
-            columns.base = layout.relation.base.map(|base| add(base.to_owned()));
+            columns.base = layout.relation.base_sql().map(&mut add);
             columns.crs = layout.crs().map(&mut add);
             columns.objects = layout.assets.objects(assets).map(&mut add);
         }

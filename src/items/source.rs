@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use duckdb::{Connection, ffi};
 
+use super::remote::{Fetched, shown};
 use super::rows;
-use super::session::{Table, list};
+use super::session::{Table, list, literal};
 use crate::error::{Error, Result};
 
 /// The `items` argument.
@@ -14,6 +15,8 @@ use crate::error::{Error, Result};
 pub enum Source {
     /// Files, globs, directories or URLs, in the order given.
     Paths(Vec<String>),
+    /// Files, some of which were fetched from a URL.
+    Fetched(Arc<Vec<Fetched>>),
     /// A STRUCT[] whose elements are item rows.
     Rows(OwnedValue),
 }
@@ -85,6 +88,8 @@ pub(super) struct Relation {
     pub ordinals: &'static [&'static str],
     /// The column that holds the path or URL a row comes from.
     pub base: Option<&'static str>,
+    /// The files that were fetched, kept as long as they are read.
+    pub fetched: Option<Arc<Vec<Fetched>>>,
     /// How an error names it.
     pub name: String,
     /// There may be more than one file, with columns that differ.
@@ -100,6 +105,7 @@ impl Relation {
             from: from.to_owned(),
             ordinals: &["rowid"],
             base: None,
+            fetched: None,
             name: from.to_owned(),
             several: false,
             _table: None,
@@ -107,7 +113,17 @@ impl Relation {
     }
 
     fn of_table(table: Arc<Table>, base: Option<&'static str>, name: String) -> Self {
-        Self { from: table.name.clone(), ordinals: &["rowid"], base, name, several: false, _table: Some(table) }
+        let from = table.name.clone();
+        Self { from, ordinals: &["rowid"], base, fetched: None, name, several: false, _table: Some(table) }
+    }
+
+    /// The path or URL that the hrefs of a row are relative to, in SQL.
+    pub(super) fn base_sql(&self) -> Option<String> {
+        let base = self.base?;
+        let fetched = self.fetched.iter().flat_map(|files| files.iter()).filter(|file| file.path != file.origin);
+        let cases: Vec<String> =
+            fetched.map(|file| format!(" WHEN {} THEN {}", literal(&file.path), literal(&file.origin))).collect();
+        Some(if cases.is_empty() { base.to_owned() } else { format!("CASE {base}{} ELSE {base} END", cases.concat()) })
     }
 }
 
@@ -115,27 +131,30 @@ impl Source {
     /// # Errors
     /// A file that does not exist, a list that mixes kinds, JSON that is no STAC item, rows that are no structs.
     pub(super) fn relation(&self, connection: &Connection, hive: Option<bool>) -> Result<Relation> {
-        let paths = match self {
+        let (paths, origins) = match self {
             Source::Rows(value) => {
                 return Ok(Relation::of_table(value.table()?, None, "given by value".to_owned()));
             }
             Source::Paths(paths) if paths.is_empty() => {
                 return Err(Error::Argument("items is an empty list; name at least one file".into()));
             }
-            Source::Paths(paths) => paths,
+            Source::Paths(paths) => (paths.clone(), paths.clone()),
+            Source::Fetched(files) => files.iter().map(|file| (file.path.clone(), file.origin.clone())).unzip(),
         };
         let json = paths.iter().filter(|path| is_json(path)).count();
-        let name = match paths.as_slice() {
-            [path] => format!("'{path}'"),
-            [first, ..] => format!("'{first}' and {} more", paths.len() - 1),
+        let name = match origins.as_slice() {
+            [path] => format!("'{}'", shown(path)),
+            [first, ..] => format!("'{}' and {} more", shown(first), origins.len() - 1),
             [] => String::new(),
         };
         let globs = paths.iter().map(|path| glob(path)).collect::<Result<Vec<_>>>()?;
-        match json {
-            0 => Ok(parquet(&globs, hive, name)),
-            n if n == paths.len() => json_items(connection, &globs, name),
-            _ => Err(Error::Argument("items mixes parquet and JSON files; give one kind per call".into())),
-        }
+        let relation = match json {
+            0 => parquet(&globs, hive, name),
+            n if n == paths.len() => json_items(connection, &globs, name)?,
+            _ => return Err(Error::Argument("items mixes parquet and JSON files; give one kind per call".into())),
+        };
+        let fetched = if let Source::Fetched(files) = self { Some(files.clone()) } else { None };
+        Ok(Relation { fetched, ..relation })
     }
 }
 
@@ -149,6 +168,7 @@ fn parquet(globs: &[String], hive: Option<bool>, name: String) -> Relation {
         from: format!("read_parquet({}, {options})", list(globs)),
         ordinals: &["file_index", "file_row_number"],
         base: Some("filename"),
+        fetched: None,
         name,
         several,
         _table: None,
@@ -204,7 +224,7 @@ fn glob(path: &str) -> Result<String> {
 }
 
 /// The path in the local file system, if it is one.
-fn local(path: &str) -> Option<&Path> {
+pub(super) fn local(path: &str) -> Option<&Path> {
     match path.split_once("://") {
         None => Some(Path::new(path)),
         Some(("file", rest)) => Some(Path::new(rest)),
@@ -212,7 +232,7 @@ fn local(path: &str) -> Option<&Path> {
     }
 }
 
-fn has_wildcard(path: &str) -> bool {
+pub(super) fn has_wildcard(path: &str) -> bool {
     path.contains(['*', '?', '['])
 }
 

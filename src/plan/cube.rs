@@ -40,10 +40,11 @@ impl Cube {
     ///
     /// # Errors
     /// No item matches; a band that no item has; a sampled COG that cannot be read; types that do not go together.
-    pub fn bind(request: Request) -> Result<Cube> {
+    pub fn bind(mut request: Request) -> Result<Cube> {
         let area = Area::of(&request.grid, &request.crs, request.grid.rect())?;
         let session = Session::new(request.store.clone());
         let levels = Levels::new(request.grid, request.crs.clone());
+        request.selection.source = request.selection.source.reachable(&session, request.threads)?;
         let first = request.selection.first()?.ok_or_else(|| nothing_matches(&request, &area))?;
         let wanted = match &request.bands {
             Some(names) => names.clone(),
@@ -129,7 +130,7 @@ fn location(request: &Request, asset: &Asset) -> Result<Location> {
 }
 
 fn object(request: &Request, session: &Session, asset: &Asset) -> Result<Object> {
-    Ok(session.object(location(request, asset)?))
+    session.object(location(request, asset)?)
 }
 
 fn nothing_matches(request: &Request, area: &Area) -> Error {

@@ -12,11 +12,10 @@ mod task;
 mod tiles;
 mod window;
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use futures::stream::StreamExt;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 use task::Owned;
@@ -60,29 +59,15 @@ impl Scan {
         Ok(Scan { tiles: Mutex::new(tiles), driver })
     }
 
-    /// The next tile, in the order of the plan; `None` after the last. Blocks the calling thread.
+    /// The next tile, in the order of the plan; `None` after the last. A call that is given up takes no tile.
+    pub async fn receive(&self) -> Option<Result<Tile>> {
+        self.tiles.lock().await.recv().await
+    }
+
+    /// As [`Scan::receive`], on a thread that may be blocked.
     pub fn next(&self) -> Option<Result<Tile>> {
-        self.tiles.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv()
+        self.tiles.blocking_lock().blocking_recv()
     }
-
-    /// As [`Scan::next`], for at most `wait`.
-    pub fn next_within(&self, wait: Duration) -> Result<Next> {
-        let io = runtime::io()?;
-        let mut tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
-        match io.block_on(async { tokio::time::timeout(wait, tiles.recv()).await }) {
-            Ok(Some(tile)) => tile.map(Next::Tile),
-            Ok(None) => Ok(Next::End),
-            Err(_) => Ok(Next::NotYet),
-        }
-    }
-}
-
-/// What a wait for a tile came to.
-#[derive(Debug)]
-pub enum Next {
-    Tile(Tile),
-    End,
-    NotYet,
 }
 
 /// Plans units on a thread of its own, since the item query blocks.

@@ -3,6 +3,7 @@
 //! Every request and every byte is counted here and nowhere else; explain, the statistics and the tests read that one
 //! counter.
 
+pub mod access;
 mod cloud;
 pub mod counters;
 mod http;
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::error::Result;
+pub use access::{Access, Allowed};
 pub use location::Location;
 pub use session::{Object, Options, Session};
 

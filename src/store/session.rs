@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::counters::{COUNTERS, add};
-use super::{ByteSource, Location, cloud, http};
+use super::{Access, ByteSource, Location, cloud, http};
 use crate::error::{Error, Result};
 use crate::runtime;
 
@@ -27,6 +27,7 @@ pub struct Options {
     pub timeout: Duration,
     /// Further attempts after the first.
     pub max_retries: usize,
+    pub access: Access,
 }
 
 /// What the objects of one query share.
@@ -46,8 +47,17 @@ impl Session {
         &self.options
     }
 
-    pub fn object(&self, location: Location) -> Object {
-        Object { location, session: self.clone(), etag: Mutex::default() }
+    /// # Errors
+    /// As [`Session::check`].
+    pub fn object(&self, location: Location) -> Result<Object> {
+        self.check(&location)?;
+        Ok(Object { location, session: self.clone(), etag: Mutex::default() })
+    }
+
+    /// # Errors
+    /// A location that DuckDB's settings forbid.
+    pub fn check(&self, location: &Location) -> Result<()> {
+        self.options.access.check(location)
     }
 }
 
