@@ -118,8 +118,11 @@ def test_items_that_are_no_items(con, rows):
 
 @pytest.mark.parametrize("number", ["DOUBLE", "FLOAT", "INTEGER", "DECIMAL(9, 4)", "BIGINT"])
 def test_item_rows_with_any_number_in_their_box(con, source, tmp_path, number):
-    box = ", ".join(f"{edge}: {value}::{number}" for edge, value in zip(("xmin", "ymin", "xmax", "ymax"), (14, 40, 16, 50)))
-    row = f"{{id: 'a', bbox: {{{box}}}, datetime: TIMESTAMP '2024-01-01', assets: {{data: {{href: '{tmp_path}/a.tif'}}}}}}"
+    box = ", ".join(
+        f"{edge}: {value}::{number}" for edge, value in zip(("xmin", "ymin", "xmax", "ymax"), (14, 40, 16, 50))
+    )
+    assets = f"assets: {{data: {{href: '{tmp_path}/a.tif'}}}}"
+    row = f"{{id: 'a', bbox: {{{box}}}, datetime: TIMESTAMP '2024-01-01', {assets}}}"
     assert con.execute(f"SELECT count(data), min(data) FROM {rows_by_value(con, f'[{row}]')}").fetchall() == [(16, 7)]
 
 
@@ -140,5 +143,7 @@ def test_an_asset_without_href_among_others(con, tmp_path):
         )
     collection = tmp_path / "items.json"
     collection.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-    assert "item 'bad' asset 'data' has no href" in message(con, call("lazycogs_read", collection, grid(1), bands=["data"]))
+    assert "item 'bad' asset 'data' has no href" in message(
+        con, call("lazycogs_read", collection, grid(1), bands=["data"])
+    )
     assert values(con, collection, grid(1), band="other") == [[7]]

@@ -55,7 +55,9 @@ def read_one(con, root, name, entry):
     placed = entry.get("transform") and not entry["transform_is_identity"] and entry.get("crs_wkt")
     grid = grid_of(entry) if placed else Grid((0, 0, 10, 10), "EPSG:4326", 1)
     names = bands_of(entry) if entry.get("count") else ["data"]
-    arguments = f"getvariable('items'), {list(map(float, grid.bbox))}, $crs, {grid.resolution!r}, 'P1D', bands := $bands"
+    arguments = (
+        f"getvariable('items'), {list(map(float, grid.bbox))}, $crs, {grid.resolution!r}, 'P1D', bands := $bands"
+    )
     values = {"crs": grid.crs, "bands": names}
     arrays = {}
     chunks = con.execute(f"FROM lazycogs_read_chunks({arguments}, chunk_size := {CHUNK})", values).fetchall()

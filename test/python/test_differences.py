@@ -1,4 +1,4 @@
-"""Where the Python lazycogs 0.7 is silently wrong or cannot go on, and what is right; docs/differences.md has the table."""
+"""Where the Python lazycogs 0.7 is silently wrong or cannot go on, and what is right: docs/differences.md as tests."""
 
 import math
 import os
@@ -190,7 +190,9 @@ def test_the_smallest_type_that_holds_all_bands(con, tmp_path, types, wanted):
 
 
 def test_no_integer_holds_both(con, tmp_path):
-    assets = {name: raster(tmp_path / f"{name}.tif", full(3, dtype)) for name, dtype in (("a", "uint64"), ("b", "int64"))}
+    assets = {
+        name: raster(tmp_path / f"{name}.tif", full(3, dtype)) for name, dtype in (("a", "uint64"), ("b", "int64"))
+    }
     source = index(tmp_path, [item("one", assets)])
     with pytest.raises(duckdb.Error, match="int64 and uint64.*dtype :="):
         con.execute(f"FROM {call('lazycogs_info', source, grid(1), bands=['a', 'b'])}")
@@ -380,7 +382,9 @@ def test_the_overview_does_not_depend_on_the_tiles(con, fixtures):
     levels = set()
     for chunk_size in (16, 100, 4096):
         text = call("lazycogs_explain", source, where, "P1M", bands=["red"], chunk_size=chunk_size, headers=True)
-        levels.add(tuple(con.execute(f"SELECT DISTINCT overview_level FROM {text} WHERE item_id IS NOT NULL").fetchall()))
+        levels.add(
+            tuple(con.execute(f"SELECT DISTINCT overview_level FROM {text} WHERE item_id IS NOT NULL").fetchall())
+        )
     assert len(levels) == 1
 
 
@@ -414,7 +418,9 @@ def test_an_item_that_is_not_needed_cannot_fail_the_query(con, tmp_path):
 
 def test_a_band_that_the_first_item_lacks(con, tmp_path):
     red, blue = raster(tmp_path / "r.tif", full(1)), raster(tmp_path / "b.tif", full(2))
-    source = index(tmp_path, [item("landsat", {"red": red, "blue": None}), item("sentinel", {"red": None, "blue": blue})])
+    source = index(
+        tmp_path, [item("landsat", {"red": red, "blue": None}), item("sentinel", {"red": None, "blue": blue})]
+    )
     assert values(con, source, grid(1), band="blue") == [[2]]
     text = call("lazycogs_read", source, grid(1), bands=["red", "blue"])
     assert con.execute(f"SELECT red, blue FROM {text}").fetchall() == [(1, 2)]
@@ -422,7 +428,10 @@ def test_a_band_that_the_first_item_lacks(con, tmp_path):
 
 def test_the_null_of_cql2_json_comes_to_an_end(con, tmp_path):
     path = raster(tmp_path / "a.tif", full(7))
-    cloudy = [item("a", {"data": path}, **{"eo:cloud_cover": 3.0}), item("b", {"data": path}, **{"eo:cloud_cover": None})]
+    cloudy = [
+        item("a", {"data": path}, **{"eo:cloud_cover": 3.0}),
+        item("b", {"data": path}, **{"eo:cloud_cover": None}),
+    ]
     source = index(tmp_path, cloudy)
     null = '{"op": "isNull", "args": [{"property": "eo:cloud_cover"}]}'
     text = call("lazycogs_explain", source, grid(1), bands=["data"], filter=null)

@@ -26,7 +26,9 @@ def archive(tmp_path):
 
 
 def failures(con):
-    return con.execute("SELECT item_id, asset, href, message, attempts FROM lazycogs_failures() ORDER BY ALL").fetchall()
+    return con.execute(
+        "SELECT item_id, asset, href, message, attempts FROM lazycogs_failures() ORDER BY ALL"
+    ).fetchall()
 
 
 @pytest.mark.parametrize("threads", [1, 4])

@@ -1,4 +1,4 @@
-"""Which items a call takes, in which order and step: told by lazycogs_explain, on small archives and on those of others.
+"""Which items a call takes, in which order and step: told by lazycogs_explain, on small archives and those of others.
 
 The hrefs of archives made by others are replaced by one local file, since only the index matters here.
 """
@@ -198,9 +198,9 @@ LAYOUTS = {
     "time_plain": "* REPLACE ((datetime AT TIME ZONE 'UTC')::TIMESTAMP AS datetime)",
     "time_ns": "* REPLACE ((datetime AT TIME ZONE 'UTC')::TIMESTAMP_NS AS datetime)",
     "start_only": "* REPLACE (NULL::TIMESTAMPTZ AS datetime), datetime AS start_datetime, datetime AS end_datetime",
-    "properties": "id, assets, bbox, geometry, {datetime: datetime, \"eo:cloud_cover\": \"eo:cloud_cover\"} AS properties",
+    "properties": 'id, assets, bbox, geometry, {datetime: datetime, "eo:cloud_cover": "eo:cloud_cover"} AS properties',
     "properties_json": "id, assets, bbox, geometry, to_json({datetime: strftime(datetime AT TIME ZONE 'UTC', "
-    "'%Y-%m-%dT%H:%M:%S.%fZ'), \"eo:cloud_cover\": \"eo:cloud_cover\"}) AS properties",
+    '\'%Y-%m-%dT%H:%M:%S.%fZ\'), "eo:cloud_cover": "eo:cloud_cover"}) AS properties',
 }
 
 
