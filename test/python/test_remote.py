@@ -1,4 +1,4 @@
-"""Items behind a URL, where DuckDB has no httpfs: fetched once per call, hrefs relative to the URL, nothing left over."""
+"""Items behind a URL, where DuckDB has no httpfs: fetched once, hrefs relative to the URL, nothing left over."""
 
 import glob
 import json
