@@ -185,7 +185,11 @@ def test_a_random_mixture_under_load(connect, over_http, served, fixtures):
     con.execute("SET lazycogs_max_retries = 2; SET lazycogs_http_timeout = 1; SET lazycogs_cache_size = '0'")
     sql = "SELECT time, sum(red), count(red) FROM {} GROUP BY time ORDER BY time"
     named = {"bands": ["red"], "chunk_size": 64}
-    right = con.execute(sql.format(call("lazycogs_read", fixtures / "archive/items.parquet", GRID, "P1D", **named))).fetchall()
+    local, remote = (
+        sql.format(call("lazycogs_read", items, GRID, "P1D", **named))
+        for items in (fixtures / "archive" / "items.parquet", over_http)
+    )
+    right = con.execute(local).fetchall()
     scenes = sorted({f"archive/scenes/{path.name}" for path in (fixtures / "archive/scenes").glob("*_red.tif")})
     kinds = [
         {"status": 503}, {"status": 500}, {"status": 429, "retry_after": "0"}, {"reset": True}, {"truncate": 20},
@@ -200,7 +204,7 @@ def test_a_random_mixture_under_load(connect, over_http, served, fixtures):
         cursor = con.cursor()
         for _ in range(4):
             try:
-                outcomes.append(cursor.execute(sql.format(call("lazycogs_read", over_http, GRID, "P1D", **named))).fetchall())
+                outcomes.append(cursor.execute(remote).fetchall())
             except duckdb.Error as error:
                 outcomes.append(str(error))
 

@@ -1,4 +1,4 @@
-"""Memory stays within the budget and what the process has anyway, however large the cube; counted in a process of its own.
+"""Memory stays near the budget, however large the cube; counted in a process of its own.
 
 The sizes here take seconds. LAZYCOGS_GIGAPIXELS=10 makes the first of them as large as that.
 """

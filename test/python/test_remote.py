@@ -1,8 +1,10 @@
-"""Items behind a URL, where DuckDB has no httpfs: fetched once per call, hrefs relative to the URL, nothing left over."""
+"""Items behind a URL, where DuckDB has no httpfs: fetched once, hrefs relative to the URL, nothing left over."""
 
 import glob
 import json
+import os
 import tempfile
+import time
 
 import duckdb
 import pyarrow.parquet as pq
@@ -24,7 +26,13 @@ def without_httpfs(con):
 
 
 def left_over():
-    return glob.glob(f"{tempfile.gettempdir()}/lazycogs-*")
+    """Temporary files of this process, a moment after its query: threads of ours may still let go of them."""
+    pattern = f"{tempfile.gettempdir()}/lazycogs-{os.getpid()}-*"
+    for _ in range(40):
+        if not glob.glob(pattern):
+            break
+        time.sleep(0.05)
+    return glob.glob(pattern)
 
 
 def same(found, wanted):

@@ -56,11 +56,12 @@ def test_no_way_around(con, fixtures, tmp_path):
     (inside / "link.parquet").symlink_to(index)
     con.execute(f"SET VARIABLE items = (SELECT list(i) FROM '{index}' i)")
     lock(con, inside)
-    dotted = f"{inside}/../../{index.relative_to('/')}" if len(tmp_path.parts) < 3 else f"{inside}/../x.parquet"
+    dotted = f"{inside}/../x.parquet"
     for path in (inside / "link.parquet", dotted, f"{fixtures}/archive/*.parquet", f"{inside}/../*.parquet"):
         assert "allowed_directories" in refused(con, f"FROM {call('lazycogs_read', path, GRID, **ONE)}")
     rows = call("lazycogs_read", "ITEMS", GRID, href_replace=["^[.]/", f"{index.parent}/"], **ONE)
-    assert "allowed_directories" in refused(con, f"FROM {rows.replace(repr('ITEMS'), 'getvariable(' + repr('items') + ')')}")
+    rows = rows.replace("'ITEMS'", "getvariable('items')")
+    assert "allowed_directories" in refused(con, f"FROM {rows}")
 
 
 def test_urls_need_permission_too(con, over_http, served):
