@@ -2,6 +2,7 @@
 //! `docs/architecture.md` shows how the rooms fit together.
 
 pub mod area;
+mod buffers;
 pub mod cog;
 pub mod crs;
 pub mod error;

@@ -78,8 +78,6 @@ impl TableFunction for ReadChunks {
                     let (pixels, valid) = &mut tile.layers[layer];
                     fill_invalid(pixels, valid, nodata);
                     output.column(i).set_bytes(0, pixels.as_bytes());
-                    // The next band's copy need not keep this one.
-                    *pixels = Pixels::UInt8(Vec::new());
                     layer += 1;
                 }
                 Some(_) => {}
@@ -112,7 +110,7 @@ fn set_coordinate(cube: &Cube, tile: &Tile, column: usize, output_column: usize,
 
 /// Writes the sentinel where there is no value: the band's nodata, else NaN, else 0.
 fn fill_invalid(pixels: &mut Pixels, valid: &[u8], nodata: Option<Nodata>) {
-    if valid.iter().all(|v| *v != 0) {
+    if !valid.contains(&0) {
         return;
     }
     with_type!(pixels.dtype(), T => {

@@ -60,7 +60,7 @@ impl Column {
 
     /// Sets rows `at..` to NULL wherever `valid` is 0.
     pub fn set_validity(&mut self, at: usize, valid: &[u8]) {
-        if valid.iter().all(|v| *v != 0) {
+        if !valid.contains(&0) {
             return;
         }
         // SAFETY: after ensure_validity_writable the mask holds one bit per row of the chunk's capacity.

@@ -1,6 +1,7 @@
 //! The first valid value.
 
 use super::{Mosaic, cast};
+use crate::buffers;
 use crate::pixels::{DataType, Pixel, Pixels};
 
 pub struct First<W> {
@@ -11,7 +12,10 @@ pub struct First<W> {
 
 impl<W: Pixel> First<W> {
     pub fn new(pixels: usize) -> Self {
-        First { values: vec![W::default(); pixels], set: vec![0; pixels], missing: pixels }
+        // Values may be those of an earlier use: only what is set is ever looked at.
+        let mut set = buffers::take(pixels);
+        set.fill(0);
+        First { values: buffers::take(pixels), set, missing: pixels }
     }
 }
 

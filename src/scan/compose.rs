@@ -6,7 +6,6 @@ use std::sync::Arc;
 use futures::future::join_all;
 use moka::sync::Cache;
 
-use super::buffers;
 use super::coverage::Coverage;
 use super::failures::Failure;
 use super::layer::Layer;
@@ -14,6 +13,7 @@ use super::memory::{Memory, Reservation};
 use super::task::Owned;
 use super::tiles::TileCache;
 use super::window::{self, Raster};
+use crate::buffers;
 use crate::cog::opened::{Opened, forget};
 use crate::error::{Error, Result};
 use crate::grid::Rect;
@@ -37,6 +37,15 @@ pub struct Tile {
     pub unit: Unit,
     /// Values and validity (1 or 0) of each band that was asked for, row-major.
     pub layers: Vec<(Pixels, Vec<u8>)>,
+}
+
+impl Drop for Tile {
+    fn drop(&mut self) {
+        for (pixels, valid) in self.layers.drain(..) {
+            buffers::give(pixels);
+            buffers::give(Pixels::UInt8(valid));
+        }
+    }
 }
 
 /// What the units of one scan share.

@@ -1,7 +1,6 @@
 //! Runs a plan: units are read, composed and handed over in the order of the plan, as many at once as the memory
 //! budget allows. A scan that is dropped stops its reads.
 
-mod buffers;
 mod compose;
 mod coverage;
 pub mod explain;

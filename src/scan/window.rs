@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use rayon::prelude::*;
 
-use super::buffers;
 use super::tiles::TileCache;
+use crate::buffers;
 use crate::cog::opened::Opened;
 use crate::cog::{Level, Nodata, decode_tile, fill_sparse};
 use crate::error::{Error, Result};

@@ -13,7 +13,9 @@ use tokio::sync::Semaphore;
 
 use super::counters::{COUNTERS, add};
 use super::{Access, ByteSource, Location, cloud, http};
+use crate::buffers;
 use crate::error::{Error, Result};
+use crate::pixels::Pixels;
 use crate::runtime;
 
 /// How a query reads.
@@ -191,10 +193,25 @@ fn read_file(path: &Path, range: Range<u64>) -> Result<Bytes> {
     }
     let end = range.end.min(metadata.len());
     let start = range.start.min(end);
-    let mut bytes = vec![0; (end - start) as usize];
+    let mut bytes: Vec<u8> = buffers::take((end - start) as usize);
     read_at(&file, &mut bytes, start).map_err(failed)?;
     add(&COUNTERS.bytes, bytes.len() as u64);
-    Ok(bytes.into())
+    Ok(Bytes::from_owner(Reused(bytes)))
+}
+
+/// Bytes whose buffer is used again when the last reference to them goes.
+struct Reused(Vec<u8>);
+
+impl AsRef<[u8]> for Reused {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Reused {
+    fn drop(&mut self) {
+        buffers::give(Pixels::UInt8(std::mem::take(&mut self.0)));
+    }
 }
 
 #[cfg(unix)]

@@ -5,7 +5,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use crate::pixels::{DataType, Pixel, Pixels};
 
 /// Bytes that are kept for the next taker.
-const KEPT_BYTES: usize = 32 << 20;
+const KEPT_BYTES: usize = 64 << 20;
 /// Smaller buffers come from the allocator's own memory anyway.
 const SMALLEST: usize = 128 << 10;
 
