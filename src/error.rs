@@ -38,6 +38,13 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// What a panic said: a mistake of ours, whatever the input.
+    pub fn of_panic(payload: &(dyn std::any::Any + Send)) -> Error {
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
+        Error::Corrupt(format!("internal error, please report it: {text}"))
+    }
+
     /// As [`Error::within`], unless the message begins with `context` already.
     pub fn within_once(self, context: String) -> Self {
         if self.to_string().starts_with(&context) { self } else { self.within(context) }

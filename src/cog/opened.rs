@@ -52,10 +52,7 @@ type Key = (Location, Option<(u64, SystemTime)>, String, Option<Arc<str>>);
 static CACHE: LazyLock<Cache<Key, Arc<Opened>>> = LazyLock::new(|| {
     Cache::builder()
         .max_capacity(CACHE_BYTES)
-        .weigher(|_, opened: &Arc<Opened>| {
-            let bytes: usize = opened.cog.levels.iter().map(Level::memory).sum();
-            u32::try_from(bytes + 512).unwrap_or(u32::MAX)
-        })
+        .weigher(|_, opened: &Arc<Opened>| u32::try_from(opened.cog.memory()).unwrap_or(u32::MAX))
         .build()
 });
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);

@@ -2,7 +2,6 @@
 //!
 //! A callback never lets a panic or an error cross into C: both become a DuckDB error with the function's name in front.
 
-use std::any::Any;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
@@ -289,17 +288,8 @@ unsafe extern "C" fn drop_box<T>(raw: *mut c_void) {
 fn guarded<T>(body: impl FnOnce() -> Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(result) => result.map_err(|e| e.to_string()),
-        Err(payload) => Err(format!("internal error, please report it: {}", panic_text(payload.as_ref()))),
+        Err(payload) => Err(Error::of_panic(payload.as_ref()).to_string()),
     }
-}
-
-/// What a panic said.
-pub fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("")
 }
 
 fn c_message<F: TableFunction>(message: &str) -> CString {

@@ -1,10 +1,8 @@
 //! `lazycogs_info`: the cube as a whole, one row per band.
 
-use std::sync::Mutex;
-
 use super::api::{BindInfo, InitInfo, TableFunction, Type};
 use super::arguments;
-use super::rows::{self, Cell};
+use super::rows::{Cell, Once};
 use super::vectors::Chunk;
 use crate::error::Result;
 use crate::plan::Cube;
@@ -34,15 +32,10 @@ const COLUMNS: [(&str, Type); 20] = [
     ("bytes", Type::BIGINT),
 ];
 
-pub struct Global {
-    columns: Vec<usize>,
-    rows: Mutex<Vec<Vec<Cell>>>,
-}
-
 impl TableFunction for Info {
     const NAME: &'static str = "lazycogs_info";
     type Bind = Cube;
-    type Global = Global;
+    type Global = Once;
     type Local = ();
 
     fn parameters() -> Vec<Type> {
@@ -62,16 +55,13 @@ impl TableFunction for Info {
         Ok(cube)
     }
 
-    fn init(cube: &Cube, info: &InitInfo) -> Result<Global> {
-        Ok(Global { columns: info.columns(), rows: Mutex::new(describe(cube)?) })
+    fn init(cube: &Cube, info: &InitInfo) -> Result<Once> {
+        Ok(Once::new(info, describe(cube)?))
     }
 
-    fn scan(_: &Cube, global: &Global, _: &mut (), output: &mut Chunk) -> Result<()> {
-        let mut rows = global.rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let count = rows.len().min(Chunk::capacity());
-        let part: Vec<_> = rows.drain(..count).collect();
+    fn scan(_: &Cube, global: &Once, _: &mut (), output: &mut Chunk) -> Result<()> {
         // SAFETY: `describe` gives the columns of COLUMNS in their order and types.
-        unsafe { rows::write(&part, &global.columns, output) };
+        unsafe { global.emit(output) };
         Ok(())
     }
 }

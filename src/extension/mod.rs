@@ -31,7 +31,7 @@ pub unsafe fn load(info: ffi::duckdb_extension_info, access: *const ffi::duckdb_
         match std::panic::catch_unwind(|| register_all(info, access)) {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(error)) => report(info, access, &error.to_string()),
-            Err(payload) => report(info, access, api::panic_text(payload.as_ref())),
+            Err(payload) => report(info, access, &Error::of_panic(payload.as_ref()).to_string()),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Small relations, written cell by cell.
 
+use std::sync::{Mutex, PoisonError};
+
+use super::api::InitInfo;
 use super::vectors::{Chunk, Column};
 
 /// One cell.
@@ -71,4 +74,28 @@ pub unsafe fn write(rows: &[Vec<Cell>], columns: &[usize], output: &mut Chunk) {
         }
     }
     output.set_len(rows.len());
+}
+
+/// A relation that is known when its scan begins.
+pub struct Once {
+    columns: Vec<usize>,
+    rows: Mutex<Vec<Vec<Cell>>>,
+}
+
+impl Once {
+    pub fn new(info: &InitInfo, rows: Vec<Vec<Cell>>) -> Once {
+        Once { columns: info.columns(), rows: Mutex::new(rows) }
+    }
+
+    /// Writes the next rows; none when all have been written.
+    ///
+    /// # Safety
+    /// The cells of every row have the types that bind registered for the columns.
+    pub unsafe fn emit(&self, output: &mut Chunk) {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = rows.len().min(Chunk::capacity());
+        let part: Vec<_> = rows.drain(..count).collect();
+        // SAFETY: as the caller promises.
+        unsafe { write(&part, &self.columns, output) };
+    }
 }

@@ -1,33 +1,11 @@
 //! `lazycogs_cache_stats`, `lazycogs_failures` and `lazycogs_version`: relations without arguments.
 
-use std::sync::Mutex;
-
 use super::api::{BindInfo, InitInfo, TableFunction, Type};
-use super::rows::{self, Cell};
+use super::rows::Once;
 use super::vectors::Chunk;
 use crate::error::Result;
 use crate::scan::last_failures;
 use crate::store::counters::COUNTERS;
-
-pub struct Once {
-    columns: Vec<usize>,
-    rows: Mutex<Vec<Vec<Cell>>>,
-}
-
-impl Once {
-    fn new(info: &InitInfo, rows: Vec<Vec<Cell>>) -> Once {
-        Once { columns: info.columns(), rows: Mutex::new(rows) }
-    }
-
-    /// # Safety
-    /// The cells have the types that bind registered.
-    unsafe fn emit(&self, output: &mut Chunk) {
-        let mut rows = self.rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let count = rows.len().min(Chunk::capacity());
-        let part: Vec<_> = rows.drain(..count).collect();
-        unsafe { rows::write(&part, &self.columns, output) };
-    }
-}
 
 macro_rules! relation {
     ($(#[$doc:meta])* $name:ident, $sql:literal, [$(($column:literal, $kind:expr)),* $(,)?], $rows:expr) => {

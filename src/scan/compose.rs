@@ -381,11 +381,8 @@ impl Composer {
             if send.is_closed() {
                 return;
             }
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)).unwrap_or_else(|payload| {
-                let text = payload.downcast_ref::<String>().cloned();
-                let text = text.or_else(|| payload.downcast_ref::<&str>().map(|t| (*t).to_owned())).unwrap_or_default();
-                Err(Error::Corrupt(format!("internal error, please report it: {text}")))
-            });
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body))
+                .unwrap_or_else(|payload| Err(Error::of_panic(payload.as_ref())));
             // The receiver is gone where the query was dropped.
             let _ = send.send(result);
         });
