@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -11,6 +12,8 @@ use crate::error::{Error, Result};
 
 /// Requests are cheap to serve: two threads keep hundreds of them moving.
 const IO_THREADS: usize = 2;
+/// How long a thread that read a file waits for the next one, so that an idle process soon has few threads.
+const IDLE: Duration = Duration::from_secs(1);
 
 struct Threads {
     io: Runtime,
@@ -39,6 +42,7 @@ impl Threads {
         let io = Builder::new_multi_thread()
             .worker_threads(IO_THREADS)
             .thread_name("lazycogs-io")
+            .thread_keep_alive(IDLE)
             .enable_all()
             .build()
             .map_err(|e| Error::Store(format!("cannot start I/O threads: {e}")))?;
