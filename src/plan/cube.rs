@@ -32,8 +32,8 @@ pub struct Cube {
 
 /// Sides of output tiles that the planner chooses from.
 const CHUNK_SIZES: [u64; 4] = [2048, 1024, 512, 256];
-/// So many tiles should fit into the memory budget, so that reading, computing and emitting overlap.
-const TILES_IN_FLIGHT: u64 = 2;
+/// So many tiles should fit into their half of the memory budget, so that computing and emitting overlap.
+const TILES_IN_FLIGHT: u64 = 4;
 
 impl Cube {
     /// Finds the first matching item and opens one COG per band.

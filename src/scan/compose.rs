@@ -3,33 +3,30 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use futures::future::join_all;
 use moka::sync::Cache;
 
 use super::coverage::Coverage;
-use super::failures::Failure;
+use super::failures::{Failure, Failures};
+use super::feed::feed;
+use super::flights::Flights;
 use super::layer::Layer;
 use super::memory::{Memory, Reservation};
+use super::read::{Delivery, ReadItem};
 use super::task::Owned;
 use super::tiles::TileCache;
-use super::window::{self, Raster};
 use crate::buffers;
-use crate::cog::opened::{Opened, forget};
+use crate::cog::opened::forget;
 use crate::error::{Error, Result};
 use crate::grid::Rect;
-use crate::items::{Asset, Item};
+use crate::items::Item;
 use crate::pixels::Pixels;
 use crate::plan::{Cube, Geometry, Unit, asset_context};
 use crate::request::OnError;
 use crate::runtime;
-use crate::store::Object;
 use crate::warp::Mapping;
 
 /// Items that are read ahead of the one that the mosaic waits for.
 const ITEMS_AHEAD: usize = 8;
-/// A window of more pixels is read in parts, one after the other: a source without overviews may be a thousand times
-/// finer than the output.
-const WINDOW_PIXELS: u64 = 16 << 20;
 
 /// A finished output tile.
 #[derive(Debug)]
@@ -55,124 +52,139 @@ pub struct Composer {
     pub bands: Vec<usize>,
     /// The asset keys of the bands, as the items were asked for.
     pub assets: Vec<String>,
-    mappings: Cache<(Rect, Geometry), Option<Arc<Mapping>>>,
-    tiles: TileCache,
-    pub failures: super::failures::Failures,
+    pub(super) mappings: Cache<(Rect, Geometry), Option<Arc<Mapping>>>,
+    pub(super) tiles: TileCache,
+    pub(super) flights: Flights,
+    failures: Failures,
+    /// For the reads of units at work, and for those of units to come. Two, since the first must never wait for the second.
     memory: Memory,
+    memory_ahead: Memory,
 }
 
-/// What one item gives one unit: for each asset the mapping and the pixels of the samples that the bands take.
-struct Contribution {
-    parts: Vec<Part>,
-    /// Held until the parts are fed.
-    _memory: Reservation,
+/// A unit whose first reads have begun.
+pub struct Begun {
+    unit: Unit,
+    /// In the order of the mosaic.
+    items: Vec<Arc<Item>>,
+    /// Where the mosaic stops early: what is still open.
+    coverage: Option<Coverage>,
+    reads: Reads,
 }
 
-type ReadItem = Result<Contribution, (Error, Failure)>;
-
-struct Part {
-    asset: usize,
-    mapping: Arc<Mapping>,
-    samples: Vec<u16>,
-    raster: Raster,
-    opened: Arc<Opened>,
-}
-
-/// One COG of one item, ready to be read for a unit.
-struct Source {
-    asset: usize,
-    object: Object,
-    opened: Arc<Opened>,
-    level: usize,
-    mappings: Vec<Arc<Mapping>>,
-    samples: Vec<u16>,
+/// The reads of one unit, in the order of its items.
+struct Reads {
+    ahead: VecDeque<(Arc<Item>, Owned<ReadItem>)>,
+    /// The next item to ask for, and the end of those that are asked for together.
+    next: usize,
+    end: usize,
+    /// For each band the pixels that no item can change any more.
+    settled: Arc<Vec<Option<Vec<u8>>>>,
 }
 
 impl Composer {
     pub fn new(cube: Arc<Cube>, bands: Vec<usize>) -> Composer {
         let assets = cube.assets(bands.iter().copied());
+        let budget = cube.request.memory_budget;
         let mappings = Cache::builder()
-            .max_capacity(cube.request.memory_budget / 8)
+            .max_capacity(budget / 8)
             .weigher(|(rect, _): &(Rect, Geometry), mapping: &Option<Arc<Mapping>>| match mapping {
                 Some(_) => u32::try_from(rect.pixels().saturating_mul(4)).unwrap_or(u32::MAX),
                 None => 256,
             })
             .build();
-        let memory = Memory::new(cube.request.memory_budget / 2);
-        let tiles = TileCache::shared(cube.request.cache_size);
-        Composer { cube, bands, assets, mappings, tiles, failures: super::failures::Failures::start(), memory }
+        Composer {
+            bands,
+            assets,
+            mappings,
+            tiles: TileCache::shared(cube.request.cache_size),
+            flights: Flights::default(),
+            failures: Failures::start(),
+            memory: Memory::new(budget / 4),
+            memory_ahead: Memory::new(budget / 4),
+            cube,
+        }
+    }
+
+    /// Begins the reads that a unit needs in any case, as many as memory allows, so that they are there when its turn
+    /// comes. What goes wrong in them is told when the mosaic asks for them.
+    ///
+    /// # Errors
+    /// No transformation between the grid's CRS and longitude and latitude.
+    pub async fn begin(self: Arc<Self>, unit: Unit) -> Result<Begun> {
+        let request = &self.cube.request;
+        let mut items = unit.items.clone();
+        if request.mosaic.reverses() {
+            items.reverse();
+        }
+        let (mut coverage, mut end) = (None, items.len());
+        if request.mosaic.stops_early() && items.len() > 1 {
+            let (cube, rect) = (self.cube.clone(), unit.rect);
+            let mut open = self.on_pool(move || Coverage::new(&cube, rect)).await?;
+            end = open.wave(&items);
+            coverage = Some(open);
+        }
+        let settled = Arc::new(vec![None; self.bands.len()]);
+        let mut reads = Reads { ahead: VecDeque::new(), next: 0, end, settled };
+        while let Some(item) = reads.wanted(&items) {
+            let Some(memory) = self.memory_ahead.reserve(self.cost(item, &unit), false).await? else { break };
+            reads.start(&self, item, &unit, memory);
+        }
+        Ok(Begun { unit, items, coverage, reads })
     }
 
     /// Reads and mosaics a unit.
     ///
     /// # Errors
     /// The failure of the first item, in the order of the mosaic, that is needed and cannot be read.
-    pub async fn compose(self: Arc<Self>, unit: Unit) -> Result<Tile> {
-        let request = &self.cube.request;
-        let pixels = unit.rect.pixels();
+    pub async fn compose(self: Arc<Self>, begun: Begun) -> Result<Tile> {
+        let Begun { unit, items, mut coverage, mut reads } = begun;
+        let (method, pixels) = (self.cube.request.mosaic, unit.rect.pixels());
         let mut layers: Vec<Layer> =
-            self.bands.iter().map(|b| Layer::new(request.mosaic, &self.cube.bands[*b], pixels)).collect();
-        let mut items = unit.items.clone();
-        if request.mosaic.reverses() {
-            items.reverse();
-        }
-        if request.mosaic.stops_early() {
-            let (cube, rect) = (self.cube.clone(), unit.rect);
-            let mut coverage = self.on_pool(move || Coverage::new(&cube, rect)).await?;
-            let mut next = 0;
-            while next < items.len() && !layers.iter().all(Layer::is_done) {
-                let wave = coverage.wave(&items[next..]);
-                layers = self.feed_all(&unit, &items[next..next + wave], layers).await?;
-                next += wave;
-                coverage.settle(&layers, unit.rect);
+            self.bands.iter().map(|b| Layer::new(method, &self.cube.bands[*b], pixels)).collect();
+        loop {
+            layers = self.feed_all(&unit, &items, &mut reads, layers).await?;
+            match &mut coverage {
+                Some(coverage) if reads.end < items.len() && !layers.iter().all(Layer::is_done) => {
+                    coverage.settle(&layers, unit.rect);
+                    reads.end += coverage.wave(&items[reads.end..]);
+                    reads.settled = Arc::new(Layer::all_settled(&layers));
+                }
+                _ => break,
             }
-        } else {
-            layers = self.feed_all(&unit, &items, layers).await?;
         }
         let dtype = |i: usize| self.cube.bands[self.bands[i]].dtype;
         let finished = layers.into_iter().enumerate().map(|(i, layer)| layer.finish(dtype(i))).collect();
         Ok(Tile { unit, layers: finished })
     }
 
-    /// Opens the headers of the item that a unit needs in any case, so that they are there when its turn comes. What goes
-    /// wrong here goes wrong again, and is told, when the item is read.
-    pub async fn open_ahead(self: Arc<Self>, unit: Unit) {
-        let first = if self.cube.request.mosaic.reverses() { unit.items.last() } else { unit.items.first() };
-        let Some(item) = first else { return };
-        let assets = self.assets.iter().zip(&item.assets).filter_map(|(key, asset)| Some((key, asset.as_ref()?)));
-        join_all(assets.map(|(key, asset)| self.cube.open(&item.id, key, asset))).await;
-    }
-
-    /// Reads `items` together, as many ahead as memory allows, and feeds them in order.
+    /// Feeds the items up to the end of `reads`, in their order, and keeps as many reads ahead as memory allows.
     async fn feed_all(
         self: &Arc<Self>,
         unit: &Unit,
         items: &[Arc<Item>],
+        reads: &mut Reads,
         mut layers: Vec<Layer>,
     ) -> Result<Vec<Layer>> {
-        let settled = Arc::new(Layer::all_settled(&layers));
-        let mut ahead: VecDeque<(Arc<Item>, Owned<ReadItem>)> = VecDeque::new();
-        let mut waiting = items.iter();
-        let mut next = waiting.next();
         loop {
-            while let Some(item) = next.filter(|_| ahead.len() < ITEMS_AHEAD) {
+            while let Some(item) = reads.wanted(items) {
                 // Only a unit that has nothing in work waits for memory: what others hold, they give back.
-                let Some(memory) = self.memory.reserve(self.cost(item, unit), ahead.is_empty()).await? else { break };
-                let (composer, rect, settled) = (self.clone(), unit.rect, settled.clone());
-                let read = composer.read_item(item.clone(), rect, settled, memory);
-                ahead.push_back((item.clone(), Owned::spawn(read)));
-                next = waiting.next();
+                let wait = reads.ahead.is_empty();
+                let Some(memory) = self.memory.reserve(self.cost(item, unit), wait).await? else { break };
+                reads.start(self, item, unit, memory);
             }
-            let Some((item, read)) = ahead.pop_front() else { return Ok(layers) };
-            match read.join().await? {
-                Ok(contribution) => layers = self.feed(unit.rect, item, contribution, layers).await?,
-                Err((Error::Cancelled, _)) => return Err(Error::Cancelled),
-                Err((error, failure)) => {
-                    self.failures.record(failure);
-                    if self.cube.request.errors == OnError::Raise {
-                        return Err(error);
-                    }
+            let Some((item, read)) = reads.ahead.pop_front() else { return Ok(layers) };
+            let failure = match read.join().await? {
+                Ok(delivery) => {
+                    let (fed, failure) = self.feed(unit.rect, &item, delivery, layers).await?;
+                    layers = fed;
+                    failure
                 }
+                Err(failure) => Some(failure),
+            };
+            match failure {
+                Some((_, Error::Cancelled)) => return Err(Error::Cancelled),
+                Some((asset, error)) => self.note(&item, asset, error).await?,
+                None => {}
             }
             if layers.iter().all(Layer::is_done) {
                 return Ok(layers);
@@ -180,202 +192,45 @@ impl Composer {
         }
     }
 
-    /// Bytes that reading an item for a unit is likely to take: its share of the tile, by their bounding boxes.
-    fn cost(&self, item: &Item, unit: &Unit) -> u64 {
-        let share = unit.area.share_of(item.bbox);
-        let pixels = unit.rect.pixels() as f64 * (share + 0.02).min(1.0) * self.cube.source_pixels;
-        let pixels = pixels.min(WINDOW_PIXELS as f64);
-        let bytes: usize = self.bands.iter().map(|b| self.cube.bands[*b].source_dtype.size()).sum();
-        // The pixels, the compressed bytes they come from, and four bytes of mapping for each pixel of output.
-        (pixels * bytes as f64 * 1.6 + unit.rect.pixels() as f64 * 4.0 * share) as u64
-    }
-
-    /// Everything that one item has to give, read and decoded. One bad asset spoils the item: bands that come from
-    /// different items are worse than a missing item.
-    async fn read_item(
-        self: Arc<Self>,
-        item: Arc<Item>,
-        rect: Rect,
-        settled: Arc<Vec<Option<Vec<u8>>>>,
-        memory: Reservation,
-    ) -> ReadItem {
-        let assets =
-            self.assets.iter().enumerate().filter_map(|(i, key)| Some((i, key, item.assets.get(i)?.as_ref()?)));
-        let parts = assets.map(|(i, key, asset)| {
-            let (composer, item, settled) = (&self, &item, &settled);
-            async move {
-                let read = composer.read_asset(item, i, key, asset, rect, settled).await;
-                read.map_err(|error| {
-                    let error = error.within_once(asset_context(&composer.cube.request, &item.id, key, asset));
-                    let failure = Failure::new(&composer.cube.request, item, key, asset, &error);
-                    (error, failure)
-                })
-            }
-        });
-        let mut contribution = Contribution { parts: Vec::new(), _memory: memory };
-        for part in join_all(parts).await {
-            contribution.parts.extend(part?);
-        }
-        Ok(contribution)
-    }
-
-    async fn read_asset(
-        self: &Arc<Self>,
-        item: &Arc<Item>,
-        index: usize,
-        key: &str,
-        asset: &Asset,
-        rect: Rect,
-        settled: &Arc<Vec<Option<Vec<u8>>>>,
-    ) -> Result<Vec<Part>> {
-        let (object, opened) = self.cube.open(&item.id, key, asset).await?;
-        let source = {
-            let (composer, asset, settled) = (self.clone(), asset.clone(), settled.clone());
-            self.on_pool(move || composer.source(index, &asset, object, opened, rect, &settled)).await?
-        };
-        let Some(source) = source else { return Ok(Vec::new()) };
-        let source = Arc::new(source);
-        let read = self.read_parts(&source).await;
-        if matches!(read, Err(Error::Changed(_) | Error::Corrupt(_))) {
+    /// Takes note of a failure; an error where the call does not ignore it.
+    async fn note(&self, item: &Item, asset: usize, error: Error) -> Result<()> {
+        let request = &self.cube.request;
+        let (key, Some(Some(found))) = (&self.assets[asset], item.assets.get(asset)) else { return Err(error) };
+        if matches!(error, Error::Changed(_) | Error::Corrupt(_)) {
             // Without ETags a replaced object looks like a broken one: the next query must see the header that is there now.
-            forget(&source.object, asset.crs.as_ref()).await;
+            forget(&self.cube.object(found)?, found.crs.as_ref()).await;
         }
-        read
+        let error = error.within_once(asset_context(request, &item.id, key, found));
+        self.failures.record(Failure::new(request, item, key, found, &error));
+        if request.errors == OnError::Raise { Err(error) } else { Ok(()) }
     }
 
-    async fn read_parts(self: &Arc<Self>, source: &Arc<Source>) -> Result<Vec<Part>> {
-        let mut parts = Vec::with_capacity(source.mappings.len());
-        for mapping in source.mappings.clone() {
-            let (cache, shared, place) = (self.tiles.clone(), source.clone(), mapping.clone());
-            let plan = move || Ok(window::plan(&cache, &shared.opened, shared.level, &shared.samples, &place));
-            let reads = self.on_pool(plan).await?;
-            let fetched = window::fetch(&source.object, &reads).await?;
-            let shared = source.clone();
-            let part = self.on_pool(move || {
-                let mut raster = window::assemble(&shared.opened, &reads, &fetched, &shared.samples, &mapping)?;
-                let mut mapping = mapping;
-                if shared.mappings.len() > 1 {
-                    raster = raster.on_grid(&mapping);
-                    mapping = Arc::new(Mapping::identity(mapping.rect));
-                }
-                let (samples, opened) = (shared.samples.clone(), shared.opened.clone());
-                Ok(Part { asset: shared.asset, mapping, samples, raster, opened })
-            });
-            parts.push(part.await?);
-        }
-        Ok(parts)
-    }
-
-    /// Level, mappings and samples of one COG for one rectangle; `None` if it cannot add a pixel.
-    fn source(
-        &self,
-        asset_index: usize,
-        asset: &Asset,
-        object: Object,
-        opened: Arc<Opened>,
-        rect: Rect,
-        settled: &[Option<Vec<u8>>],
-    ) -> Result<Option<Source>> {
-        let mut samples = Vec::new();
-        let mut useful = false;
-        let (level, geometry) = self.cube.levels.choose(&opened)?;
-        let Some(mapping) = self.mapping(rect, &geometry)? else { return Ok(None) };
-        for (position, band) in self.bands_of(asset_index) {
-            self.cube.check_source(band, &opened, asset)?;
-            samples.push(band.sample);
-            useful |= settled[position].as_ref().is_none_or(|set| super::layer::adds(&mapping, rect, set));
-        }
-        if !useful {
-            return Ok(None);
-        }
-        samples.extend(opened.cog.alpha);
-        samples.sort_unstable();
-        samples.dedup();
-        let mappings = self.split(mapping, &geometry)?;
-        Ok(Some(Source { asset: asset_index, object, opened, level, mappings, samples }))
-    }
-
-    fn mapping(&self, rect: Rect, source: &crate::warp::Source) -> Result<Option<Arc<Mapping>>> {
-        let cube = &self.cube;
-        let make = || Ok(Mapping::new(&cube.request.grid, cube.crs(), rect, source)?.map(Arc::new));
-        self.mappings.try_get_with((rect, Geometry::of(source)), make).map_err(|e: Arc<Error>| (*e).clone())
-    }
-
-    /// Cuts a mapping whose window is too large into parts whose windows are not.
-    fn split(&self, mapping: Arc<Mapping>, source: &crate::warp::Source) -> Result<Vec<Arc<Mapping>>> {
-        let Rect { col, row, width, height } = mapping.rect;
-        if mapping.window_pixels() <= WINDOW_PIXELS || width * height == 1 {
-            return Ok(vec![mapping]);
-        }
-        let (a, b) = if width >= height {
-            (
-                Rect { width: width / 2, ..mapping.rect },
-                Rect { col: col + width / 2, width: width - width / 2, ..mapping.rect },
-            )
-        } else {
-            (
-                Rect { height: height / 2, ..mapping.rect },
-                Rect { row: row + height / 2, height: height - height / 2, ..mapping.rect },
-            )
-        };
-        let mut parts = Vec::new();
-        for rect in [a, b] {
-            if let Some(part) = Mapping::new(&self.cube.request.grid, self.cube.crs(), rect, source)? {
-                parts.extend(self.split(Arc::new(part), source)?);
-            }
-        }
-        Ok(parts)
-    }
-
-    fn bands_of(&self, asset: usize) -> impl Iterator<Item = (usize, &crate::plan::Band)> {
-        let key = &self.assets[asset];
-        self.bands.iter().map(|b| &self.cube.bands[*b]).enumerate().filter(move |(_, band)| band.asset == *key)
-    }
-
+    /// Gives the layers back, and what went wrong with which asset.
     async fn feed(
         self: &Arc<Self>,
         rect: Rect,
-        item: Arc<Item>,
-        contribution: Contribution,
+        item: &Arc<Item>,
+        delivery: Delivery,
         mut layers: Vec<Layer>,
-    ) -> Result<Vec<Layer>> {
-        if contribution.parts.is_empty() {
-            return Ok(layers);
+    ) -> Result<(Vec<Layer>, Option<(usize, Error)>)> {
+        if delivery.parts.is_empty() {
+            return Ok((layers, None));
         }
-        let composer = self.clone();
+        let (composer, item) = (self.clone(), item.clone());
         self.on_pool(move || {
-            for part in contribution.parts {
-                composer.feed_part(rect, &item, part, &mut layers);
-            }
-            Ok(layers)
+            let cube = &composer.cube;
+            let bands: Vec<_> = composer.bands.iter().map(|b| &cube.bands[*b]).collect();
+            let bands: Vec<_> = bands.into_iter().map(|b| (composer.asset_of(b), b)).collect();
+            let failure = feed(cube, rect, &item, delivery.parts, &bands, &mut layers).err();
+            Ok((layers, failure))
         })
         .await
     }
-
-    fn feed_part(&self, rect: Rect, item: &Item, part: Part, layers: &mut [Layer]) {
-        let Some(Some(asset)) = item.assets.get(part.asset) else { return };
-        let Part { mapping, samples, mut raster, opened, .. } = part;
-        if let Some(alpha) = opened.cog.alpha
-            && let Some(at) = samples.iter().position(|s| *s == alpha)
-        {
-            let opaque = raster.samples[at].nonzero();
-            raster.mask = Some(match raster.mask.take() {
-                Some(mask) => mask.iter().zip(&opaque).map(|(m, a)| m & a).collect(),
-                None => opaque,
-            });
-        }
-        for (position, band) in self.bands_of(part.asset) {
-            let Some(at) = samples.iter().position(|s| *s == band.sample) else { continue };
-            // An alpha band that is asked for by name is data: its zeros are values.
-            let mask = if opened.cog.alpha == Some(band.sample) { None } else { raster.mask.as_deref() };
-            let nodata = self.cube.source_nodata(band, &opened, asset);
-            layers[position].feed(rect, &mapping, &raster.samples[at], mask, nodata);
-        }
-        raster.samples.into_iter().for_each(buffers::give);
-    }
-
     /// Runs `body` on a compute thread.
-    async fn on_pool<T: Send + 'static>(&self, body: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    pub(super) async fn on_pool<T: Send + 'static>(
+        &self,
+        body: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let (send, receive) = tokio::sync::oneshot::channel();
         runtime::compute(self.cube.request.threads)?.spawn(move || {
             if send.is_closed() {
@@ -387,5 +242,18 @@ impl Composer {
             let _ = send.send(result);
         });
         receive.await.map_err(|_| Error::Cancelled)?
+    }
+}
+
+impl Reads {
+    /// The item to ask for next, unless enough are asked for.
+    fn wanted<'a>(&self, items: &'a [Arc<Item>]) -> Option<&'a Arc<Item>> {
+        items[..self.end].get(self.next).filter(|_| self.ahead.len() < ITEMS_AHEAD)
+    }
+
+    fn start(&mut self, composer: &Arc<Composer>, item: &Arc<Item>, unit: &Unit, memory: Reservation) {
+        let read = composer.clone().read_item(item.clone(), unit.rect, self.settled.clone(), memory);
+        self.ahead.push_back((item.clone(), Owned::spawn(read)));
+        self.next += 1;
     }
 }

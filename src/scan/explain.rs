@@ -122,14 +122,15 @@ fn open(
         let samples: Vec<u16> = [band.sample].into_iter().chain(opened.cog.alpha).collect();
         let window = mapping.map(|mapping| {
             let reads = window::plan(&TileCache::shared(cube.request.cache_size), &opened, level, &samples, &mapping);
+            let (requests, bytes) = reads.cost();
             Window {
                 col: u64::from(mapping.col),
                 row: u64::from(mapping.row),
                 width: u64::from(mapping.width),
                 height: u64::from(mapping.height),
                 tiles: reads.tiles as u64,
-                requests: reads.requests.len() as u64,
-                bytes: reads.bytes(),
+                requests,
+                bytes,
                 cached: reads.cached() as u64,
             }
         });

@@ -1,5 +1,7 @@
 //! One band of one output tile while it is made.
 
+use std::ops::Range;
+
 use crate::cog::Nodata;
 use crate::grid::Rect;
 use crate::mosaic::{Method, Mosaic};
@@ -13,8 +15,31 @@ pub struct Layer {
     state: Box<dyn State>,
 }
 
+/// Pixels of one sample of a source, and where they go.
+pub struct Patch<'a> {
+    /// The output tile.
+    pub rect: Rect,
+    pub mapping: &'a Mapping,
+    /// Rows and columns of the mapping's rectangle that take their values from these pixels.
+    pub rows: Range<usize>,
+    pub cols: Range<usize>,
+    /// A window as [`Window`] describes it, with its first column and row in the level and its width.
+    pub pixels: &'a Pixels,
+    pub mask: Option<&'a [u8]>,
+    pub first: (u32, u32),
+    pub width: u32,
+}
+
+impl<'a> Patch<'a> {
+    /// The whole window of a mapping.
+    pub fn whole(rect: Rect, mapping: &'a Mapping, pixels: &'a Pixels, mask: Option<&'a [u8]>) -> Patch<'a> {
+        let (rows, cols) = (0..mapping.rect.height as usize, 0..mapping.rect.width as usize);
+        Patch { rect, mapping, rows, cols, pixels, mask, first: (mapping.col, mapping.row), width: mapping.width }
+    }
+}
+
 trait State: Send {
-    fn feed(&mut self, rect: Rect, mapping: &Mapping, pixels: &Pixels, mask: Option<&[u8]>, nodata: Option<Nodata>);
+    fn feed(&mut self, patch: &Patch, nodata: Option<Nodata>);
     fn is_done(&self) -> bool;
     fn settled(&self) -> Option<&[u8]>;
     fn finish(self: Box<Self>, dtype: DataType) -> (Pixels, Vec<u8>);
@@ -29,16 +54,9 @@ impl Layer {
         Layer { state }
     }
 
-    /// Feeds the pixels of a window, which `mapping` brings to the tile at `rect`.
-    pub fn feed(
-        &mut self,
-        rect: Rect,
-        mapping: &Mapping,
-        pixels: &Pixels,
-        mask: Option<&[u8]>,
-        nodata: Option<Nodata>,
-    ) {
-        self.state.feed(rect, mapping, pixels, mask, nodata);
+    /// Feeds the pixels of a patch; `nodata` marks those that are none.
+    pub fn feed(&mut self, patch: &Patch, nodata: Option<Nodata>) {
+        self.state.feed(patch, nodata);
     }
 
     pub fn is_done(&self) -> bool {
@@ -80,11 +98,13 @@ fn start_of(mapping: &Mapping, rect: Rect, row: usize) -> usize {
 }
 
 impl<W: Pixel> State for Typed<W> {
-    fn feed(&mut self, rect: Rect, mapping: &Mapping, pixels: &Pixels, mask: Option<&[u8]>, nodata: Option<Nodata>) {
-        with_type!(pixels.dtype(), S => {
-            if let Some(values) = S::slice(pixels) {
-                let window = Window { values, mask };
-                feed_rows::<S, W>(self.0.as_mut(), rect, mapping, &Sampler::new(mapping, window, nodata));
+    fn feed(&mut self, patch: &Patch, nodata: Option<Nodata>) {
+        with_type!(patch.pixels.dtype(), S => {
+            if let Some(values) = S::slice(patch.pixels) {
+                let ((col, row), width) = (patch.first, patch.width);
+                let window = Window { values, mask: patch.mask, col, row, width };
+                let sampler = Sampler::new(patch.mapping, patch.cols.clone(), window, nodata);
+                feed_rows::<S, W>(self.0.as_mut(), patch, &sampler);
             }
         });
     }
@@ -102,15 +122,14 @@ impl<W: Pixel> State for Typed<W> {
     }
 }
 
-fn feed_rows<S: Pixel, W: Pixel>(mosaic: &mut dyn Mosaic<W>, rect: Rect, mapping: &Mapping, sampler: &Sampler<S>) {
-    let width = mapping.rect.width as usize;
-    let mut values = vec![S::default(); width];
-    let mut valid = vec![0; width];
+fn feed_rows<S: Pixel, W: Pixel>(mosaic: &mut dyn Mosaic<W>, patch: &Patch, sampler: &Sampler<S>) {
+    let mut values = vec![S::default(); patch.cols.len()];
+    let mut valid = vec![0; patch.cols.len()];
     let mut cast: Vec<W> = Vec::new();
-    for row in 0..mapping.rect.height as usize {
-        sampler.row(row, &mut values, &mut valid);
-        let start = start_of(mapping, rect, row);
-        match bytemuck_same::<S, W>(&values) {
+    for row in patch.rows.clone() {
+        let values = sampler.row(row, &mut values, &mut valid);
+        let start = start_of(patch.mapping, patch.rect, row) + patch.cols.start;
+        match same_type::<S, W>(values) {
             Some(same) => mosaic.feed(start, same, &valid),
             None => {
                 cast.clear();
@@ -127,6 +146,6 @@ fn round_for<W: Pixel>(value: f64) -> f64 {
 }
 
 /// The values themselves where the two types are one.
-fn bytemuck_same<S: Pixel, W: Pixel>(values: &[S]) -> Option<&[W]> {
+fn same_type<S: Pixel, W: Pixel>(values: &[S]) -> Option<&[W]> {
     (S::DTYPE == W::DTYPE).then(|| bytemuck::cast_slice(values))
 }

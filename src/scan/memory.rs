@@ -18,6 +18,12 @@ pub struct Memory {
 /// Bytes in use; given back when this is dropped.
 pub type Reservation = OwnedSemaphorePermit;
 
+/// Gives back what is more than `bytes`.
+pub fn shrink(reservation: &mut Reservation, bytes: u64) {
+    let keep = usize::try_from(bytes / UNIT + 1).unwrap_or(usize::MAX);
+    drop(reservation.split(reservation.num_permits().saturating_sub(keep)));
+}
+
 impl Memory {
     pub fn new(bytes: u64) -> Memory {
         let total = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX / 2).max(1);

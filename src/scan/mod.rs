@@ -5,8 +5,12 @@ mod compose;
 mod coverage;
 pub mod explain;
 mod failures;
+mod feed;
+mod flights;
 mod layer;
 mod memory;
+mod raster;
+mod read;
 mod task;
 mod tiles;
 mod window;
@@ -28,10 +32,12 @@ use crate::plan::{Cube, Unit, Units, bytes_per_pixel};
 use crate::runtime;
 use crate::store::counters::{COUNTERS, add};
 
-/// Units that are planned ahead of those at work.
+/// Units that are planned ahead of those whose reads have begun.
 const UNITS_AHEAD: usize = 16;
-/// Units whose first headers are opened ahead of their turn.
-const HEADERS_AHEAD: usize = 12;
+/// Units whose reads begin ahead of their turn, as far as memory allows.
+const READS_AHEAD: usize = 32;
+/// One finished tile waits for DuckDB while another is emitted.
+const TILES_WAITING: u64 = 2;
 /// More units at once than this gain nothing.
 const MOST_IN_FLIGHT: u64 = 64;
 
@@ -94,19 +100,13 @@ async fn drive(
     send: mpsc::Sender<Result<Tile>>,
 ) {
     let units = futures::stream::unfold(units, |mut units| async move { Some((units.recv().await?, units)) });
-    let opened = units.map(|unit| {
+    let begun = units.map(|unit| {
         let composer = composer.clone();
-        async move {
-            if let Ok(unit) = &unit {
-                // A failure here is met, and told, when the unit is composed.
-                let _ = Owned::spawn(composer.open_ahead(unit.clone())).join().await;
-            }
-            unit
-        }
+        async move { Owned::spawn(composer.begin(unit?)).join().await? }
     });
-    let tasks = opened.buffered(HEADERS_AHEAD).map(|unit| {
+    let tasks = begun.buffered(READS_AHEAD).map(|begun| {
         let composer = composer.clone();
-        async move { Owned::spawn(composer.compose(unit?)).join().await? }
+        async move { Owned::spawn(composer.compose(begun?)).join().await? }
     });
     let mut tiles = std::pin::pin!(tasks.buffered(in_flight));
     // Room first: a finished tile that waits outside the queue is memory that nobody counts.
@@ -123,10 +123,10 @@ async fn drive(
     }
 }
 
-/// How many units fit into that half of the memory budget that is not for reads.
+/// How many units may be at work, so that they fit into half of the memory budget with the tiles that wait to be emitted.
 fn in_flight(cube: &Cube, bands: &[usize]) -> usize {
     let pixels = cube.tiling.rect(0, 0).pixels();
     let per_pixel: usize = bands.iter().map(|b| bytes_per_pixel(&cube.request, &cube.bands[*b])).sum();
     let fit = cube.request.memory_budget / 2 / (pixels * per_pixel).max(1) as u64;
-    fit.clamp(1, MOST_IN_FLIGHT) as usize
+    fit.saturating_sub(TILES_WAITING).clamp(1, MOST_IN_FLIGHT) as usize
 }

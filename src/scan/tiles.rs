@@ -1,7 +1,9 @@
 //! Decoded tiles, kept for whoever needs them next.
 
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::pixels::Pixels;
@@ -13,7 +15,21 @@ pub type TileKey = (u64, u32, bool, usize);
 #[derive(Debug, Clone)]
 pub struct TileCache {
     tiles: Cache<TileKey, Arc<Pixels>>,
+    /// Those that a thread is decoding.
+    claimed: Arc<Mutex<HashSet<TileKey>>>,
     capacity: u64,
+}
+
+/// The right to decode a tile, until it is dropped.
+pub struct Claim<'a> {
+    cache: &'a TileCache,
+    key: TileKey,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.cache.claimed().remove(&self.key);
+    }
 }
 
 static CACHE: LazyLock<Mutex<Option<TileCache>>> = LazyLock::new(Mutex::default);
@@ -34,7 +50,24 @@ impl TileCache {
 
     fn new(capacity: u64) -> TileCache {
         let weigh = |_: &TileKey, tile: &Arc<Pixels>| u32::try_from(tile.as_bytes().len()).unwrap_or(u32::MAX);
-        TileCache { tiles: Cache::builder().max_capacity(capacity).weigher(weigh).build(), capacity }
+        TileCache {
+            tiles: Cache::builder()
+                .max_capacity(capacity)
+                .weigher(weigh)
+                .eviction_policy(EvictionPolicy::lru())
+                .build(),
+            claimed: Arc::default(),
+            capacity,
+        }
+    }
+
+    /// Claims a tile; `None` if another thread has it. Nothing waits for a claim: at worst a tile is decoded twice.
+    pub fn claim(&self, key: TileKey) -> Option<Claim<'_>> {
+        self.claimed().insert(key).then(|| Claim { cache: self, key })
+    }
+
+    fn claimed(&self) -> MutexGuard<'_, HashSet<TileKey>> {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn get(&self, key: &TileKey) -> Option<Arc<Pixels>> {

@@ -1,15 +1,22 @@
 //! Source pixels brought to output pixels, row by row.
 
+use std::ops::Range;
+
 use super::mapping::{Kind, Mapping, OUTSIDE};
 use crate::cog::Nodata;
 use crate::pixels::Pixel;
 
-/// The pixels of a mapping's window, row-major, of one sample of one level.
+/// Pixels of one sample of one level, row-major: the whole window of a mapping, or one tile of the level.
 #[derive(Debug, Clone, Copy)]
 pub struct Window<'a, S> {
     pub values: &'a [S],
-    /// From an internal mask or an alpha band: 0 where the pixel is invalid.
+    /// From an internal mask or an alpha band, pixel by pixel: 0 where the pixel is invalid.
     pub mask: Option<&'a [u8]>,
+    /// Column and row, in the level, of the first pixel.
+    pub col: u32,
+    pub row: u32,
+    /// Pixels of one row.
+    pub width: u32,
 }
 
 /// Takes the values of output rows from a window and tells which of them are valid.
@@ -17,33 +24,49 @@ pub struct Sampler<'a, S> {
     mapping: &'a Mapping,
     window: Window<'a, S>,
     nodata: Option<Nodata>,
+    cols: Range<usize>,
+    /// The columns are neighbours in the source, too: what is taken is a run of the window.
+    run: bool,
 }
 
 impl<'a, S: Pixel> Sampler<'a, S> {
-    pub fn new(mapping: &'a Mapping, window: Window<'a, S>, nodata: Option<Nodata>) -> Self {
-        Sampler { mapping, window, nodata }
+    /// A sampler of the columns `cols` of the mapping's rectangle. The window holds every pixel that the mapping takes for
+    /// them in the rows that will be asked for; for a scattered mapping it is that of the mapping.
+    pub fn new(mapping: &'a Mapping, cols: Range<usize>, window: Window<'a, S>, nodata: Option<Nodata>) -> Self {
+        let run = match &mapping.kind {
+            Kind::Aligned { cols: places, .. } => {
+                let places = &places[cols.clone()];
+                places.first().is_some_and(|c| *c != OUTSIDE) && places.windows(2).all(|w| w[0].wrapping_add(1) == w[1])
+            }
+            _ => false,
+        };
+        Sampler { mapping, window, nodata, cols, run }
     }
 
-    /// Row `row` of the mapping's rectangle: values, and for each of them 1 if it is valid, else 0. A value that is not
-    /// valid is unspecified. Both slices are as long as the rectangle is wide.
-    pub fn row(&self, row: usize, values: &mut [S], valid: &mut [u8]) {
-        self.place(row, values, valid);
+    /// Row `row` of the mapping's rectangle: the values of its columns, and in `valid` for each of them 1 if it is valid,
+    /// else 0. A value that is not valid is unspecified. All slices are as long as there are columns.
+    pub fn row<'s>(&'s self, row: usize, values: &'s mut [S], valid: &mut [u8]) -> &'s [S] {
+        let values = self.place(row, values, valid);
         self.check(values, valid);
+        values
     }
 
     /// As [`Sampler::row`], but valid is what the mask does not exclude, whatever the value.
-    pub fn place(&self, row: usize, values: &mut [S], valid: &mut [u8]) {
+    pub fn place<'s>(&'s self, row: usize, values: &'s mut [S], valid: &mut [u8]) -> &'s [S] {
         match &self.mapping.kind {
             Kind::Aligned { cols, rows } => match rows.get(row) {
-                Some(&source) if source != OUTSIDE => self.aligned(source as usize, cols, values, valid),
+                Some(&source) if source != OUTSIDE => {
+                    return self.aligned(source, &cols[self.cols.clone()], values, valid);
+                }
                 _ => valid.fill(0),
             },
             Kind::Scattered { places } => {
-                let width = self.mapping.rect.width as usize;
-                self.scattered(&places[row * width..(row + 1) * width], values, valid);
+                let start = row * self.mapping.rect.width as usize;
+                self.scattered(&places[start + self.cols.start..start + self.cols.end], values, valid);
             }
             Kind::Oversized => valid.fill(0),
         }
+        values
     }
 
     /// Excludes what is nodata or NaN.
@@ -64,26 +87,30 @@ impl<'a, S: Pixel> Sampler<'a, S> {
         }
     }
 
-    fn aligned(&self, source: usize, cols: &[u32], values: &mut [S], valid: &mut [u8]) {
-        let width = self.mapping.width as usize;
-        let line = &self.window.values[source * width..(source + 1) * width];
-        let mask = self.window.mask.map(|m| &m[source * width..(source + 1) * width]);
-        // Columns in a row of their own are copied at the speed of memory.
-        let copies = cols.len() == width && cols.first() == Some(&0) && cols.last() == Some(&(self.mapping.width - 1));
-        if copies {
-            values.copy_from_slice(line);
+    fn aligned<'s>(&'s self, source: u32, cols: &[u32], values: &'s mut [S], valid: &mut [u8]) -> &'s [S] {
+        let Window { col, row, width, .. } = self.window;
+        let line = (self.mapping.row + source - row) as usize * width as usize;
+        // A tile may begin to the right of the mapping's window, or to the left of it.
+        let place = |c: u32| (self.mapping.col + c - col) as usize;
+        let mask = self.window.mask.map(|m| &m[line..line + width as usize]);
+        if self.run {
+            let first = cols.first().map_or(0, |c| place(*c));
             match mask {
-                Some(mask) => valid.iter_mut().zip(mask).for_each(|(ok, m)| *ok = u8::from(*m != 0)),
+                Some(mask) => {
+                    valid.iter_mut().zip(&mask[first..first + cols.len()]).for_each(|(ok, m)| *ok = u8::from(*m != 0));
+                }
                 None => valid.fill(1),
             }
-            return;
+            return &self.window.values[line + first..line + first + cols.len()];
         }
-        for ((value, ok), col) in values.iter_mut().zip(valid.iter_mut()).zip(cols) {
-            let inside = *col != OUTSIDE;
-            let at = if inside { *col as usize } else { 0 };
+        let line = &self.window.values[line..line + width as usize];
+        for ((value, ok), c) in values.iter_mut().zip(valid.iter_mut()).zip(cols) {
+            let inside = *c != OUTSIDE;
+            let at = if inside { place(*c) } else { 0 };
             *value = line[at];
             *ok = u8::from(inside && mask.is_none_or(|m| m[at] != 0));
         }
+        values
     }
 
     fn scattered(&self, places: &[u32], values: &mut [S], valid: &mut [u8]) {
@@ -110,13 +137,14 @@ mod tests {
     fn row<S: Pixel>(m: &Mapping, w: Window<S>, nodata: Option<Nodata>, row: usize) -> Vec<Option<S>> {
         let mut values = vec![S::default(); m.rect.width as usize];
         let mut valid = vec![9; values.len()];
-        Sampler::new(m, w, nodata).row(row, &mut values, &mut valid);
+        let sampler = Sampler::new(m, 0..values.len(), w, nodata);
+        let values = sampler.row(row, &mut values, &mut valid).to_vec();
         values.into_iter().zip(valid).map(|(v, ok)| (ok == 1).then_some(v)).collect()
     }
 
     #[test]
     fn outside_nodata_and_mask_are_not_valid() {
-        let window = Window { values: &[1u8, 2, 3, 4, 5, 6][..], mask: None };
+        let window = Window { values: &[1u8, 2, 3, 4, 5, 6][..], mask: None, col: 0, row: 0, width: 3 };
         let copy = mapping(vec![0, 1, 2], vec![1, OUTSIDE]);
         assert_eq!(row(&copy, window, Nodata::parse("5", crate::pixels::DataType::UInt8), 0), [Some(4), None, Some(6)]);
         assert_eq!(row(&copy, window, None, 1), [None, None, None]);
@@ -129,7 +157,7 @@ mod tests {
 
     #[test]
     fn nan_is_never_valid() {
-        let window = Window { values: &[f32::NAN, -1.0, 0.0, 0.0, 0.0, 0.0][..], mask: None };
+        let window = Window { values: &[f32::NAN, -1.0, 0.0, 0.0, 0.0, 0.0][..], mask: None, col: 0, row: 0, width: 3 };
         assert_eq!(row(&mapping(vec![0, 1, 2], vec![0]), window, None, 0), [None, Some(-1.0), Some(0.0)]);
     }
 }

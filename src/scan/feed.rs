@@ -1,0 +1,194 @@
+//! Brings what one item gives to the layers of an output tile. Runs on the compute threads.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use super::layer::{Layer, Patch};
+use super::raster::{Raster, Tiles, assemble};
+use super::window::{Fetched, Reads};
+use crate::buffers;
+use crate::cog::opened::Opened;
+use crate::error::{Error, Result};
+use crate::grid::Rect;
+use crate::items::{Asset, Item};
+use crate::plan::{Band, Cube};
+use crate::request::OnError;
+use crate::warp::{Kind, Mapping, OUTSIDE};
+
+/// What one asset of one item gives to one output tile.
+pub struct Part {
+    /// Position among the assets of the scan.
+    pub asset: usize,
+    pub samples: Vec<u16>,
+    pub opened: Arc<Opened>,
+    pub content: Content,
+}
+
+pub enum Content {
+    /// The bytes of the tiles under the mapping's window.
+    Tiles { mapping: Arc<Mapping>, reads: Reads, bytes: Fetched },
+    /// Decoded pixels of windows.
+    Rasters(Vec<(Arc<Mapping>, Raster)>),
+}
+
+impl Part {
+    /// Bytes that it takes while it waits, and while it is fed.
+    pub fn memory(&self) -> u64 {
+        match &self.content {
+            Content::Tiles { mapping, reads, .. } if self.tiles_go_straight(mapping, reads) => reads.cost().1,
+            Content::Tiles { mapping, reads, .. } => {
+                let pixel = self.samples.len() * self.opened.cog.dtype.size();
+                let places = if matches!(mapping.kind, Kind::Scattered { .. }) { mapping.rect.pixels() * 4 } else { 0 };
+                reads.cost().1 + mapping.window_pixels() * pixel as u64 + places as u64
+            }
+            Content::Rasters(rasters) => rasters.iter().map(|(_, raster)| raster.memory()).sum(),
+        }
+    }
+
+    /// Without a mask, and one sample by itself, on a grid parallel to the source's: a tile can go where it belongs without
+    /// the rest of the window.
+    fn tiles_go_straight(&self, mapping: &Mapping, reads: &Reads) -> bool {
+        let level = self.opened.level(reads.sets[0].level);
+        matches!(mapping.kind, Kind::Aligned { .. })
+            && (reads.sets.len(), self.samples.len(), level.samples_per_tile()) == (1, 1, 1)
+    }
+
+    fn decoded(self) -> Result<Part> {
+        let content = match self.content {
+            Content::Tiles { mapping, reads, bytes } => {
+                let raster = assemble(&self.opened, &reads, &bytes, &self.samples, &mapping)?;
+                Content::Rasters(vec![(mapping, raster)])
+            }
+            decoded => decoded,
+        };
+        Ok(Part { content, ..self })
+    }
+}
+
+/// The bands that take their pixels from one asset, and their layers.
+struct Takers<'a> {
+    cube: &'a Cube,
+    rect: Rect,
+    asset: &'a Asset,
+    layers: Vec<(&'a Band, &'a mut Layer)>,
+}
+
+/// Feeds `parts`, one for each asset at most, to the `layers` of the tile at `rect`. `bands` are those of the layers, each
+/// with the position of its asset.
+///
+/// # Errors
+/// The position of the first asset whose tiles do not decode, and why. Where the call ignores errors, nothing was fed then:
+/// bands that come from different items are worse than a missing item.
+pub fn feed(
+    cube: &Cube,
+    rect: Rect,
+    item: &Item,
+    mut parts: Vec<Part>,
+    bands: &[(usize, &Band)],
+    layers: &mut [Layer],
+) -> Result<(), (usize, Error)> {
+    if cube.request.errors == OnError::Ignore {
+        let decoded = parts.into_par_iter().map(|part| {
+            let asset = part.asset;
+            part.decoded().map_err(|e| (asset, e))
+        });
+        parts = decoded.collect::<Vec<_>>().into_iter().collect::<Result<_, _>>()?;
+    }
+    let mut takers: Vec<Vec<(&Band, &mut Layer)>> = parts.iter().map(|_| Vec::new()).collect();
+    for ((asset, band), layer) in bands.iter().zip(layers) {
+        if let Some(i) = parts.iter().position(|part| part.asset == *asset) {
+            takers[i].push((*band, layer));
+        }
+    }
+    let fed = parts.into_par_iter().zip(takers).map(|(part, layers)| {
+        let position = part.asset;
+        let Some(Some(asset)) = item.assets.get(position) else { return Ok(()) };
+        Takers { cube, rect, asset, layers }.take(part).map_err(|e| (position, e))
+    });
+    fed.collect::<Vec<_>>().into_iter().collect()
+}
+
+impl Takers<'_> {
+    fn take(mut self, part: Part) -> Result<()> {
+        if let Content::Tiles { mapping, reads, bytes } = &part.content
+            && let Kind::Aligned { cols, rows } = &mapping.kind
+            && part.tiles_go_straight(mapping, reads)
+        {
+            return self.take_tiles(&part.opened, mapping, &Tiles::new(&part.opened, reads, bytes, 0), cols, rows);
+        }
+        let part = part.decoded()?;
+        if let Content::Rasters(rasters) = part.content {
+            for (mapping, raster) in rasters {
+                self.take_raster(&mapping, &part.opened, &part.samples, raster);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_tiles(self, opened: &Opened, mapping: &Mapping, tiles: &Tiles, cols: &[u32], rows: &[u32]) -> Result<()> {
+        let (tw, th) = (tiles.level.tile_width, tiles.level.tile_height);
+        let (cols, rows) = (runs(cols, mapping.col, tw), runs(rows, mapping.row, th));
+        let Takers { cube, rect, asset, layers } = self;
+        let layers = Mutex::new(layers);
+        tiles.each(|tile, pixels| {
+            let mut layers = layers.lock().unwrap_or_else(PoisonError::into_inner);
+            for (_, rows) in rows.iter().filter(|(at, _)| *at == tile.row) {
+                for (_, cols) in cols.iter().filter(|(at, _)| *at == tile.col) {
+                    let (rows, cols, first) = (rows.clone(), cols.clone(), (tile.col * tw, tile.row * th));
+                    let patch = Patch { rect, mapping, rows, cols, pixels, mask: None, first, width: tw };
+                    for (band, layer) in layers.iter_mut() {
+                        layer.feed(&patch, cube.source_nodata(band, opened, asset));
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn take_raster(&mut self, mapping: &Mapping, opened: &Opened, samples: &[u16], mut raster: Raster) {
+        if let Some(alpha) = opened.cog.alpha
+            && let Some(at) = samples.iter().position(|s| *s == alpha)
+        {
+            let opaque = raster.samples[at].nonzero();
+            raster.mask = Some(match raster.mask.take() {
+                Some(mask) => mask.iter().zip(&opaque).map(|(m, a)| m & a).collect(),
+                None => opaque,
+            });
+        }
+        for (band, layer) in &mut self.layers {
+            let Some(at) = samples.iter().position(|s| *s == band.sample) else { continue };
+            // An alpha band that is asked for by name is data: its zeros are values.
+            let mask = if opened.cog.alpha == Some(band.sample) { None } else { raster.mask.as_deref() };
+            let nodata = self.cube.source_nodata(band, opened, self.asset);
+            layer.feed(&Patch::whole(self.rect, mapping, &raster.samples[at], mask), nodata);
+        }
+        raster.samples.into_iter().for_each(buffers::give);
+    }
+}
+
+/// Runs of positions, relative to `start`, that lie in the same tile along one axis: the tile, and which positions.
+fn runs(positions: &[u32], start: u32, tile: u32) -> Vec<(u32, Range<usize>)> {
+    let mut runs: Vec<(u32, Range<usize>)> = Vec::new();
+    for (i, position) in positions.iter().enumerate().filter(|(_, p)| **p != OUTSIDE) {
+        let here = (start + position) / tile;
+        match runs.last_mut() {
+            Some((tile, run)) if *tile == here && run.end == i => run.end += 1,
+            _ => runs.push((here, i..i + 1)),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_end_at_tiles_and_gaps() {
+        assert_eq!(runs(&[0, 1, 2, 3], 6, 8), [(0, 0..2), (1, 2..4)]);
+        assert_eq!(runs(&[3, OUTSIDE, 3, 0], 0, 2), [(1, 0..1), (1, 2..3), (0, 3..4)]);
+        assert_eq!(runs(&[OUTSIDE], 0, 2), []);
+    }
+}

@@ -1,0 +1,261 @@
+//! The pixels of a source window, from the bytes of its tiles.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use super::window::{Fetched, Reads, TileSet, TileUse, image};
+use crate::buffers;
+use crate::cog::opened::Opened;
+use crate::cog::{Level, Nodata, decode_tile, fill_sparse};
+use crate::error::{Error, Result};
+use crate::pixels::{Pixel, Pixels};
+use crate::store::counters::{COUNTERS, add};
+use crate::warp::{Mapping, Sampler, Window};
+use crate::with_type;
+
+/// The pixels of a window: one buffer per sample asked for, and the mask.
+#[derive(Debug)]
+pub struct Raster {
+    pub samples: Vec<Pixels>,
+    pub mask: Option<Vec<u8>>,
+}
+
+/// Decodes the tiles of a planned read into the window of `mapping`. Runs on the calling thread pool.
+///
+/// # Errors
+/// A tile that does not decode.
+pub fn assemble(
+    opened: &Opened,
+    reads: &Reads,
+    fetched: &Fetched,
+    samples: &[u16],
+    mapping: &Mapping,
+) -> Result<Raster> {
+    let mut rasters = Vec::with_capacity(samples.len());
+    let mut mask = None;
+    for (position, set) in reads.sets.iter().enumerate() {
+        let tiles = Tiles::new(opened, reads, fetched, position);
+        let job = Assembly { tiles, mapping };
+        if set.mask {
+            let Some(plane) = job.run(&[0])?.pop() else { continue };
+            mask = Some(plane.nonzero());
+        } else {
+            rasters = job.run(samples)?;
+        }
+    }
+    Ok(Raster { samples: rasters, mask })
+}
+
+impl Raster {
+    /// Bytes of its buffers.
+    pub fn memory(&self) -> u64 {
+        let samples: usize = self.samples.iter().map(|pixels| pixels.as_bytes().len()).sum();
+        (samples + self.mask.as_ref().map_or(0, Vec::len)) as u64
+    }
+
+    /// Brings the pixels to the output grid at once, which takes less memory than a window much finer than it. The result
+    /// goes with [`Mapping::identity`].
+    pub fn on_grid(self, mapping: &Mapping) -> Raster {
+        let (width, height) = (mapping.rect.width as usize, mapping.rect.height as usize);
+        let mut mask = vec![0; width * height];
+        let place = |pixels: &Pixels, mask: &mut [u8]| {
+            with_type!(pixels.dtype(), T => {
+                let mut placed: Vec<T> = buffers::take(width * height);
+                let mut scratch = vec![T::default(); width];
+                let (values, mask_in) = (T::slice(pixels).unwrap_or_default(), self.mask.as_deref());
+                let window =
+                    Window { values, mask: mask_in, col: mapping.col, row: mapping.row, width: mapping.width };
+                let sampler = Sampler::new(mapping, 0..width, window, None);
+                for (row, (values, valid)) in placed.chunks_mut(width).zip(mask.chunks_mut(width)).enumerate() {
+                    values.copy_from_slice(sampler.place(row, &mut scratch, valid));
+                }
+                T::wrap(placed)
+            })
+        };
+        let samples = self.samples.iter().map(|pixels| place(pixels, &mut mask)).collect();
+        self.samples.into_iter().for_each(buffers::give);
+        Raster { samples, mask: Some(mask) }
+    }
+}
+
+/// The decoded tiles of one set of a planned read.
+pub struct Tiles<'a> {
+    opened: &'a Opened,
+    pub level: &'a Level,
+    set: &'a TileSet,
+    position: usize,
+    fetched: &'a Fetched,
+    reads: &'a Reads,
+}
+
+impl<'a> Tiles<'a> {
+    pub fn new(opened: &'a Opened, reads: &'a Reads, fetched: &'a Fetched, position: usize) -> Tiles<'a> {
+        let set = &reads.sets[position];
+        Tiles { opened, level: image(opened, set), set, position, fetched, reads }
+    }
+
+    /// Lends each tile to `body`, with its row and column, on as many threads as the pool has.
+    ///
+    /// # Errors
+    /// A tile that does not decode; what `body` says.
+    pub fn each(&self, body: impl Fn(TileUse, &Pixels) -> Result<()> + Sync) -> Result<()> {
+        let tiles: Vec<usize> = (0..self.set.tiles.len()).collect();
+        self.each_of(&tiles, &|t, pixels| body(self.set.tiles[t], pixels))
+    }
+
+    /// As [`Tiles::each`], for some of the tiles. Those that another thread is decoding just now come last: it will have put
+    /// them into the cache by then.
+    fn each_of(&self, tiles: &[usize], body: &(impl Fn(usize, &Pixels) -> Result<()> + Sync)) -> Result<()> {
+        let late = Mutex::new(Vec::new());
+        tiles.par_iter().try_for_each(|t| {
+            match self.with(*t, true, |pixels| body(*t, pixels))? {
+                Some(done) => done?,
+                None => late.lock().unwrap_or_else(PoisonError::into_inner).push(*t),
+            }
+            Ok(())
+        })?;
+        let late = late.into_inner().unwrap_or_else(PoisonError::into_inner);
+        late.into_par_iter().try_for_each(|t| self.with(t, false, |pixels| body(t, pixels))?.unwrap_or(Ok(())))
+    }
+
+    /// Lends the decoded tile to `body`: from the cache, or decoded into this thread's buffer. `None` if another thread is
+    /// decoding it and `patient`.
+    fn with<R>(&self, tile: usize, patient: bool, body: impl FnOnce(&Pixels) -> R) -> Result<Option<R>> {
+        thread_local! {
+            static BUFFER: RefCell<Pixels> = const { RefCell::new(Pixels::UInt8(Vec::new())) };
+        }
+        if let Some(held) = self.reads.held.get(&(self.position, tile)) {
+            add(&COUNTERS.tile_hits, 1);
+            return Ok(Some(body(held)));
+        }
+        let TileUse { index, whole, .. } = self.set.tiles[tile];
+        if !whole || self.reads.keep_all {
+            return self.with_shared(tile, index, patient, body);
+        }
+        let mut buffer = BUFFER.replace(Pixels::UInt8(Vec::new()));
+        let result = self.decode(tile, index, &mut buffer).map(|()| Some(body(&buffer)));
+        BUFFER.set(buffer);
+        result
+    }
+
+    /// As [`Tiles::with`], for a tile that others may need.
+    fn with_shared<R>(
+        &self,
+        tile: usize,
+        index: usize,
+        patient: bool,
+        body: impl FnOnce(&Pixels) -> R,
+    ) -> Result<Option<R>> {
+        let (cache, key) = (&self.reads.cache, (self.opened.id, self.set.level as u32, self.set.mask, index));
+        let claim = cache.claim(key);
+        if claim.is_none() && patient {
+            return Ok(None);
+        }
+        // A neighbour may have decoded it since the read was planned.
+        if let Some(held) = cache.get(&key) {
+            add(&COUNTERS.tile_hits, 1);
+            return Ok(Some(body(&held)));
+        }
+        let mut decoded = Pixels::UInt8(Vec::new());
+        self.decode(tile, index, &mut decoded)?;
+        let decoded = Arc::new(decoded);
+        cache.insert(key, decoded.clone());
+        drop(claim);
+        Ok(Some(body(&decoded)))
+    }
+
+    fn decode(&self, tile: usize, index: usize, out: &mut Pixels) -> Result<()> {
+        match self.fetched.tile((self.position, tile)) {
+            Some(bytes) => {
+                decode_tile(self.level, bytes, out)?;
+                add(&COUNTERS.tiles_decoded, 1);
+                add(&COUNTERS.bytes_decoded, out.as_bytes().len() as u64);
+                Ok(())
+            }
+            None if self.level.tile_range(index).is_some() => {
+                Err(Error::Corrupt("a tile of the plan was not read".into()))
+            }
+            None => {
+                fill_sparse(self.level, self.sparse_value(), out);
+                Ok(())
+            }
+        }
+    }
+
+    fn sparse_value(&self) -> Option<Nodata> {
+        if self.set.mask { None } else { self.opened.cog.nodata.first().copied().flatten() }
+    }
+}
+
+struct Assembly<'a> {
+    tiles: Tiles<'a>,
+    mapping: &'a Mapping,
+}
+
+impl Assembly<'_> {
+    fn run(&self, samples: &[u16]) -> Result<Vec<Pixels>> {
+        with_type!(self.tiles.level.dtype, T => self.planes::<T>(samples))
+    }
+
+    /// The window's samples. Each tile is copied into them as soon as it is decoded.
+    fn planes<T: Pixel>(&self, samples: &[u16]) -> Result<Vec<Pixels>> {
+        let len = self.mapping.width as usize * self.mapping.height as usize;
+        let mut planes: Vec<Vec<T>> = samples.iter().map(|_| buffers::take(len)).collect();
+        let bands: Vec<_> = planes.iter_mut().map(|plane| self.bands(plane)).collect();
+        let level = self.tiles.level;
+        self.tiles.each(|at, tile| {
+            for (sample, bands) in samples.iter().zip(&bands) {
+                if level.tile_index(*sample, at.row, at.col) == at.index
+                    && let Some((_, band)) = bands.iter().find(|(row, _)| *row == at.row)
+                {
+                    let mut band = band.lock().unwrap_or_else(PoisonError::into_inner);
+                    self.copy::<T>(tile, *sample, (at.row, at.col), &mut band)?;
+                }
+            }
+            Ok(())
+        })?;
+        drop(bands);
+        Ok(planes.into_iter().map(T::wrap).collect())
+    }
+
+    /// Cuts a window buffer into the runs of rows that each row of tiles covers.
+    fn bands<'b, T>(&self, mut rest: &'b mut [T]) -> Vec<(u32, Mutex<&'b mut [T]>)> {
+        let mut bands = Vec::new();
+        let (mut row, end) = (self.mapping.row, self.mapping.row + self.mapping.height);
+        while row < end {
+            let tile_row = row / self.tiles.level.tile_height;
+            let next = ((tile_row + 1) * self.tiles.level.tile_height).min(end);
+            let (band, tail) = rest.split_at_mut((next - row) as usize * self.mapping.width as usize);
+            bands.push((tile_row, Mutex::new(band)));
+            (rest, row) = (tail, next);
+        }
+        bands
+    }
+
+    /// Copies what the window needs of a tile into the window's rows that the tile covers.
+    fn copy<T: Pixel>(&self, tile: &Pixels, sample: u16, at: (u32, u32), band: &mut [T]) -> Result<()> {
+        let wrong = || Error::Corrupt("a tile decodes to another type than the header says".into());
+        let tile = T::slice(tile).ok_or_else(wrong)?;
+        let (tw, th) = (self.tiles.level.tile_width, self.tiles.level.tile_height);
+        let m = self.mapping;
+        let (left, top) = (at.1 * tw, at.0 * th);
+        let (c0, c1) = (left.max(m.col), (left + tw).min(m.col + m.width));
+        let (r0, r1) = (top.max(m.row), (top + th).min(m.row + m.height));
+        let stride = usize::from(self.tiles.level.samples_per_tile());
+        let offset = if stride > 1 { usize::from(sample) } else { 0 };
+        let (width, run) = (m.width as usize, (c1 - c0) as usize);
+        for row in r0..r1 {
+            let from = ((row - top) * tw + (c0 - left)) as usize * stride;
+            let to = (row - r0) as usize * width + (c0 - m.col) as usize;
+            let (source, target) = (&tile[from..from + run * stride], &mut band[to..to + run]);
+            if stride == 1 {
+                target.copy_from_slice(source);
+            } else {
+                target.iter_mut().zip(source.iter().skip(offset).step_by(stride)).for_each(|(t, s)| *t = *s);
+            }
+        }
+        Ok(())
+    }
+}
