@@ -2,10 +2,10 @@
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use crate::pixels::{DataType, Pixel, Pixels};
+use crate::pixels::{Pixel, Pixels};
 
 /// Bytes that are kept for the next taker.
-const KEPT_BYTES: usize = 64 << 20;
+const KEPT_BYTES: usize = 32 << 20;
 /// Smaller buffers come from the allocator's own memory anyway.
 const SMALLEST: usize = 128 << 10;
 
@@ -28,19 +28,28 @@ fn capacity(pixels: &Pixels) -> usize {
 /// A buffer of `len` values, which are zeros or those of an earlier use.
 pub fn take<T: Pixel>(len: usize) -> Vec<T> {
     let bytes = len * T::DTYPE.size();
-    let fits = |dtype: DataType, have: usize| dtype == T::DTYPE && have >= bytes && have / 4 <= bytes;
-    let mut shelf = shelf();
-    let found = shelf.buffers.iter().position(|b| fits(b.dtype(), capacity(b)));
-    let Some(found) = found.filter(|_| bytes >= SMALLEST) else {
-        drop(shelf);
+    if bytes < SMALLEST {
         return vec![T::default(); len];
-    };
-    let buffer = shelf.buffers.swap_remove(found);
-    shelf.bytes -= capacity(&buffer);
-    drop(shelf);
-    let mut values = T::unwrap(buffer).unwrap_or_default();
+    }
+    let mut values = taken(bytes).unwrap_or_else(|| {
+        // Sizes in steps, so that a buffer fits more than one use.
+        Vec::with_capacity(bytes.next_multiple_of(SMALLEST) / T::DTYPE.size())
+    });
     values.resize(len, T::default());
     values
+}
+
+/// The smallest kept buffer of a type that holds `bytes`, if it is not far too large.
+fn taken<T: Pixel>(bytes: usize) -> Option<Vec<T>> {
+    let mut shelf = shelf();
+    let fits = shelf.buffers.iter().enumerate().filter(|(_, buffer)| {
+        let have = capacity(buffer);
+        buffer.dtype() == T::DTYPE && have >= bytes && have / 2 <= bytes
+    });
+    let (found, _) = fits.min_by_key(|(_, buffer)| capacity(buffer))?;
+    let buffer = shelf.buffers.swap_remove(found);
+    shelf.bytes -= capacity(&buffer);
+    T::unwrap(buffer)
 }
 
 /// Gives a buffer back.

@@ -100,7 +100,7 @@ impl Composer {
             flights: Flights::default(),
             failures: Failures::start(),
             memory: Memory::new(budget / 4),
-            memory_ahead: Memory::new(budget / 4),
+            memory_ahead: Memory::new(budget / 8),
             cube,
         }
     }

@@ -27,21 +27,30 @@ pub struct Part {
 }
 
 pub enum Content {
-    /// The bytes of the tiles under the mapping's window.
-    Tiles { mapping: Arc<Mapping>, reads: Reads, bytes: Fetched },
+    Stored(Box<Stored>),
     /// Decoded pixels of windows.
     Rasters(Vec<(Arc<Mapping>, Raster)>),
+}
+
+/// The bytes of the tiles under a mapping's window.
+pub struct Stored {
+    pub mapping: Arc<Mapping>,
+    pub reads: Reads,
+    pub bytes: Fetched,
 }
 
 impl Part {
     /// Bytes that it takes while it waits, and while it is fed.
     pub fn memory(&self) -> u64 {
         match &self.content {
-            Content::Tiles { mapping, reads, .. } if self.tiles_go_straight(mapping, reads) => reads.cost().1,
-            Content::Tiles { mapping, reads, .. } => {
+            Content::Stored(stored) => {
+                let (mapping, bytes) = (&stored.mapping, stored.reads.cost().1);
+                if self.tiles_go_straight(stored) {
+                    return bytes;
+                }
                 let pixel = self.samples.len() * self.opened.cog.dtype.size();
                 let places = if matches!(mapping.kind, Kind::Scattered { .. }) { mapping.rect.pixels() * 4 } else { 0 };
-                reads.cost().1 + mapping.window_pixels() * pixel as u64 + places as u64
+                bytes + mapping.window_pixels() * pixel as u64 + places as u64
             }
             Content::Rasters(rasters) => rasters.iter().map(|(_, raster)| raster.memory()).sum(),
         }
@@ -49,7 +58,7 @@ impl Part {
 
     /// Without a mask, and one sample by itself, on a grid parallel to the source's: a tile can go where it belongs without
     /// the rest of the window.
-    fn tiles_go_straight(&self, mapping: &Mapping, reads: &Reads) -> bool {
+    fn tiles_go_straight(&self, Stored { mapping, reads, .. }: &Stored) -> bool {
         let level = self.opened.level(reads.sets[0].level);
         matches!(mapping.kind, Kind::Aligned { .. })
             && (reads.sets.len(), self.samples.len(), level.samples_per_tile()) == (1, 1, 1)
@@ -57,7 +66,8 @@ impl Part {
 
     fn decoded(self) -> Result<Part> {
         let content = match self.content {
-            Content::Tiles { mapping, reads, bytes } => {
+            Content::Stored(stored) => {
+                let Stored { mapping, reads, bytes } = *stored;
                 let raster = assemble(&self.opened, &reads, &bytes, &self.samples, &mapping)?;
                 Content::Rasters(vec![(mapping, raster)])
             }
@@ -112,11 +122,11 @@ pub fn feed(
 
 impl Takers<'_> {
     fn take(mut self, part: Part) -> Result<()> {
-        if let Content::Tiles { mapping, reads, bytes } = &part.content
-            && let Kind::Aligned { cols, rows } = &mapping.kind
-            && part.tiles_go_straight(mapping, reads)
+        if let Content::Stored(stored) = &part.content
+            && let Kind::Aligned { cols, rows } = &stored.mapping.kind
+            && part.tiles_go_straight(stored)
         {
-            return self.take_tiles(&part.opened, mapping, &Tiles::new(&part.opened, reads, bytes, 0), cols, rows);
+            return self.take_tiles(&part.opened, stored, cols, rows);
         }
         let part = part.decoded()?;
         if let Content::Rasters(rasters) = part.content {
@@ -127,7 +137,9 @@ impl Takers<'_> {
         Ok(())
     }
 
-    fn take_tiles(self, opened: &Opened, mapping: &Mapping, tiles: &Tiles, cols: &[u32], rows: &[u32]) -> Result<()> {
+    fn take_tiles(self, opened: &Opened, stored: &Stored, cols: &[u32], rows: &[u32]) -> Result<()> {
+        let mapping = &stored.mapping;
+        let tiles = Tiles::new(opened, &stored.reads, &stored.bytes, 0);
         let (tw, th) = (tiles.level.tile_width, tiles.level.tile_height);
         let (cols, rows) = (runs(cols, mapping.col, tw), runs(rows, mapping.row, th));
         let Takers { cube, rect, asset, layers } = self;

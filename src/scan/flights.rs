@@ -13,7 +13,8 @@ use crate::error::Result;
 use crate::store::{ByteSource, Object};
 
 /// A request that any number of readers wait for. It goes on as long as one of them is there, and keeps its bytes as long.
-pub type Flight = Shared<BoxFuture<'static, Result<Bytes>>>;
+pub type Flight = Shared<Request>;
+type Request = BoxFuture<'static, Result<Bytes>>;
 
 /// Where a stored tile is: the id of the opened COG, and its first byte in the file.
 pub type Place = (u64, u64);
@@ -21,7 +22,7 @@ pub type Place = (u64, u64);
 /// The requests of one scan that others may join: for each tile the request that brings it, and the first byte of that.
 #[derive(Default)]
 pub struct Flights {
-    tiles: Mutex<HashMap<Place, (WeakShared<BoxFuture<'static, Result<Bytes>>>, u64)>>,
+    tiles: Mutex<HashMap<Place, (WeakShared<Request>, u64)>>,
 }
 
 /// Entries whose request is forgotten are removed when there are so many in all.

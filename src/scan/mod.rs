@@ -38,8 +38,8 @@ const UNITS_AHEAD: usize = 16;
 const READS_AHEAD: usize = 32;
 /// One finished tile waits for DuckDB while another is emitted.
 const TILES_WAITING: u64 = 2;
-/// More units at once than this gain nothing.
-const MOST_IN_FLIGHT: u64 = 64;
+/// More units at once for each compute thread gain nothing: their reads have begun long before.
+const MOST_PER_THREAD: u64 = 2;
 
 /// A running scan.
 pub struct Scan {
@@ -128,5 +128,5 @@ fn in_flight(cube: &Cube, bands: &[usize]) -> usize {
     let pixels = cube.tiling.rect(0, 0).pixels();
     let per_pixel: usize = bands.iter().map(|b| bytes_per_pixel(&cube.request, &cube.bands[*b])).sum();
     let fit = cube.request.memory_budget / 2 / (pixels * per_pixel).max(1) as u64;
-    fit.saturating_sub(TILES_WAITING).clamp(1, MOST_IN_FLIGHT) as usize
+    fit.saturating_sub(TILES_WAITING).clamp(1, MOST_PER_THREAD * cube.request.threads as u64) as usize
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use super::tiles::Decoded;
 use super::window::{Fetched, Reads, TileSet, TileUse, image};
 use crate::buffers;
 use crate::cog::opened::Opened;
@@ -128,7 +129,7 @@ impl<'a> Tiles<'a> {
         }
         if let Some(held) = self.reads.held.get(&(self.position, tile)) {
             add(&COUNTERS.tile_hits, 1);
-            return Ok(Some(body(held)));
+            return Ok(Some(body(&held.0)));
         }
         let TileUse { index, whole, .. } = self.set.tiles[tile];
         if !whole || self.reads.keep_all {
@@ -156,14 +157,14 @@ impl<'a> Tiles<'a> {
         // A neighbour may have decoded it since the read was planned.
         if let Some(held) = cache.get(&key) {
             add(&COUNTERS.tile_hits, 1);
-            return Ok(Some(body(&held)));
+            return Ok(Some(body(&held.0)));
         }
-        let mut decoded = Pixels::UInt8(Vec::new());
-        self.decode(tile, index, &mut decoded)?;
+        let mut decoded = Decoded(with_type!(self.level.dtype, T => T::wrap(buffers::take(self.level.tile_len()))));
+        self.decode(tile, index, &mut decoded.0)?;
         let decoded = Arc::new(decoded);
         cache.insert(key, decoded.clone());
         drop(claim);
-        Ok(Some(body(&decoded)))
+        Ok(Some(body(&decoded.0)))
     }
 
     fn decode(&self, tile: usize, index: usize, out: &mut Pixels) -> Result<()> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 
 use super::compose::Composer;
-use super::feed::{Content, Part};
+use super::feed::{Content, Part, Stored};
 use super::memory::{Reservation, shrink};
 use super::raster::assemble;
 use super::window::{self, Fetched, Reads};
@@ -97,7 +97,7 @@ impl Composer {
     async fn read_source(self: &Arc<Self>, source: &Arc<Source>) -> Result<Content> {
         if let [mapping] = &source.mappings[..] {
             let (reads, bytes) = self.fetch(source, mapping).await?;
-            return Ok(Content::Tiles { mapping: mapping.clone(), reads, bytes });
+            return Ok(Content::Stored(Box::new(Stored { mapping: mapping.clone(), reads, bytes })));
         }
         let mut placed = Vec::with_capacity(source.mappings.len());
         for mapping in source.mappings.clone() {

@@ -6,15 +6,26 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
+use crate::buffers;
 use crate::pixels::Pixels;
 
 /// Which image of a COG a tile belongs to: the id of the opened COG, level, whether it is the mask's, and index.
 pub type TileKey = (u64, u32, bool, usize);
 
+/// A decoded tile, whose buffer is used again when nobody needs it any more.
+#[derive(Debug)]
+pub struct Decoded(pub Pixels);
+
+impl Drop for Decoded {
+    fn drop(&mut self) {
+        buffers::give(std::mem::replace(&mut self.0, Pixels::UInt8(Vec::new())));
+    }
+}
+
 /// A cache bounded by the bytes of the pixels in it; the process has one.
 #[derive(Debug, Clone)]
 pub struct TileCache {
-    tiles: Cache<TileKey, Arc<Pixels>>,
+    tiles: Cache<TileKey, Arc<Decoded>>,
     /// Those that a thread is decoding.
     claimed: Arc<Mutex<HashSet<TileKey>>>,
     capacity: u64,
@@ -49,7 +60,7 @@ impl TileCache {
     }
 
     fn new(capacity: u64) -> TileCache {
-        let weigh = |_: &TileKey, tile: &Arc<Pixels>| u32::try_from(tile.as_bytes().len()).unwrap_or(u32::MAX);
+        let weigh = |_: &TileKey, tile: &Arc<Decoded>| u32::try_from(tile.0.as_bytes().len()).unwrap_or(u32::MAX);
         TileCache {
             tiles: Cache::builder()
                 .max_capacity(capacity)
@@ -70,11 +81,11 @@ impl TileCache {
         self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn get(&self, key: &TileKey) -> Option<Arc<Pixels>> {
+    pub fn get(&self, key: &TileKey) -> Option<Arc<Decoded>> {
         self.tiles.get(key)
     }
 
-    pub fn insert(&self, key: TileKey, tile: Arc<Pixels>) {
+    pub fn insert(&self, key: TileKey, tile: Arc<Decoded>) {
         if self.capacity > 0 {
             self.tiles.insert(key, tile);
         }

@@ -8,11 +8,10 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 
 use super::flights::{Flight, Flights};
-use super::tiles::TileCache;
+use super::tiles::{Decoded, TileCache};
 use crate::cog::Level;
 use crate::cog::opened::Opened;
 use crate::error::{Error, Result};
-use crate::pixels::Pixels;
 use crate::store::{Object, merge_ranges};
 use crate::warp::Mapping;
 
@@ -51,7 +50,7 @@ pub struct Reads {
     pub sets: Vec<TileSet>,
     wanted: Vec<Wanted>,
     /// Tiles that the cache had, by the same positions.
-    pub held: HashMap<(usize, usize), Arc<Pixels>>,
+    pub held: HashMap<(usize, usize), Arc<Decoded>>,
     /// Tiles that the window needs, stored or not.
     pub tiles: usize,
     /// Where decoded tiles are kept, and whether all of them are or only those that the window uses in part.

@@ -6,9 +6,11 @@
 //! exactly. The result is that of the exact transformation, whatever part of the grid is asked for: the cells are those
 //! of the whole grid, not of a tile.
 
+use crate::buffers;
 use crate::crs::{Crs, Transformer, transformer};
 use crate::error::Result;
 use crate::grid::{Affine, Grid, Rect};
+use crate::pixels::Pixels;
 
 /// An output pixel without a source pixel.
 pub const OUTSIDE: u32 = u32::MAX;
@@ -59,6 +61,14 @@ pub enum Kind {
     Scattered { places: Vec<u32> },
     /// The window is too large to count its pixels; only parts of the mapping can be used.
     Oversized,
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if let Kind::Scattered { places } = &mut self.kind {
+            buffers::give(Pixels::UInt32(std::mem::take(places)));
+        }
+    }
 }
 
 impl Mapping {
@@ -210,14 +220,12 @@ impl Exact<'_> {
 
 fn scattered(exact: &Exact, rect: Rect, source: &Source) -> Option<Mapping> {
     let rect = near_source(exact, rect, source)?;
-    let mut filler = Filler {
-        exact,
-        source,
-        rect,
-        cols: vec![OUTSIDE; rect.pixels()],
-        rows: vec![OUTSIDE; rect.pixels()],
-        unsure: Vec::new(),
+    let outside = || {
+        let mut places: Vec<u32> = buffers::take(rect.pixels());
+        places.fill(OUTSIDE);
+        places
     };
+    let mut filler = Filler { exact, source, rect, cols: outside(), rows: outside(), unsure: Vec::new() };
     let first = |at: u64| at / CELL * CELL;
     for row in (first(rect.row)..rect.row_end()).step_by(CELL as usize) {
         for col in (first(rect.col)..rect.col_end()).step_by(CELL as usize) {
@@ -231,6 +239,7 @@ fn scattered(exact: &Exact, rect: Rect, source: &Source) -> Option<Mapping> {
     let window = Window { first: (col, row), size: (width, height) };
     let touched = window.touched(&cols, &rows, source.tile);
     let kind = window.places(cols, &rows).map_or(Kind::Oversized, |places| Kind::Scattered { places });
+    buffers::give(Pixels::UInt32(rows));
     Some(Mapping { rect, col, row, width, height, touched, kind })
 }
 
