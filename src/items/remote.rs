@@ -101,7 +101,7 @@ fn fetch(url: String, store: &Session) -> Result<Fetched> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&path).map_err(failed)?;
     let kept = Temporary(path);
-    let object = Location::resolve(&url, None).and_then(|location| store.object(location));
+    let object = Location::resolve(&url, None).and_then(|location| store.object(location, None));
     let copied = object.and_then(|object| runtime::io()?.block_on(copy(&object, &mut file)));
     copied.map_err(|e| e.within(context()))?;
     Ok(Fetched { path: path_text(&kept.0)?, origin: url, _file: Some(kept) })

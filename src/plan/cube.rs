@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
+use regex::Regex;
 
 use super::bands::{self, Band};
 use super::level::Levels;
@@ -121,7 +122,12 @@ pub fn asset_location(request: &Request, asset: &Asset) -> String {
 }
 
 fn location(request: &Request, asset: &Asset) -> Result<Location> {
-    match &request.href_replace {
+    located(request.href_replace.as_ref(), asset)
+}
+
+/// Where an asset is, after `href_replace`.
+pub fn located(replace: Option<&(Regex, String)>, asset: &Asset) -> Result<Location> {
+    match replace {
         Some((pattern, replacement)) => {
             Location::resolve(&pattern.replace_all(&asset.href, replacement), asset.base.as_deref())
         }
@@ -130,7 +136,7 @@ fn location(request: &Request, asset: &Asset) -> Result<Location> {
 }
 
 fn object(request: &Request, session: &Session, asset: &Asset) -> Result<Object> {
-    session.object(location(request, asset)?)
+    session.object(location(request, asset)?, asset.store.as_deref())
 }
 
 fn nothing_matches(request: &Request, area: &Area) -> Error {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
+use super::address::Service;
 use crate::error::{Error, Result};
 
 /// Where an object is.
@@ -11,7 +12,7 @@ use crate::error::{Error, Result};
 pub enum Location {
     File(PathBuf),
     Http(Url),
-    /// s3, gs, az and their aliases.
+    /// s3, gs, az and their aliases; see [`super::address`].
     Cloud(Url),
 }
 
@@ -46,7 +47,7 @@ impl Location {
         match url.scheme() {
             "file" => Ok(Location::File(file_path(&url)?)),
             "http" | "https" => Ok(Location::Http(url)),
-            "s3" | "s3a" | "gs" | "gcs" | "az" | "azure" | "abfs" | "abfss" | "adl" => Ok(Location::Cloud(url)),
+            scheme if Service::of_scheme(scheme).is_some() => Ok(Location::Cloud(url)),
             other => Err(Error::Store(format!(
                 "the scheme '{other}' is not served; use a path, file, http(s), s3, gs or az (href_replace can rewrite hrefs)"
             ))),
@@ -75,11 +76,20 @@ pub fn redacted(url: &Url) -> String {
     url.to_string()
 }
 
+/// The text of a URL as it may be shown.
+pub fn shown_url(text: &str) -> String {
+    Url::parse(text).map_or_else(|_| "(no URL)".to_owned(), |url| redacted(&url))
+}
+
+/// Schemes that may come without slashes behind the colon.
+const WITHOUT_SLASHES: [&str; 3] = ["file", "memory", "data"];
+
 /// `text` as a URL if it has a scheme of two letters or more (one letter is a Windows drive).
 fn absolute_url(text: &str) -> Result<Option<Url>> {
-    let Some((scheme, _)) = text.split_once("://") else { return Ok(None) };
+    let Some((scheme, rest)) = text.split_once(':') else { return Ok(None) };
     let is_scheme = scheme.len() > 1 && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-    if !is_scheme {
+    let known = WITHOUT_SLASHES.iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    if !is_scheme || !(known || rest.starts_with("//")) {
         return Ok(None);
     }
     Url::parse(text).map(Some).map_err(|e| Error::Store(format!("'{text}' is no URL: {e}")))
@@ -110,6 +120,8 @@ mod tests {
         assert_eq!(resolved("../a.tif", Some("file:///items/p/x.parquet")), "/items/p/../a.tif");
         assert_eq!(resolved("a.tif", None), "a.tif");
         assert_eq!(resolved("file:///data/a%20b.tif", None), "/data/a b.tif");
+        assert_eq!(resolved("file:/data/a.tif", None), "/data/a.tif");
+        assert_eq!(resolved("a:b.tif", Some("/items/x.parquet")), "/items/a:b.tif");
         assert_eq!(resolved("a.tif", Some("https://host/dir/x.parquet?sig=1")), "https://host/dir/a.tif");
     }
 
@@ -123,6 +135,8 @@ mod tests {
     #[test]
     fn other_schemes_are_named() {
         assert!(resolved("ftp://host/a.tif", None).contains("'ftp'"));
+        assert!(resolved("memory:///a.tif", None).contains("'memory'"));
+        assert!(resolved("memory:/a.tif", None).contains("'memory'"));
         assert!(resolved("", None).contains("empty"));
     }
 }

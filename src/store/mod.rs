@@ -4,8 +4,12 @@
 //! counter.
 
 pub mod access;
+pub mod address;
 mod cloud;
+pub mod config;
+mod connector;
 pub mod counters;
+pub mod hints;
 mod http;
 pub mod location;
 pub mod session;
@@ -18,8 +22,11 @@ use bytes::Bytes;
 
 use crate::error::Result;
 pub use access::{Access, Allowed};
+pub use address::{Address, Service};
+pub use config::Config;
+pub use hints::Hints;
 pub use location::Location;
-pub use session::{Object, Options, Session};
+pub use session::{Object, Options, Route, Session};
 
 /// One object, open for ranged reads.
 #[async_trait]
