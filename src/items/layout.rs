@@ -313,6 +313,18 @@ mod tests {
     }
 
     #[test]
+    fn stores_are_asked_about_only_where_a_column_tells() {
+        let mut fields = minimal();
+        assert_eq!(layout(fields.clone()).unwrap().storage(), None);
+        fields.push(of("storage:region", DataType::Utf8));
+        let flat = layout(fields).unwrap().storage().unwrap();
+        assert_eq!(flat, "CAST(to_json(struct_pack(\"storage:region\" := \"storage:region\")) AS VARCHAR)");
+        let mut fields = minimal();
+        fields.push(of("properties", DataType::Utf8));
+        assert!(layout(fields).unwrap().storage().unwrap().starts_with("CASE WHEN contains("));
+    }
+
+    #[test]
     fn nested_properties_hold_the_times_too() {
         let mut fields = minimal();
         fields[2] = of("properties", DataType::Struct(vec![of("datetime", DataType::Utf8)].into()));

@@ -9,9 +9,11 @@ mod cloud;
 pub mod config;
 mod connector;
 pub mod counters;
+mod file;
 pub mod hints;
 mod http;
 pub mod location;
+mod object;
 pub mod session;
 
 use std::fmt::Debug;
@@ -26,7 +28,8 @@ pub use address::{Address, Service};
 pub use config::Config;
 pub use hints::Hints;
 pub use location::Location;
-pub use session::{Object, Options, Route, Session};
+pub use object::Object;
+pub use session::{Options, Route, Session};
 
 /// One object, open for ranged reads.
 #[async_trait]
