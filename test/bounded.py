@@ -4,6 +4,7 @@ A test holds the other end of the input: whatever becomes of the test, the serve
 Usage: bounded.py SECONDS COMMAND...
 """
 
+import os
 import subprocess
 import sys
 import threading
@@ -12,7 +13,8 @@ import threading
 def main():
     seconds, *command = sys.argv[1:]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    threading.Thread(target=lambda: (sys.stdin.buffer.read(), process.terminate()), daemon=True).start()
+    # Not through sys.stdin, which would be locked when the interpreter ends first.
+    threading.Thread(target=lambda: (os.read(0, 1), process.terminate()), daemon=True).start()
     try:
         sys.exit(process.wait(float(seconds)))
     except subprocess.TimeoutExpired:

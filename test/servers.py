@@ -87,13 +87,13 @@ def check_signatures(url):
 
 
 @contextmanager
-def azurite(folder):
+def azurite():
     program = TOOLS / "azurite" / "node_modules" / ".bin" / "azurite-blob"
     if not program.is_file() or not shutil.which("node"):
         raise Missing(f"{program} is absent: scripts/servers.sh installs it where npm is")
     port = free_port()
     options = ["--silent", "--loose", "--disableTelemetry", "--skipApiVersionCheck", "--inMemoryPersistence"]
-    command = [program, "--blobHost", "127.0.0.1", "--blobPort", port, "--location", folder, *options]
+    command = [program, "--blobHost", "127.0.0.1", "--blobPort", port, *options]
     with running(command, port) as url:
         yield url
 

@@ -85,6 +85,9 @@ impl HttpService for Service {
         let is_read = request.headers().contains_key(RANGE);
         add(&COUNTERS.requests, 1);
         let response = self.client.call(request).await.map_err(|e| told(chained(&e)))?;
+        if is_read && response.status() == StatusCode::OK {
+            return Err(told(Failure::lasting("the server ignores Range requests, which a COG needs".into())));
+        }
         if !is_read || response.status().is_success() {
             return Ok(response);
         }

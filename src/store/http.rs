@@ -189,6 +189,12 @@ pub fn refused(status: StatusCode, retry_after: Option<&HeaderValue>) -> Failure
     Failure { message, retry, wait, status: Some(status.as_u16()), ..Failure::default() }
 }
 
+/// What TLS has to say comes as an I/O error of invalid data, perhaps inside another; no connection makes one of itself.
+fn is_of_tls(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    error.kind() == std::io::ErrorKind::InvalidData || inner.is_some_and(is_of_tls)
+}
+
 /// A failure below HTTP, told by its innermost cause, without the URL that reqwest puts in front.
 pub fn transport(error: &reqwest::Error) -> Failure {
     if error.is_timeout() {
@@ -198,9 +204,7 @@ pub fn transport(error: &reqwest::Error) -> Failure {
     let mut is_tls = false;
     while let Some(inner) = cause.source() {
         cause = inner;
-        // What TLS has to say comes as an I/O error of this kind, which no connection makes of itself.
-        let io = inner.downcast_ref::<std::io::Error>();
-        is_tls |= error.is_connect() && io.is_some_and(|e| e.kind() == std::io::ErrorKind::InvalidData);
+        is_tls |= error.is_connect() && inner.downcast_ref().is_some_and(is_of_tls);
     }
     if is_tls {
         return Failure::lasting(format!(

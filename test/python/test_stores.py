@@ -1,6 +1,6 @@
-"""Which store an href leads to, by which options, and what of them can be seen. The server is our own: it shows headers.
+"""Which store an href leads to, by which options, and what of them can be seen. The server is ours: it shows headers.
 
-A bucket is a folder of the server, which S3 (path style), Google and Azurite's style of Azure all ask for by `/bucket/key`.
+A bucket is a folder of the server: S3 in path style, Google, and Azure behind an endpoint all ask for `/bucket/key`.
 """
 
 import json
@@ -8,6 +8,7 @@ import os
 import time
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -32,9 +33,7 @@ def bare_environment(monkeypatch, tmp_path):
 
 @pytest.fixture
 def bucket(tmp_path):
-    """A server with the folder `bucket`, and the footprint of the raster `a b.tif` in it."""
-    import numpy as np
-
+    """A server with the folder `bucket`, and the footprint of the raster in it."""
     path = raster(tmp_path / "root" / "bucket" / "k" / "a b+é.tif", np.arange(256, dtype="uint16").reshape(16, 16))
     with RangeServer(tmp_path / "root", lifetime=120) as server:
         server.footprint = stac.outline(path)
@@ -107,6 +106,24 @@ def test_signatures_in_an_azure_href(con, bucket, tmp_path):
     (row,) = store(con, items, endpoint=bucket.url)
     assert (row["credentials"], row["credentials_from"], row["signed"]) == ("shared access signature", "href", True)
     assert "sig" not in json.dumps(row["href"])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=A%2F20240101%2Fx&X-Amz-Signature=0a%2Bb%2F",
+        "se=2030-01-01T00%3A00%3A00Z&sp=r&sig=a%2Bb%2Fc%3D",
+        "GoogleAccessId=x%40y.iam&Expires=1&Signature=a%2Bb%2F%3D&empty=&flag",
+    ],
+)
+def test_a_query_arrives_letter_for_letter(con, bucket, tmp_path, monkeypatch, query):
+    """And alone, whatever other credentials there are."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    items = index(tmp_path, bucket, f"{bucket.url}/bucket/{KEY}?{query}")
+    assert total(con, items, access_key_id="AKIDCALL", secret_access_key="x") == RIGHT
+    for request in bucket.requests():
+        assert request.query == query and "authorization" not in headers(request)
 
 
 def test_credentials_of_the_environment(con, bucket, tmp_path, monkeypatch):
