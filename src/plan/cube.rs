@@ -16,6 +16,7 @@ use crate::grid::Tiling;
 use crate::items::{Asset, FirstItem, default_bands};
 use crate::request::Request;
 use crate::runtime;
+use crate::store::location::shown_text;
 use crate::store::{Location, Object, Session};
 use crate::warp::pixel_size;
 
@@ -117,7 +118,7 @@ pub fn asset_context(request: &Request, item: &str, key: &str, asset: &Asset) ->
 pub fn asset_location(request: &Request, asset: &Asset) -> String {
     match location(request, asset) {
         Ok(location) => location.to_string(),
-        Err(_) => asset.href.split('?').next().unwrap_or_default().to_owned(),
+        Err(_) => shown_text(&asset.href),
     }
 }
 

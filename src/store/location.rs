@@ -70,10 +70,21 @@ pub fn redacted(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.set_fragment(None);
-    // Both fail only for URLs that cannot have them.
-    let _ = url.set_username("");
+    // Both fail only for URLs that cannot have them. Where Azure's URLs have a name, it is that of a container.
+    if Service::of_scheme(url.scheme()) != Some(Service::Azure) {
+        let _ = url.set_username("");
+    }
     let _ = url.set_password(None);
     url.to_string()
+}
+
+/// What of a text that is perhaps no URL may be shown, as [`redacted`].
+pub fn shown_text(text: &str) -> String {
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let (server, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+    let host = server.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
 }
 
 /// The text of a URL as it may be shown.
@@ -92,7 +103,7 @@ fn absolute_url(text: &str) -> Result<Option<Url>> {
     if !is_scheme || !(known || rest.starts_with("//")) {
         return Ok(None);
     }
-    Url::parse(text).map(Some).map_err(|e| Error::Store(format!("'{text}' is no URL: {e}")))
+    Url::parse(text).map(Some).map_err(|e| Error::Store(format!("'{}' is no URL: {e}", shown_text(text))))
 }
 
 fn file_path(url: &Url) -> Result<PathBuf> {
@@ -130,6 +141,14 @@ mod tests {
         let location = Location::resolve("https://user:pw@host:81/a.tif?sig=secret", None).unwrap();
         assert_eq!(location.to_string(), "https://host:81/a.tif");
         assert!(matches!(&location, Location::Http(url) if url.query() == Some("sig=secret")));
+        assert_eq!(
+            resolved("abfss://c@acct.dfs.core.windows.net/a.tif?sig=1", None),
+            "abfss://c@acct.dfs.core.windows.net/a.tif"
+        );
+        let wrong = resolved("https://user:pw@host:port/a.tif?sig=secret", None);
+        assert!(wrong.contains("'https://host:port/a.tif' is no URL"), "{wrong}");
+        assert_eq!(shown_text("ftp://u:p@h/a@b.tif#x"), "ftp://h/a@b.tif");
+        assert_eq!(shown_text("a b?c.tif"), "a b");
     }
 
     #[test]
