@@ -25,12 +25,16 @@ configure/build.env: scripts/setup.sh scripts/sqlite3_standin.py
 configure/duckdb-%/ready: test/requirements.txt extension_config/extension.env | configure/build.env
 	@$(WITH_TOOLS) sh scripts/venv.sh $*
 
+# Servers that tests talk to, where they can be had.
+configure/servers/ready: scripts/servers.sh
+	@sh scripts/servers.sh
+
 debug release: %: configure/build.env
 	@$(WITH_TOOLS) "$$PYTHON" scripts/build.py $@
 
 test: test_release
 
-test_debug test_release: test_%: % $(VENVS)
+test_debug test_release: test_%: % $(VENVS) configure/servers/ready
 	@$(WITH_TOOLS) "$$PYTHON" scripts/test.py $*
 
 demo: release configure/duckdb-$(DUCKDB_DEMO_VERSION)/ready

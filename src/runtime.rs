@@ -46,12 +46,16 @@ impl Threads {
             .enable_all()
             .build()
             .map_err(|e| Error::Store(format!("cannot start I/O threads: {e}")))?;
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("lazycogs/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|e| Error::Store(format!("cannot start an http client: {e}")))?;
+        let http = http_builder().build().map_err(|e| Error::Store(format!("cannot start an http client: {e}")))?;
         Ok(Threads { io, http, compute: HashMap::new() })
     }
+}
+
+/// What every http client has in common. It follows no redirect: whether it may be followed is for the query to say.
+pub fn http_builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("lazycogs/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
 }
 
 /// The I/O runtime.

@@ -33,6 +33,7 @@ class Request:
     status: int
     sent: int  # bytes of the body
     headers: dict = field(compare=False, repr=False, default_factory=dict)
+    query: str = ""
 
 
 @dataclass
@@ -41,7 +42,8 @@ class Fault:
 
     times: how many requests are hit (None: all); skip: how many go through before the first is hit.
     delay: seconds before the answer. stall: seconds of silence in the middle of the body.
-    status, retry_after: an error answer. truncate: bytes of the body that are sent before the connection closes.
+    status, retry_after, location: an error answer, or a redirect.
+    truncate: bytes of the body that are sent before the connection closes.
     reset: closes with a TCP reset, in the middle of the body. ignore_range: 200 and the whole object.
     wrong_length: what is added to the true Content-Length. replace_with: bytes that the object has from now on.
     """
@@ -52,6 +54,7 @@ class Fault:
     stall: float = 0
     status: int | None = None
     retry_after: str | None = None
+    location: str | None = None
     truncate: int | None = None
     reset: bool = False
     ignore_range: bool = False
@@ -176,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         owner = self.server.owner
-        path = unquote(urlsplit(self.path).path).lstrip("/")
+        path, self.query = unquote(urlsplit(self.path).path).lstrip("/"), urlsplit(self.path).query
         self.asked = (self.command, path, *self._range())
         self.in_flight = True
         fault = owner._enter(path)
@@ -192,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Logs the request, once: before its last byte goes out, so that the client never knows more than the log."""
         if self.in_flight:
             self.in_flight = False
-            self.server.owner._leave(Request(*self.asked, status, sent, dict(self.headers)))
+            self.server.owner._leave(Request(*self.asked, status, sent, dict(self.headers), self.query))
 
     do_HEAD = do_GET
 
@@ -204,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, content, first, last, fault):
         if fault.status or content is None:
-            self._error(fault.status or 404, fault.retry_after)
+            self._error(fault.status or 404, fault.retry_after, location=fault.location)
             return
         size = len(content)
         ranged = (first, last) != (None, None) and not fault.ignore_range
@@ -256,13 +259,15 @@ class _Handler(BaseHTTPRequestHandler):
         if len(part) != len(body) + fault.wrong_length:
             self.close_connection = True
 
-    def _error(self, status, retry_after, content_range=None):
+    def _error(self, status, retry_after, content_range=None, location=None):
         body = f"{status} on demand\n".encode()
         self.send_response(status)
         if retry_after is not None:
             self.send_header("Retry-After", retry_after)
         if content_range:
             self.send_header("Content-Range", content_range)
+        if location:
+            self.send_header("Location", location)
         self.send_header("Content-Length", str(len(body)))
         body = b"" if self.command == "HEAD" else body
         self._count(status, len(body))

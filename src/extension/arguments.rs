@@ -48,6 +48,43 @@ pub fn named() -> Vec<(&'static str, Type)> {
     ]
 }
 
+/// What `lazycogs_store` is asked about.
+pub struct Archive {
+    pub selection: Selection,
+    pub store: store::Options,
+    pub href_replace: Option<(Regex, String)>,
+    pub asset: Option<String>,
+}
+
+/// The named arguments of `lazycogs_store`.
+pub fn of_archive() -> Vec<(&'static str, Type)> {
+    let kept = ["store_options", "href_replace", "hive_partitioning"];
+    let mut arguments: Vec<_> = named().into_iter().filter(|(name, _)| kept.contains(name)).collect();
+    arguments.push(("asset", Type::VARCHAR));
+    arguments
+}
+
+/// Reads the arguments of `lazycogs_store`.
+///
+/// # Errors
+/// As [`request`].
+pub fn archive(bind: &BindInfo) -> Result<Archive> {
+    let settings = Settings::read(bind)?;
+    let selection = Selection {
+        source: items(bind.argument(0))?,
+        boxes: vec![[-180.0, -90.0, 180.0, 90.0]],
+        datetime: None,
+        filter: None,
+        ids: None,
+        sortby: Vec::new(),
+        period: Period::parse(None)?,
+        hive: given(bind, "hive_partitioning").and_then(|v| v.boolean()),
+        threads: settings.threads,
+    };
+    let (store, href_replace) = (store_options(bind, &settings)?, href_replace(bind)?);
+    Ok(Archive { selection, store, href_replace, asset: text(bind, "asset")? })
+}
+
 /// Reads all arguments of a call.
 ///
 /// # Errors
@@ -211,6 +248,7 @@ fn store_options(bind: &BindInfo, settings: &Settings) -> Result<store::Options>
         }
         None => Vec::new(),
     };
+    store::config::check_keys(pairs.iter().map(|(key, _)| key))?;
     let max_concurrent = integer(bind, "max_concurrent_reads", 1, 4096)?.unwrap_or(settings.max_concurrent_reads);
     Ok(store::Options {
         store: pairs.into_iter().collect::<BTreeMap<_, _>>(),

@@ -9,6 +9,7 @@ mod read;
 mod rows;
 mod settings;
 mod stats;
+mod store;
 mod value;
 mod vectors;
 
@@ -74,6 +75,7 @@ unsafe fn register_on(connection: ffi::duckdb_connection) -> Result<()> {
         api::register::<chunks::ReadChunks>(connection)?;
         api::register::<explain::Explain>(connection)?;
         api::register::<info::Info>(connection)?;
+        api::register::<store::Store>(connection)?;
         api::register::<stats::CacheStats>(connection)?;
         api::register::<stats::Failures>(connection)?;
         api::register::<stats::Version>(connection)

@@ -13,6 +13,7 @@ pub enum Cell {
     Bigint(i64),
     Double(f64),
     Timestamp(i64),
+    Boolean(bool),
 }
 
 impl<T: Into<Cell>> From<Option<T>> for Cell {
@@ -39,6 +40,12 @@ impl From<u64> for Cell {
     }
 }
 
+impl From<bool> for Cell {
+    fn from(value: bool) -> Cell {
+        Cell::Boolean(value)
+    }
+}
+
 impl From<f64> for Cell {
     fn from(value: f64) -> Cell {
         Cell::Double(value)
@@ -55,6 +62,7 @@ impl Cell {
                 Cell::Text(text) => column.set_bytes(row, text.as_bytes()),
                 Cell::Bigint(value) | Cell::Timestamp(value) => column.set(row, *value),
                 Cell::Double(value) => column.set(row, *value),
+                Cell::Boolean(value) => column.set(row, *value),
             }
         }
     }

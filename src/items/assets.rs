@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::fields::pointer;
 use super::session::{identifier, list, literal};
+use super::storage::{self, Storage};
 
 /// What of an asset can matter to a read.
 const FACTS: [&str; 9] = [
@@ -101,7 +102,7 @@ impl Assets {
                         let (name, fields) = struct_fields(keys, key.name())?;
                         let value = struct_value(name, *whole);
                         let href = fields.iter().any(|f| f.name() == "href").then(|| format!("{value}.\"href\""))?;
-                        let json = pack(&value, fields, &[&DESCRIPTION, &FACTS])?;
+                        let json = pack(&value, fields, &[&DESCRIPTION, &FACTS, &storage::OF_ASSET])?;
                         Some((name, format!("CASE WHEN {href} IS NOT NULL THEN {json} END")))
                     })
                     .collect();
@@ -109,7 +110,8 @@ impl Assets {
                 (list(packed.iter().map(|(name, _)| name)), format!("[{}]", values.join(", ")))
             }
             Self::Map(fields) => {
-                let json = pack("v", fields, &[&DESCRIPTION, &FACTS]).unwrap_or_else(|| "NULL".to_owned());
+                let json =
+                    pack("v", fields, &[&DESCRIPTION, &FACTS, &storage::OF_ASSET]).unwrap_or_else(|| "NULL".to_owned());
                 let values = format!("list_transform(map_values(\"assets\"), lambda v: {json})");
                 ("map_keys(\"assets\")".to_owned(), values)
             }
@@ -156,7 +158,10 @@ fn map_value(key: &str) -> String {
 
 fn typed(value: &str, fields: &Fields) -> Option<AssetSql> {
     fields.find("href")?;
-    Some(AssetSql::Typed { href: format!("{value}.\"href\""), facts: pack(value, fields, &[&FACTS]) })
+    Some(AssetSql::Typed {
+        href: format!("{value}.\"href\""),
+        facts: pack(value, fields, &[&FACTS, &storage::OF_ASSET]),
+    })
 }
 
 /// Those of the `wanted` fields that exist, as JSON text; `None` if there are none. Only they are read from the file.
@@ -190,12 +195,13 @@ fn packed_member(member: &str, data_type: &DataType) -> Option<String> {
     }
 }
 
-/// What an asset (or an item's properties) says about pixels.
+/// What an asset (or an item's properties) says about pixels, and about where they are stored.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Facts {
     pub nodata: Vec<Option<f64>>,
     pub scale_offset: Vec<Option<(f64, f64)>>,
     pub crs: Option<Arc<str>>,
+    pub storage: Option<Arc<Storage>>,
 }
 
 /// Reads the facts of an asset object. `raster:bands` and `bands` speak per band, the asset itself for all of them.
@@ -213,7 +219,8 @@ pub(super) fn facts(asset: &Value) -> Facts {
         }
         None => (vec![own_nodata], vec![own_scale]),
     };
-    Facts { nodata: unless_silent(nodata), scale_offset: unless_silent(scales), crs: crs(asset) }
+    let storage = storage::read(asset).map(Arc::new);
+    Facts { nodata: unless_silent(nodata), scale_offset: unless_silent(scales), crs: crs(asset), storage }
 }
 
 fn unless_silent<T>(bands: Vec<Option<T>>) -> Vec<Option<T>> {
@@ -321,7 +328,7 @@ mod tests {
     #[test]
     fn bands_that_say_nothing_leave_it_to_the_asset() {
         let asset = json!({"nodata": 0, "raster:scale": 2, "bands": [{"name": "red"}, {"name": "nir"}]});
-        let Facts { nodata, scale_offset, crs } = facts(&asset);
+        let Facts { nodata, scale_offset, crs, .. } = facts(&asset);
         assert_eq!((nodata, scale_offset, crs), (vec![Some(0.0)], vec![Some((2.0, 0.0))], None));
         assert_eq!(facts(&json!({"href": "x"})), Facts::default());
     }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use geo::MultiPolygon;
 
+use crate::store::Hints;
+
 /// One STAC item that a selection matched.
 #[derive(Debug, Clone)]
 pub struct Item {
@@ -36,6 +38,8 @@ pub struct Asset {
     pub scale_offset: Vec<Option<(f64, f64)>>,
     /// `proj:code`, `proj:epsg`, `proj:wkt2` or `proj:projjson` of the asset, else of the item: a definition for PROJ.
     pub crs: Option<Arc<str>>,
+    /// What the Storage Extension says about the store of the href.
+    pub store: Option<Arc<Hints>>,
 }
 
 /// The item that stands for a selection when a query is bound.

@@ -9,6 +9,7 @@ use super::geometry::Encoding;
 use super::rows;
 use super::session::{failed, identifier, literal};
 use super::source::Relation;
+use super::storage;
 use crate::error::{Error, Result};
 
 /// The SQL of the parts of an item.
@@ -133,6 +134,26 @@ impl Layout {
         });
         let parts: Vec<String> = parts.collect();
         (!parts.is_empty()).then(|| format!("coalesce({})", parts.join(", ")))
+    }
+
+    /// What the item says about stores, as JSON text; `None` where no item says anything. Properties of text are looked
+    /// into only in rows where they hold such a field.
+    pub(super) fn storage(&self) -> Option<String> {
+        let mut in_json = false;
+        let known = storage::OF_ITEM.iter().filter_map(|name| {
+            let Field { sql, .. } = self.properties.resolve(name)?;
+            in_json |= self.properties.is_json_key(name);
+            Some(format!("{} := {sql}", identifier(name)))
+        });
+        let members = known.collect::<Vec<_>>().join(", ");
+        let json = format!("CAST(to_json(struct_pack({members})) AS VARCHAR)");
+        match (members.is_empty(), in_json) {
+            (true, _) => None,
+            (_, false) => Some(json),
+            (_, true) => {
+                Some(format!("CASE WHEN contains(CAST(\"properties\" AS VARCHAR), '\"storage:') THEN {json} END"))
+            }
+        }
     }
 
     /// The field that a user named in `argument`.
@@ -289,6 +310,18 @@ mod tests {
         let (first, last) = layout(fields).unwrap().extent();
         assert_eq!(first, "coalesce(epoch_us(TRY_CAST(\"start_datetime\" AS TIMESTAMPTZ)), epoch_us(\"datetime\"))");
         assert!(last.starts_with("coalesce(epoch_us(CAST(\"end_datetime\" AS TIMESTAMP)), "), "{last}");
+    }
+
+    #[test]
+    fn stores_are_asked_about_only_where_a_column_tells() {
+        let mut fields = minimal();
+        assert_eq!(layout(fields.clone()).unwrap().storage(), None);
+        fields.push(of("storage:region", DataType::Utf8));
+        let flat = layout(fields).unwrap().storage().unwrap();
+        assert_eq!(flat, "CAST(to_json(struct_pack(\"storage:region\" := \"storage:region\")) AS VARCHAR)");
+        let mut fields = minimal();
+        fields.push(of("properties", DataType::Utf8));
+        assert!(layout(fields).unwrap().storage().unwrap().starts_with("CASE WHEN contains("));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod remote;
 mod rows;
 mod session;
 mod source;
+mod storage;
 mod stream;
 
 pub use item::{Asset, FirstAsset, FirstItem, Item, default_bands};

@@ -10,6 +10,7 @@ use super::fields::{Kind, near_misses};
 use super::item::{Asset, FirstAsset, FirstItem};
 use super::layout::{Bbox, Layout};
 use super::session::{self, failed, literal};
+use super::storage::{self, Storage};
 use super::stream::{AssetColumn, Columns, ItemStream};
 use super::{Selection, filter, geometry, rows};
 use crate::error::{Error, Result};
@@ -125,24 +126,28 @@ impl<'a> Query<'a> {
         let (keys, values) = self.layout.assets.described();
         let crs = self.layout.crs().unwrap_or_else(|| "NULL".to_owned());
         let base = relation.base_sql().unwrap_or_else(|| "NULL".to_owned());
+        let storage = self.layout.storage().unwrap_or_else(|| "NULL".to_owned());
         let sql = format!(
-            "SELECT {}, {keys}, {values}, CAST({crs} AS VARCHAR), CAST({base} AS VARCHAR) FROM {} WHERE {}",
+            "SELECT {}, {keys}, {values}, CAST({crs} AS VARCHAR), CAST({base} AS VARCHAR), CAST({storage} AS VARCHAR) \
+             FROM {} WHERE {}",
             self.layout.id,
             relation.from,
             row.join(" AND ")
         );
         let batches = session::rows(&self.connection, &sql)?;
         let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0) else { return Ok(None) };
-        let [id, keys, values, crs, base] = batch.columns() else { return Ok(None) };
+        let [id, keys, values, crs, base, stored] = batch.columns() else { return Ok(None) };
         let id = rows::text(id, 0).ok_or_else(|| Error::Items("an item has no id".into()))?.to_owned();
         let crs: Option<Arc<str>> = rows::text(crs, 0).map(Arc::from);
         let base: Option<Arc<str>> = rows::text(base, 0).map(Arc::from);
+        let stored = rows::text(stored, 0).and_then(|json| storage::read(&serde_json::from_str(json).ok()?));
+        let of_item = Shared { crs, base, storage: stored };
         let keys = rows::text_list(keys, 0).unwrap_or_default();
         let values = rows::text_list(values, 0).unwrap_or_default();
         let mut assets = Vec::with_capacity(keys.len());
         for (key, value) in keys.into_iter().zip(values) {
             if let (Some(key), Some(json)) = (key, value) {
-                assets.extend(described_asset(&id, key, &json, crs.as_ref(), base.as_ref())?);
+                assets.extend(described_asset(&id, key, &json, &of_item)?);
             }
         }
         Ok(Some(FirstItem { id, assets }))
@@ -217,6 +222,7 @@ impl<'a> Query<'a> {
         if !assets.is_empty() {
             columns.base = layout.relation.base_sql().map(&mut add);
             columns.crs = layout.crs().map(&mut add);
+            columns.storage = layout.storage().map(&mut add);
             columns.objects = layout.assets.objects(assets).map(&mut add);
         }
         for key in assets {
@@ -247,13 +253,14 @@ fn ordinal_terms(layout: &Layout) -> Vec<String> {
     layout.relation.ordinals.iter().map(|column| (*column).to_owned()).collect()
 }
 
-fn described_asset(
-    id: &str,
-    key: String,
-    json: &str,
-    crs: Option<&Arc<str>>,
-    base: Option<&Arc<str>>,
-) -> Result<Option<FirstAsset>> {
+/// What an item says for all of its assets.
+struct Shared {
+    crs: Option<Arc<str>>,
+    base: Option<Arc<str>>,
+    storage: Option<Storage>,
+}
+
+fn described_asset(id: &str, key: String, json: &str, of_item: &Shared) -> Result<Option<FirstAsset>> {
     let value: Value = serde_json::from_str(json)
         .map_err(|e| Error::Items(format!("item '{id}' asset '{key}': not readable as JSON: {e}")))?;
     let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -263,10 +270,11 @@ fn described_asset(
     let roles = roles.filter_map(Value::as_str).map(str::to_owned).collect();
     let asset = Asset {
         href: href.into(),
-        base: base.cloned(),
+        base: of_item.base.clone(),
         nodata: facts.nodata,
         scale_offset: facts.scale_offset,
-        crs: facts.crs.or_else(|| crs.cloned()),
+        crs: facts.crs.or_else(|| of_item.crs.clone()),
+        store: storage::hints(facts.storage.as_deref(), of_item.storage.as_ref()).map(Arc::new),
     };
     Ok(Some(FirstAsset { media_type: text("type"), key, roles, asset }))
 }

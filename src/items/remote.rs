@@ -11,6 +11,7 @@ use super::session;
 use super::source::{Source, has_wildcard, local};
 use crate::error::{Error, Result};
 use crate::runtime;
+use crate::store::location::shown_text;
 use crate::store::{ByteSource, Location, Object, Session};
 
 /// A larger index does not belong into a temporary file.
@@ -47,8 +48,9 @@ impl Source {
             let checked = Location::resolve(before_wildcard(path), None).and_then(|at| store.check(&at));
             checked.map_err(|e| e.within(format!("items '{}'", shown(path))))?;
         }
-        // Options of the call are unknown to httpfs.
-        let in_place = || store.options().store.is_empty() && has_httpfs(threads);
+        // Options of the call are unknown to httpfs, and so is what may be opened when it is redirected.
+        let plain = store.options().store.is_empty() && store.options().access.only.is_none();
+        let in_place = || plain && has_httpfs(threads);
         if paths.iter().all(|path| local(path).is_some()) || in_place() {
             return Ok(Source::Paths(paths));
         }
@@ -61,8 +63,7 @@ impl Source {
 pub(super) fn shown(path: &str) -> String {
     match local(path) {
         Some(_) => path.to_owned(),
-        None => Location::resolve(path, None)
-            .map_or_else(|_| path.split('?').next().unwrap_or_default().to_owned(), |location| location.to_string()),
+        None => Location::resolve(path, None).map_or_else(|_| shown_text(path), |location| location.to_string()),
     }
 }
 
@@ -89,7 +90,7 @@ fn fetch(url: String, store: &Session) -> Result<Fetched> {
     let name = url.split(['?', '#']).next().unwrap_or(&url);
     if has_wildcard(name) {
         return Err(Error::Items(format!(
-            "{}: a glob of URLs needs httpfs (INSTALL httpfs); or list the files",
+            "{}: a glob of URLs needs httpfs (INSTALL httpfs), and no store_options; or list the files",
             context()
         )));
     }
@@ -101,7 +102,7 @@ fn fetch(url: String, store: &Session) -> Result<Fetched> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&path).map_err(failed)?;
     let kept = Temporary(path);
-    let object = Location::resolve(&url, None).and_then(|location| store.object(location));
+    let object = Location::resolve(&url, None).and_then(|location| store.object(location, None));
     let copied = object.and_then(|object| runtime::io()?.block_on(copy(&object, &mut file)));
     copied.map_err(|e| e.within(context()))?;
     Ok(Fetched { path: path_text(&kept.0)?, origin: url, _file: Some(kept) })

@@ -16,8 +16,10 @@ use super::geometry::{self, Encoding};
 use super::item::{Asset, Item};
 use super::session::failed;
 use super::source::Relation;
+use super::storage::{self, Storage};
 use super::{Selection, rows};
 use crate::error::{Error, Result};
+use crate::store::Hints;
 use crate::time::Period;
 
 /// Batches, of up to 2048 items each, that may wait for the consumer.
@@ -32,6 +34,7 @@ pub(super) struct Columns {
     pub geometry: Option<(usize, Encoding)>,
     pub base: Option<usize>,
     pub crs: Option<usize>,
+    pub storage: Option<usize>,
     /// The requested assets as JSON, in one list.
     pub objects: Option<usize>,
     /// One entry per requested asset.
@@ -75,6 +78,8 @@ impl ItemStream {
             count: 0,
             base: Recent::default(),
             crs: Recent::default(),
+            storage: (String::new(), None),
+            store: None,
             facts: vec![None; keys.len()],
         };
         let run = move || {
@@ -149,6 +154,10 @@ struct Reader {
     count: u64,
     base: Recent,
     crs: Recent,
+    /// What the last item said about stores, as text and read.
+    storage: (String, Option<Arc<Storage>>),
+    /// What was made of it for the last asset.
+    store: Option<Arc<Hints>>,
     /// Per asset the last facts read: those of the next item are usually the same, letter by letter.
     facts: Vec<Option<(String, Facts)>>,
 }
@@ -270,7 +279,22 @@ impl Reader {
             nodata: facts.nodata,
             scale_offset: facts.scale_offset,
             crs: facts.crs.or_else(|| crs.map(|crs| self.crs.share(crs))),
+            store: self.store(batch, row, facts.storage.as_deref()),
         }
+    }
+
+    /// What the item and the asset say about the store of the asset; mostly the same from asset to asset.
+    fn store(&mut self, batch: &RecordBatch, row: usize, asset: Option<&Storage>) -> Option<Arc<Hints>> {
+        let json = at(batch, self.columns.storage).and_then(|column| rows::text(column, row)).unwrap_or_default();
+        if self.storage.0 != json {
+            let read = serde_json::from_str(json).ok().and_then(|value| storage::read(&value));
+            self.storage = (json.to_owned(), read.map(Arc::new));
+        }
+        let hints = storage::hints(asset, self.storage.1.as_deref())?;
+        if self.store.as_deref() != Some(&hints) {
+            self.store = Some(Arc::new(hints));
+        }
+        self.store.clone()
     }
 
     fn typed_facts(&mut self, index: usize, json: Option<&str>) -> Facts {

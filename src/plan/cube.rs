@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
+use regex::Regex;
 
 use super::bands::{self, Band};
 use super::level::Levels;
@@ -15,6 +16,7 @@ use crate::grid::Tiling;
 use crate::items::{Asset, FirstItem, default_bands};
 use crate::request::Request;
 use crate::runtime;
+use crate::store::location::shown_text;
 use crate::store::{Location, Object, Session};
 use crate::warp::pixel_size;
 
@@ -116,12 +118,17 @@ pub fn asset_context(request: &Request, item: &str, key: &str, asset: &Asset) ->
 pub fn asset_location(request: &Request, asset: &Asset) -> String {
     match location(request, asset) {
         Ok(location) => location.to_string(),
-        Err(_) => asset.href.split('?').next().unwrap_or_default().to_owned(),
+        Err(_) => shown_text(&asset.href),
     }
 }
 
 fn location(request: &Request, asset: &Asset) -> Result<Location> {
-    match &request.href_replace {
+    located(request.href_replace.as_ref(), asset)
+}
+
+/// Where an asset is, after `href_replace`.
+pub fn located(replace: Option<&(Regex, String)>, asset: &Asset) -> Result<Location> {
+    match replace {
         Some((pattern, replacement)) => {
             Location::resolve(&pattern.replace_all(&asset.href, replacement), asset.base.as_deref())
         }
@@ -130,7 +137,7 @@ fn location(request: &Request, asset: &Asset) -> Result<Location> {
 }
 
 fn object(request: &Request, session: &Session, asset: &Asset) -> Result<Object> {
-    session.object(location(request, asset)?)
+    session.object(location(request, asset)?, asset.store.as_deref())
 }
 
 fn nothing_matches(request: &Request, area: &Area) -> Error {

@@ -4,12 +4,14 @@
 mod bands;
 mod cube;
 mod level;
+mod openings;
 
 use std::sync::Arc;
 
 pub use bands::Band;
 pub use cube::{Cube, asset_context, asset_location, bytes_per_pixel};
 pub use level::{Geometry, Levels};
+pub use openings::{Opening, openings};
 
 use crate::area::Area;
 use crate::error::Result;

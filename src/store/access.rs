@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::Location;
+use super::{Location, Service};
 use crate::error::{Error, Result};
 
 /// `enable_external_access`, `allowed_directories`, `allowed_paths` and, for local files, `disabled_filesystems`.
@@ -44,8 +44,9 @@ impl Access {
 
 impl Allowed {
     fn has_url(&self, url: &str) -> bool {
-        let inside = |directory: &String| directory.contains("://") && url.starts_with(directory.as_str());
-        self.directories.iter().any(inside) || self.paths.iter().any(|path| path == url)
+        let urls = |texts: &[String]| texts.iter().filter_map(|text| as_url(text)).collect::<Vec<_>>();
+        urls(&self.directories).iter().any(|directory| url.starts_with(directory.as_str()))
+            || urls(&self.paths).iter().any(|path| path == url)
     }
 
     /// Compares what the names lead to, so that neither `..` nor a symbolic link leads out of a folder.
@@ -55,6 +56,17 @@ impl Allowed {
         self.directories.iter().filter_map(is).any(|directory| path.starts_with(directory))
             || self.paths.iter().filter_map(is).any(|allowed| path == allowed)
     }
+}
+
+/// The URL that an entry is. DuckDB 1.5.6 takes one for a relative path: `s3://b/` becomes `/working/folder/s3:/b/`.
+fn as_url(entry: &str) -> Option<String> {
+    if entry.contains("://") {
+        return Some(entry.to_owned());
+    }
+    let (before, rest) = entry.split_once(":/")?;
+    let scheme = before.rsplit('/').next().filter(|scheme| before.contains('/') && scheme.len() > 1)?;
+    let served = matches!(scheme, "http" | "https") || Service::of_scheme(scheme).is_some();
+    served.then(|| format!("{scheme}://{rest}"))
 }
 
 /// The path without links, also of a file that does not exist in a folder that does.
@@ -87,6 +99,19 @@ mod tests {
         for outside in ["https://host/a.tif", "https://host/public/%2e%2e/a.tif", "http://host/public/a.tif"] {
             assert!(!allows(outside), "{outside}");
         }
+    }
+
+    #[test]
+    fn urls_as_either_version_of_duckdb_keeps_them() {
+        for entry in ["https://host/public/", "/any/where/https:/host/public/"] {
+            let only = Some(Allowed { directories: vec![entry.into()], paths: Vec::new() });
+            let access = Access { only, no_files: false };
+            let allows = |url: &str| access.check(&Location::resolve(url, None).unwrap()).is_ok();
+            assert!(allows("https://host/public/a.tif"), "{entry}");
+            assert!(!allows("https://host/a.tif") && !allows("http://host/public/a.tif"), "{entry}");
+        }
+        assert_eq!(as_url("/data/c:/x"), None);
+        assert_eq!(as_url("/data/xs3:/x/"), None);
     }
 
     #[test]

@@ -1,120 +1,94 @@
 //! Object stores by bucket: s3, gs, az.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::Range;
+use std::str::FromStr;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use object_store::{ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreScheme, RetryConfig, path::Path};
-use url::Url;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::{GetOptions, GetRange, ObjectStore, RetryConfig};
 
+use super::address::Service;
+use super::config::Config;
+use super::connector::{Connector, chained};
+use super::http::{Failure, Fetched};
 use crate::error::{Error, Result};
 
-/// Clients by process, bucket and options, kept as long as the process: they hold connections and credentials. A forked
-/// child must not write into the connections of its parent.
-type Clients = HashMap<(u32, String, BTreeMap<String, String>), Arc<dyn ObjectStore>>;
-static CLIENTS: LazyLock<Mutex<Clients>> = LazyLock::new(Mutex::default);
-
-/// The client of the bucket that `url` is in, and the key of the object.
-pub fn client(
-    url: &Url,
-    options: &BTreeMap<String, String>,
+/// What a client was made of.
+#[derive(PartialEq, Eq, Hash)]
+struct Made {
+    /// A forked child must not write into the connections of its parent.
+    process: u32,
+    service: Service,
+    bucket: String,
+    settings: Vec<(String, String)>,
     timeout: Duration,
-    retries: usize,
-) -> Result<(Arc<dyn ObjectStore>, Path)> {
-    let (scheme, path) = ObjectStoreScheme::parse(url).map_err(|e| Error::Store(e.to_string()))?;
-    let bucket = format!("{}://{}", url.scheme(), url.authority());
-    let key = (std::process::id(), bucket.clone(), options.clone());
-    let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(client) = clients.get(&key) {
-        return Ok((client.clone(), path));
-    }
-    let retry = RetryConfig { max_retries: retries, ..Default::default() };
-    let client = build(scheme, &bucket, options, ClientOptions::new().with_timeout(timeout), retry)
-        .map_err(|e| Error::Store(format!("cannot open {bucket}: {e}")))?;
-    clients.insert(key, client.clone());
-    Ok((client, path))
 }
 
-fn build(
-    scheme: ObjectStoreScheme,
-    bucket: &str,
-    options: &BTreeMap<String, String>,
-    client: ClientOptions,
-    retry: RetryConfig,
-) -> object_store::Result<Arc<dyn ObjectStore>> {
-    let set = options.iter().map(|(k, v)| (k.as_str(), v.clone()));
-    let unsigned = |variables: &[&str], keys: &[&str]| {
-        !variables.iter().any(|v| std::env::var_os(v).is_some()) && !keys.iter().any(|k| options.contains_key(*k))
+/// Kept as long as the process: clients hold connections and credentials.
+static CLIENTS: LazyLock<Mutex<HashMap<Made, Arc<dyn ObjectStore>>>> = LazyLock::new(Mutex::default);
+
+/// The client of a bucket.
+///
+/// # Errors
+/// Settings that the library refuses: half of a key, a file of credentials that is none.
+pub fn client(config: &Config, timeout: Duration) -> Result<Arc<dyn ObjectStore>> {
+    let address = &config.address;
+    let made = Made {
+        process: std::process::id(),
+        service: address.service,
+        bucket: address.bucket.clone(),
+        settings: config.pairs().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        timeout,
     };
-    Ok(match scheme {
-        ObjectStoreScheme::AmazonS3 => {
-            use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-            let mut builder =
-                AmazonS3Builder::from_env().with_url(bucket).with_client_options(client).with_retry(retry);
-            // Without credentials the client would ask the machine's metadata service, which elsewhere than on a
-            // cloud machine is a long wait; a public bucket needs none.
-            if unsigned(
-                &["AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"],
-                &["access_key_id", "aws_access_key_id", "skip_signature", "aws_skip_signature"],
-            ) {
-                builder = builder.with_skip_signature(true);
+    let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(client) = clients.get(&made) {
+        return Ok(client.clone());
+    }
+    let client = build(config, timeout).map_err(|e| {
+        Error::Store(format!("cannot open the bucket '{}' of {}: {e}", address.bucket, address.service.name()))
+    })?;
+    clients.insert(made, client.clone());
+    Ok(client)
+}
+
+fn build(config: &Config, timeout: Duration) -> object_store::Result<Arc<dyn ObjectStore>> {
+    let bucket = config.address.bucket.as_str();
+    let connector = Connector { timeout };
+    let retry = RetryConfig { max_retries: 0, ..Default::default() };
+    Ok(match config.address.service {
+        Service::S3 => {
+            let mut builder = AmazonS3Builder::new().with_http_connector(connector).with_retry(retry);
+            for (key, value) in config.pairs() {
+                builder = builder.with_config(AmazonS3ConfigKey::from_str(key)?, value);
             }
-            for (key, value) in set {
-                builder = builder.with_config(key.parse::<AmazonS3ConfigKey>()?, value);
-            }
-            Arc::new(builder.build()?)
+            Arc::new(builder.with_bucket_name(bucket).build()?)
         }
-        ObjectStoreScheme::GoogleCloudStorage => {
-            use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
-            let mut builder =
-                GoogleCloudStorageBuilder::from_env().with_url(bucket).with_client_options(client).with_retry(retry);
-            if unsigned(
-                &["GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_KEY"],
-                &["google_service_account", "service_account", "service_account_key", "skip_signature"],
-            ) {
-                builder = builder.with_skip_signature(true);
+        Service::Gcs => {
+            let mut builder = GoogleCloudStorageBuilder::new().with_http_connector(connector).with_retry(retry);
+            for (key, value) in config.pairs() {
+                builder = builder.with_config(GoogleConfigKey::from_str(key)?, value);
             }
-            for (key, value) in set {
-                builder = builder.with_config(key.parse::<GoogleConfigKey>()?, value);
-            }
-            Arc::new(builder.build()?)
+            Arc::new(builder.with_bucket_name(bucket).build()?)
         }
-        ObjectStoreScheme::MicrosoftAzure => {
-            use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-            let mut builder =
-                MicrosoftAzureBuilder::from_env().with_url(bucket).with_client_options(client).with_retry(retry);
-            if unsigned(
-                &[
-                    "AZURE_STORAGE_ACCOUNT_KEY",
-                    "AZURE_STORAGE_SAS_KEY",
-                    "AZURE_STORAGE_CLIENT_ID",
-                    "AZURE_STORAGE_TOKEN",
-                ],
-                &["account_key", "sas_key", "sas_token", "token", "bearer_token", "skip_signature", "client_id"],
-            ) {
-                builder = builder.with_skip_signature(true);
+        Service::Azure => {
+            let mut builder = MicrosoftAzureBuilder::new().with_http_connector(connector).with_retry(retry);
+            for (key, value) in config.pairs() {
+                builder = builder.with_config(AzureConfigKey::from_str(key)?, value);
             }
-            for (key, value) in set {
-                builder = builder.with_config(key.parse::<AzureConfigKey>()?, value);
-            }
-            Arc::new(builder.build()?)
-        }
-        other => {
-            return Err(object_store::Error::NotSupported { source: format!("{other:?} is not served").into() });
+            Arc::new(builder.with_container_name(bucket).build()?)
         }
     })
 }
 
-/// One range of one object; the client does its own retries.
-pub async fn get(
-    store: &dyn ObjectStore,
-    path: &Path,
-    range: Range<u64>,
-) -> object_store::Result<(Bytes, Option<String>)> {
+/// One attempt at one range of one object.
+pub async fn get(store: &dyn ObjectStore, config: &Config, range: Range<u64>) -> Result<Fetched, Failure> {
     let options = GetOptions { range: Some(GetRange::Bounded(range)), ..Default::default() };
-    let result = store.get_opts(path, options).await?;
-    let etag = result.meta.e_tag.clone();
-    Ok((result.bytes().await?, etag))
+    let result = store.get_opts(&config.address.key, options).await.map_err(|e| chained(&e))?;
+    let (etag, size) = (result.meta.e_tag.clone(), result.meta.size);
+    let bytes = result.bytes().await.map_err(|e| chained(&e))?;
+    Ok(Fetched { bytes, etag, size: Some(size) })
 }

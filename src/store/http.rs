@@ -1,62 +1,126 @@
 //! Ranged reads over http and https.
 
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, LAST_MODIFIED, RANGE, RETRY_AFTER};
+use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode};
 use url::Url;
 
 use super::counters::{COUNTERS, add};
+use super::{Access, Location};
 
 /// A server that ignores Range sends the whole object; this much of it may be read past to reach the range.
 const SKIP_LIMIT: u64 = 16 * 1024 * 1024;
 
-/// Bytes, and the ETag, else the Last-Modified time, of the object they belong to.
+/// More redirects than this go round in a circle.
+const MOST_REDIRECTS: usize = 10;
+
+/// Bytes, and what the answer says about the object they belong to.
 pub struct Fetched {
     pub bytes: Bytes,
+    /// The ETag, else the Last-Modified time.
     pub etag: Option<String>,
+    /// Bytes of the whole object.
+    pub size: Option<u64>,
 }
 
 /// A failed attempt.
+#[derive(Debug, Clone, Default, thiserror::Error)]
+#[error("{message}")]
 pub struct Failure {
     pub message: String,
     pub retry: bool,
     pub wait: Option<Duration>,
+    /// Of an answer that refuses.
+    pub status: Option<u16>,
+    /// In which region the bucket is, where the store says so.
+    pub region: Option<String>,
+    /// Bytes of the whole object, where the refusal tells.
+    pub size: Option<u64>,
 }
 
 impl Failure {
-    fn temporary(message: String) -> Failure {
-        Failure { message, retry: true, wait: None }
+    pub fn passing(message: String) -> Failure {
+        Failure { message, retry: true, ..Failure::default() }
     }
 
-    fn final_(message: String) -> Failure {
-        Failure { message, retry: false, wait: None }
+    pub fn lasting(message: String) -> Failure {
+        Failure { message, ..Failure::default() }
     }
 }
 
-/// One attempt at one range.
-pub async fn get(client: &Client, url: &Url, range: Range<u64>, timeout: Duration) -> Result<Fetched, Failure> {
+/// One attempt at one range, redirects included.
+pub async fn get(
+    client: &Client,
+    url: &Url,
+    range: Range<u64>,
+    timeout: Duration,
+    access: &Access,
+) -> Result<Fetched, Failure> {
+    let deadline = Instant::now() + timeout;
     let last = range.end.saturating_sub(1);
-    let request = client.get(url.clone()).header(RANGE, format!("bytes={}-{last}", range.start)).timeout(timeout);
-    let response = request.send().await.map_err(|e| transport(&e))?;
+    let mut url = url.clone();
+    for _ in 0..=MOST_REDIRECTS {
+        add(&COUNTERS.requests, 1);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let request = client.get(url.clone()).header(RANGE, format!("bytes={}-{last}", range.start)).timeout(left);
+        let response = request.send().await.map_err(|e| transport(&e))?;
+        match redirected(&url, &response) {
+            Some(next) => url = permitted(next?, access)?,
+            None => return answer(response, range).await,
+        }
+    }
+    Err(Failure::lasting(format!("more than {MOST_REDIRECTS} redirects")))
+}
+
+/// Where an answer sends us, if it does. Name and password go along to the same server, and to no other.
+fn redirected(from: &Url, response: &Response) -> Option<Result<Url, Failure>> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let location = response.headers().get(LOCATION)?.to_str().ok();
+    let Some(mut next) = location.and_then(|text| from.join(text).ok()) else {
+        return Some(Err(Failure::lasting("the server redirects to what is no URL".into())));
+    };
+    if next.origin() == from.origin() && next.username().is_empty() && next.password().is_none() {
+        // Neither fails for a URL that has a host, as every http URL does.
+        let _ = next.set_username(from.username());
+        let _ = next.set_password(from.password());
+    }
+    Some(Ok(next))
+}
+
+fn permitted(url: Url, access: &Access) -> Result<Url, Failure> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Failure::lasting(format!("the server redirects to the scheme '{}'", url.scheme())));
+    }
+    let location = Location::Http(url.clone());
+    access.check(&location).map_err(|e| Failure::lasting(format!("the server redirects to {location}: {e}")))?;
+    Ok(url)
+}
+
+async fn answer(response: Response, range: Range<u64>) -> Result<Fetched, Failure> {
     // A server without ETags may at least say when the object was written.
     let version = response.headers().get(ETAG).or_else(|| response.headers().get(LAST_MODIFIED));
     let etag = version.and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let mut size = total_of(response.headers());
     let bytes = match response.status() {
         StatusCode::PARTIAL_CONTENT => partial(response, range).await?,
-        StatusCode::OK => whole(response, range).await?,
-        StatusCode::RANGE_NOT_SATISFIABLE if is_beyond_end(response.headers(), range.start) => Bytes::new(),
-        status => return Err(refused(status, response.headers())),
+        StatusCode::OK => {
+            size = response.content_length();
+            whole(response, range).await?
+        }
+        StatusCode::RANGE_NOT_SATISFIABLE if size.is_some_and(|size| size <= range.start) => Bytes::new(),
+        status => return Err(refused(status, response.headers().get(RETRY_AFTER))),
     };
-    Ok(Fetched { bytes, etag })
+    Ok(Fetched { bytes, etag, size })
 }
 
-/// Whether a refusal of the range says that the object ends before it.
-fn is_beyond_end(headers: &HeaderMap, start: u64) -> bool {
-    let total = headers.get(CONTENT_RANGE).and_then(|v| v.to_str().ok()?.strip_prefix("bytes */")?.parse::<u64>().ok());
-    total.is_some_and(|total| total <= start)
+/// The size of the object that a Content-Range tells.
+pub fn total_of(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_RANGE)?.to_str().ok()?.rsplit_once('/')?.1.trim().parse().ok()
 }
 
 async fn partial(response: Response, range: Range<u64>) -> Result<Bytes, Failure> {
@@ -64,11 +128,11 @@ async fn partial(response: Response, range: Range<u64>) -> Result<Bytes, Failure
     let expected = match given {
         Some((start, end, total)) if start == range.start && end <= range.end => {
             if end < range.end && total.is_some_and(|t| t > end) {
-                return Err(Failure::temporary("the server sent less than the range asked for".into()));
+                return Err(Failure::passing("the server sent less than the range asked for".into()));
             }
             end - start
         }
-        _ => return Err(Failure::final_("the server answered another range than the one asked for".into())),
+        _ => return Err(Failure::lasting("the server answered another range than the one asked for".into())),
     };
     let mut bytes = BytesMut::with_capacity(expected.min(64 << 20) as usize);
     collect(response, |chunk| {
@@ -77,7 +141,7 @@ async fn partial(response: Response, range: Range<u64>) -> Result<Bytes, Failure
     })
     .await?;
     if bytes.len() as u64 != expected {
-        return Err(Failure::temporary(format!("the body has {} bytes instead of {expected}", bytes.len())));
+        return Err(Failure::passing(format!("the body has {} bytes instead of {expected}", bytes.len())));
     }
     Ok(bytes.freeze())
 }
@@ -85,7 +149,7 @@ async fn partial(response: Response, range: Range<u64>) -> Result<Bytes, Failure
 /// The server ignored Range and sends the object from its first byte.
 async fn whole(response: Response, range: Range<u64>) -> Result<Bytes, Failure> {
     if range.start > SKIP_LIMIT {
-        return Err(Failure::final_("the server ignores Range requests, which a COG needs".into()));
+        return Err(Failure::lasting("the server ignores Range requests, which a COG needs".into()));
     }
     let length = response.content_length();
     let mut bytes = BytesMut::new();
@@ -95,7 +159,7 @@ async fn whole(response: Response, range: Range<u64>) -> Result<Bytes, Failure> 
     })
     .await?;
     if (bytes.len() as u64) < length.unwrap_or(0).min(range.end) {
-        return Err(Failure::temporary("the body ends early".into()));
+        return Err(Failure::passing("the body ends early".into()));
     }
     let end = range.end.min(bytes.len() as u64);
     Ok(bytes.freeze().slice(range.start.min(end) as usize..end as usize))
@@ -112,7 +176,7 @@ async fn collect(mut response: Response, mut more: impl FnMut(&[u8]) -> bool) ->
     Ok(())
 }
 
-fn refused(status: StatusCode, headers: &HeaderMap) -> Failure {
+pub fn refused(status: StatusCode, retry_after: Option<&HeaderValue>) -> Failure {
     let hint = match status.as_u16() {
         401 | 403 => "; pass store_options or set the credentials of the environment",
         _ => "",
@@ -120,20 +184,35 @@ fn refused(status: StatusCode, headers: &HeaderMap) -> Failure {
     let retry = status == StatusCode::TOO_MANY_REQUESTS
         || status == StatusCode::REQUEST_TIMEOUT
         || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED);
-    let wait = headers.get(RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
-    Failure { message: format!("HTTP {status}{hint}"), retry, wait }
+    let wait = retry_after.and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+    let message = format!("HTTP {status}{hint}");
+    Failure { message, retry, wait, status: Some(status.as_u16()), ..Failure::default() }
+}
+
+/// What TLS has to say comes as an I/O error of invalid data, perhaps inside another; no connection makes one of itself.
+fn is_of_tls(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    error.kind() == std::io::ErrorKind::InvalidData || inner.is_some_and(is_of_tls)
 }
 
 /// A failure below HTTP, told by its innermost cause, without the URL that reqwest puts in front.
-fn transport(error: &reqwest::Error) -> Failure {
+pub fn transport(error: &reqwest::Error) -> Failure {
     if error.is_timeout() {
-        return Failure::temporary("timed out".into());
+        return Failure::passing("timed out".into());
     }
     let mut cause: &dyn std::error::Error = error;
+    let mut is_tls = false;
     while let Some(inner) = cause.source() {
         cause = inner;
+        is_tls |= error.is_connect() && inner.downcast_ref().is_some_and(is_of_tls);
     }
-    Failure { message: format!("connection failed: {cause}"), retry: !error.is_builder(), wait: None }
+    if is_tls {
+        return Failure::lasting(format!(
+            "TLS failure: {cause}; is it https, and is the certificate one that this machine trusts? \
+             (the variable SSL_CERT_FILE names others)"
+        ));
+    }
+    Failure { message: format!("connection failed: {cause}"), retry: !error.is_builder(), ..Failure::default() }
 }
 
 /// `bytes 0-99/1234` as (0, 100, Some(1234)).

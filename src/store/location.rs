@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
+use super::address::Service;
 use crate::error::{Error, Result};
 
 /// Where an object is.
@@ -11,7 +12,7 @@ use crate::error::{Error, Result};
 pub enum Location {
     File(PathBuf),
     Http(Url),
-    /// s3, gs, az and their aliases.
+    /// s3, gs, az and their aliases; see [`super::address`].
     Cloud(Url),
 }
 
@@ -46,7 +47,7 @@ impl Location {
         match url.scheme() {
             "file" => Ok(Location::File(file_path(&url)?)),
             "http" | "https" => Ok(Location::Http(url)),
-            "s3" | "s3a" | "gs" | "gcs" | "az" | "azure" | "abfs" | "abfss" | "adl" => Ok(Location::Cloud(url)),
+            scheme if Service::of_scheme(scheme).is_some() => Ok(Location::Cloud(url)),
             other => Err(Error::Store(format!(
                 "the scheme '{other}' is not served; use a path, file, http(s), s3, gs or az (href_replace can rewrite hrefs)"
             ))),
@@ -69,20 +70,40 @@ pub fn redacted(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.set_fragment(None);
-    // Both fail only for URLs that cannot have them.
-    let _ = url.set_username("");
+    // Both fail only for URLs that cannot have them. Where Azure's URLs have a name, it is that of a container.
+    if Service::of_scheme(url.scheme()) != Some(Service::Azure) {
+        let _ = url.set_username("");
+    }
     let _ = url.set_password(None);
     url.to_string()
 }
 
+/// What of a text that is perhaps no URL may be shown, as [`redacted`].
+pub fn shown_text(text: &str) -> String {
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let (server, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+    let host = server.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
+}
+
+/// The text of a URL as it may be shown.
+pub fn shown_url(text: &str) -> String {
+    Url::parse(text).map_or_else(|_| "(no URL)".to_owned(), |url| redacted(&url))
+}
+
+/// Schemes that may come without slashes behind the colon.
+const WITHOUT_SLASHES: [&str; 3] = ["file", "memory", "data"];
+
 /// `text` as a URL if it has a scheme of two letters or more (one letter is a Windows drive).
 fn absolute_url(text: &str) -> Result<Option<Url>> {
-    let Some((scheme, _)) = text.split_once("://") else { return Ok(None) };
+    let Some((scheme, rest)) = text.split_once(':') else { return Ok(None) };
     let is_scheme = scheme.len() > 1 && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-    if !is_scheme {
+    let known = WITHOUT_SLASHES.iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    if !is_scheme || !(known || rest.starts_with("//")) {
         return Ok(None);
     }
-    Url::parse(text).map(Some).map_err(|e| Error::Store(format!("'{text}' is no URL: {e}")))
+    Url::parse(text).map(Some).map_err(|e| Error::Store(format!("'{}' is no URL: {e}", shown_text(text))))
 }
 
 fn file_path(url: &Url) -> Result<PathBuf> {
@@ -110,6 +131,8 @@ mod tests {
         assert_eq!(resolved("../a.tif", Some("file:///items/p/x.parquet")), "/items/p/../a.tif");
         assert_eq!(resolved("a.tif", None), "a.tif");
         assert_eq!(resolved("file:///data/a%20b.tif", None), "/data/a b.tif");
+        assert_eq!(resolved("file:/data/a.tif", None), "/data/a.tif");
+        assert_eq!(resolved("a:b.tif", Some("/items/x.parquet")), "/items/a:b.tif");
         assert_eq!(resolved("a.tif", Some("https://host/dir/x.parquet?sig=1")), "https://host/dir/a.tif");
     }
 
@@ -118,11 +141,21 @@ mod tests {
         let location = Location::resolve("https://user:pw@host:81/a.tif?sig=secret", None).unwrap();
         assert_eq!(location.to_string(), "https://host:81/a.tif");
         assert!(matches!(&location, Location::Http(url) if url.query() == Some("sig=secret")));
+        assert_eq!(
+            resolved("abfss://c@acct.dfs.core.windows.net/a.tif?sig=1", None),
+            "abfss://c@acct.dfs.core.windows.net/a.tif"
+        );
+        let wrong = resolved("https://user:pw@host:port/a.tif?sig=secret", None);
+        assert!(wrong.contains("'https://host:port/a.tif' is no URL"), "{wrong}");
+        assert_eq!(shown_text("ftp://u:p@h/a@b.tif#x"), "ftp://h/a@b.tif");
+        assert_eq!(shown_text("a b?c.tif"), "a b");
     }
 
     #[test]
     fn other_schemes_are_named() {
         assert!(resolved("ftp://host/a.tif", None).contains("'ftp'"));
+        assert!(resolved("memory:///a.tif", None).contains("'memory'"));
+        assert!(resolved("memory:/a.tif", None).contains("'memory'"));
         assert!(resolved("", None).contains("empty"));
     }
 }

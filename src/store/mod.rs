@@ -4,10 +4,16 @@
 //! counter.
 
 pub mod access;
+pub mod address;
 mod cloud;
+pub mod config;
+mod connector;
 pub mod counters;
+mod file;
+pub mod hints;
 mod http;
 pub mod location;
+mod object;
 pub mod session;
 
 use std::fmt::Debug;
@@ -18,8 +24,12 @@ use bytes::Bytes;
 
 use crate::error::Result;
 pub use access::{Access, Allowed};
+pub use address::{Address, Service};
+pub use config::Config;
+pub use hints::Hints;
 pub use location::Location;
-pub use session::{Object, Options, Session};
+pub use object::Object;
+pub use session::{Options, Route, Session};
 
 /// One object, open for ranged reads.
 #[async_trait]

@@ -1,0 +1,159 @@
+//! The STAC Storage Extension: what an item says about the stores of its assets.
+//!
+//! Version 1 has `storage:platform`, `storage:region`, `storage:requester_pays` and `storage:tier` on the asset or the item;
+//! version 2 has `storage:schemes` on the item and `storage:refs`, names of schemes, on the asset.
+//! <https://github.com/stac-extensions/storage>
+
+use serde_json::{Map, Value};
+
+use crate::store::{Hints, Service};
+
+/// Fields of an asset.
+pub(super) const OF_ASSET: [&str; 5] =
+    ["storage:platform", "storage:region", "storage:requester_pays", "storage:tier", "storage:refs"];
+/// Fields of an item.
+pub(super) const OF_ITEM: [&str; 5] =
+    ["storage:platform", "storage:region", "storage:requester_pays", "storage:tier", "storage:schemes"];
+
+/// What one object, an asset or an item, says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Storage {
+    own: Hints,
+    refs: Vec<String>,
+    schemes: Vec<Hints>,
+}
+
+/// `None` where nothing is said.
+pub(super) fn read(object: &Value) -> Option<Storage> {
+    let own = Hints {
+        service: text(object, "storage:platform").as_deref().and_then(service_of_platform),
+        region: text(object, "storage:region"),
+        requester_pays: boolean(object.get("storage:requester_pays")),
+        tier: text(object, "storage:tier"),
+        ..Hints::default()
+    };
+    let refs = object.get("storage:refs").and_then(Value::as_array).into_iter().flatten();
+    let refs = refs.filter_map(Value::as_str).map(str::to_owned).collect();
+    let schemes = match object.get("storage:schemes") {
+        Some(Value::Object(schemes)) => schemes.iter().filter_map(scheme).collect(),
+        // A column of text, or a value inside properties of text.
+        Some(Value::String(text)) => {
+            let schemes = serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
+            schemes.iter().filter_map(scheme).collect()
+        }
+        _ => Vec::new(),
+    };
+    let storage = Storage { own, refs, schemes };
+    (storage != Storage::default()).then_some(storage)
+}
+
+/// What holds for an asset: the first of its schemes that the item has, else the asset's own fields before those of the item.
+pub(super) fn hints(asset: Option<&Storage>, item: Option<&Storage>) -> Option<Hints> {
+    let schemes = item.map_or(&[][..], |item| &item.schemes);
+    let refs = asset.map_or(&[][..], |asset| &asset.refs);
+    let named = refs.iter().find_map(|name| schemes.iter().find(|s| s.scheme.as_ref() == Some(name)));
+    if named.is_some() {
+        return named.cloned();
+    }
+    let (asset, item) = (asset.map(|a| &a.own), item.map(|i| &i.own));
+    let either = [asset, item].into_iter().flatten();
+    let merged = either.fold(Hints::default(), |merged, own| Hints {
+        service: merged.service.or(own.service),
+        region: merged.region.or_else(|| own.region.clone()),
+        requester_pays: merged.requester_pays.or(own.requester_pays),
+        tier: merged.tier.or_else(|| own.tier.clone()),
+        ..merged
+    });
+    (merged != Hints::default()).then_some(merged)
+}
+
+fn service_of_platform(platform: &str) -> Option<Service> {
+    match platform.to_ascii_uppercase().as_str() {
+        "AWS" => Some(Service::S3),
+        "GCP" => Some(Service::Gcs),
+        "AZURE" => Some(Service::Azure),
+        _ => None,
+    }
+}
+
+/// One scheme of version 2. Its `platform` is the URL of the store, in which other fields stand in braces.
+fn scheme((name, scheme): (&String, &Value)) -> Option<Hints> {
+    let members = scheme.as_object()?;
+    let kind = text(scheme, "type").unwrap_or_default().to_ascii_lowercase();
+    let service = match kind.as_str() {
+        "aws-s3" | "custom-s3" => Some(Service::S3),
+        "ms-azure" => Some(Service::Azure),
+        _ if kind.contains("s3") => Some(Service::S3),
+        _ if kind.contains("google") || kind.contains("gcs") || kind.contains("gcp") => Some(Service::Gcs),
+        _ => None,
+    };
+    // Of a custom store the URL is the only way to it; the others have hosts that are known.
+    let endpoint = text(scheme, "platform").filter(|_| service == Some(Service::S3) && kind != "aws-s3");
+    let endpoint = endpoint.map(|platform| {
+        members.iter().filter_map(|(key, value)| Some((key, value.as_str()?))).fold(platform, |text, (key, value)| {
+            if key == "bucket" { text } else { text.replace(&format!("{{{key}}}"), value) }
+        })
+    });
+    Some(Hints {
+        service,
+        region: text(scheme, "region"),
+        requester_pays: boolean(scheme.get("requester_pays")),
+        endpoint,
+        account: text(scheme, "account"),
+        tier: None,
+        scheme: Some(name.clone()),
+    })
+}
+
+fn text(object: &Value, name: &str) -> Option<String> {
+    object.get(name)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// A truth value, or the text of one, as a column of text holds it.
+fn boolean(value: Option<&Value>) -> Option<bool> {
+    match value? {
+        Value::Bool(value) => Some(*value),
+        Value::String(text) => text.trim().to_ascii_lowercase().parse().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(asset: Value, item: Value) -> Option<Hints> {
+        hints(read(&asset).as_ref(), read(&item).as_ref())
+    }
+
+    #[test]
+    fn version_1_on_asset_and_item() {
+        let item = json!({"storage:platform": "AWS", "storage:region": "us-west-2", "storage:tier": "Standard"});
+        let found = of(json!({"storage:requester_pays": "true", "storage:region": "eu-west-1"}), item).unwrap();
+        assert_eq!(found.service, Some(Service::S3));
+        assert_eq!((found.region.as_deref(), found.requester_pays), (Some("eu-west-1"), Some(true)));
+        assert_eq!(found.tier.as_deref(), Some("Standard"));
+        assert_eq!(of(json!({"href": "x"}), json!({"storage:region": null})), None);
+    }
+
+    #[test]
+    fn version_2_by_reference() {
+        let schemes = json!({
+            "aws": {"type": "aws-s3", "platform": "https://{bucket}.s3.{region}.amazonaws.com", "region": "us-west-2",
+                    "requester_pays": true},
+            "own": {"type": "custom-s3", "platform": "https://{bucket}.{zone}.example.org", "zone": "a"},
+            "gone": null,
+        });
+        for item in [json!({"storage:schemes": schemes}), json!({"storage:schemes": schemes.to_string()})] {
+            let aws = of(json!({"storage:refs": ["none", "aws"]}), item.clone()).unwrap();
+            assert_eq!((aws.region.as_deref(), aws.requester_pays), (Some("us-west-2"), Some(true)));
+            assert_eq!((aws.endpoint, aws.scheme.as_deref()), (None, Some("aws")));
+            let own = of(json!({"storage:refs": ["own"]}), item.clone()).unwrap();
+            assert_eq!(own.endpoint.as_deref(), Some("https://{bucket}.a.example.org"));
+            assert_eq!(of(json!({"storage:refs": ["gone"]}), item.clone()), None);
+            assert_eq!(of(json!({}), item), None);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Reads of local files.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use super::counters::{COUNTERS, add};
+use crate::buffers;
+use crate::error::{Error, Result};
+use crate::pixels::Pixels;
+
+/// The file is opened for each read: a catalog has more files than a process may hold open.
+pub fn read_file(path: &Path, range: Range<u64>) -> Result<Bytes> {
+    let failed = |e: std::io::Error| {
+        add(&COUNTERS.failures, 1);
+        Error::Store(match e.kind() {
+            std::io::ErrorKind::NotFound => "no such file".into(),
+            _ => e.to_string(),
+        })
+    };
+    add(&COUNTERS.requests, 1);
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(failed(std::io::Error::other("it is a folder, not a file")));
+    }
+    let end = range.end.min(metadata.len());
+    let start = range.start.min(end);
+    let mut bytes: Vec<u8> = buffers::take((end - start) as usize);
+    read_at(&file, &mut bytes, start).map_err(failed)?;
+    add(&COUNTERS.bytes, bytes.len() as u64);
+    Ok(Bytes::from_owner(Reused(bytes)))
+}
+
+/// Bytes whose buffer is used again when the last reference to them goes.
+struct Reused(Vec<u8>);
+
+impl AsRef<[u8]> for Reused {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Reused {
+    fn drop(&mut self) {
+        buffers::give(Pixels::UInt8(std::mem::take(&mut self.0)));
+    }
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(not(unix))]
+fn read_at(mut file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+    use std::io::{Read, Seek, SeekFrom};
+    file.seek(SeekFrom::Start(offset))?;
+    file.read_exact(bytes)
+}

@@ -1,0 +1,262 @@
+//! One object, read range by range: retries, versions, signatures where they turn out to be needed.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use url::Url;
+
+use super::address::{Service, is_region};
+use super::config::{Config, Origin};
+use super::counters::{COUNTERS, add};
+use super::file::read_file;
+use super::http::{self, Failure, Fetched};
+use super::session::{Route, Session};
+use super::{ByteSource, Location, cloud};
+use crate::error::{Error, Result};
+use crate::runtime;
+
+/// In which region a bucket turned out to be, by endpoint and bucket.
+type Regions = HashMap<(Option<String>, String), String>;
+static REGIONS: LazyLock<Mutex<Regions>> = LazyLock::new(Mutex::default);
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One object of a store.
+pub struct Object {
+    location: Location,
+    route: Route,
+    session: Session,
+    known: Mutex<Known>,
+}
+
+/// What the first answer said: every later one must have the same ETag.
+#[derive(Default)]
+struct Known {
+    etag: Option<String>,
+    size: Option<u64>,
+}
+
+impl std::fmt::Debug for Object {
+    /// The route holds secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Object({})", self.location)
+    }
+}
+
+impl Object {
+    pub(super) fn new(location: Location, route: Route, session: Session) -> Object {
+        Object { location, route, session, known: Mutex::default() }
+    }
+
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// What tells one version of a local file from another without reading it.
+    pub fn file_version(&self) -> Option<(u64, SystemTime)> {
+        let Location::File(path) = &self.location else { return None };
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.len(), metadata.modified().ok()?))
+    }
+
+    /// The options that decide which object the location names.
+    pub fn identity(&self) -> String {
+        let mut pairs: Vec<_> = self.session.options().store.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        if let Route::Store(config) = &self.route {
+            pairs.extend(config.endpoint().map(|endpoint| endpoint.value.clone()));
+            pairs.extend(config.account().map(|account| account.value.clone()));
+        }
+        pairs.join(";")
+    }
+
+    /// Expects the version of an earlier read: another one is an error.
+    pub fn expect_etag(&self, etag: Option<String>) {
+        locked(&self.known).etag = etag;
+    }
+
+    pub fn etag(&self) -> Option<String> {
+        locked(&self.known).etag.clone()
+    }
+
+    fn check_etag(&self, etag: Option<String>, size: Option<u64>) -> Result<()> {
+        let mut known = locked(&self.known);
+        known.size = size.or(known.size);
+        match (known.etag.as_deref(), etag) {
+            (Some(known), Some(etag)) if known != etag => Err(Error::Changed(format!(
+                "the object was replaced since its header was read (its ETag changed from {known} to {etag}); run the query \
+                 again"
+            ))),
+            (None, Some(etag)) => {
+                known.etag = Some(etag);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn read_remote(&self, range: Range<u64>) -> Result<Bytes> {
+        // Some stores refuse to be asked for what is beyond the end, and do not say where that is.
+        if locked(&self.known).size.is_some_and(|size| size <= range.start) {
+            return Ok(Bytes::new());
+        }
+        let outcome = match (&self.route, &self.location) {
+            (Route::Store(config), _) => self.read_store(config, range).await,
+            (Route::Http(store), Location::Http(url)) => self.read_http(url, store.as_deref(), range).await,
+            _ => return Err(Error::Store(format!("{} is no URL", self.location))),
+        };
+        match outcome {
+            Ok(fetched) => {
+                self.check_etag(fetched.etag, fetched.size)?;
+                Ok(fetched.bytes)
+            }
+            Err(Failed { failure, attempts }) => {
+                add(&COUNTERS.failures, 1);
+                let after = if attempts > 1 { format!(" (after {attempts} attempts)") } else { String::new() };
+                Err(Error::Http { message: format!("{}{after}", failure.message), attempts })
+            }
+        }
+    }
+
+    async fn read_http(&self, url: &Url, store: Option<&Config>, range: Range<u64>) -> Result<Fetched, Failed> {
+        let bucket = store.map(|config| (config.address.service, config.address.bucket.clone()));
+        if let (Some(config), Some(bucket)) = (store, &bucket)
+            && locked(&self.session.signed).contains(bucket)
+        {
+            return self.read_store(config, range).await;
+        }
+        let options = self.session.options();
+        let client = runtime::http_client()?;
+        let plain = self.persist(|| http::get(&client, url, range.clone(), options.timeout, &options.access)).await;
+        match (plain, store, bucket) {
+            (Err(refused), Some(config), Some(bucket)) if asks_for_signature(config, &refused.failure) => {
+                let fetched = self.read_store(config, range).await?;
+                locked(&self.session.signed).insert(bucket);
+                Ok(fetched)
+            }
+            (plain, ..) => plain,
+        }
+    }
+
+    async fn read_store(&self, config: &Config, range: Range<u64>) -> Result<Fetched, Failed> {
+        let place = (config.endpoint().map(|endpoint| endpoint.value.clone()), config.address.bucket.clone());
+        let moved = locked(&REGIONS).get(&place).cloned();
+        let first = match moved.filter(|_| is_free(config)) {
+            Some(region) => self.read_bucket(&config.in_region(region), range.clone()).await,
+            None => self.read_bucket(config, range.clone()).await,
+        };
+        let Err(Failed { mut failure, attempts }) = first else { return first };
+        let region = failure.region.take().filter(|region| is_region(region));
+        let Some(region) = region.filter(|region| config.region().is_none_or(|own| own.value != *region)) else {
+            return Err(Failed { failure, attempts });
+        };
+        if !is_free(config) {
+            failure.message += &format!("; the bucket is in the region '{region}', not in that of store_options");
+            return Err(Failed { failure, attempts });
+        }
+        let fetched = self.read_bucket(&config.in_region(region.clone()), range).await?;
+        locked(&REGIONS).insert(place, region);
+        Ok(fetched)
+    }
+
+    async fn read_bucket(&self, config: &Config, range: Range<u64>) -> Result<Fetched, Failed> {
+        let timeout = self.session.options().timeout;
+        let store = cloud::client(config, timeout)?;
+        let start = range.start;
+        let read = || async {
+            let sent = tokio::time::timeout(timeout, cloud::get(store.as_ref(), config, range.clone())).await;
+            sent.unwrap_or_else(|_| Err(Failure::passing("timed out".into())))
+        };
+        match self.persist(read).await {
+            Err(Failed { failure, .. }) if failure.size.is_some_and(|size| size <= start) => {
+                Ok(Fetched { bytes: Bytes::new(), etag: None, size: failure.size })
+            }
+            Ok(fetched) => {
+                add(&COUNTERS.bytes, fetched.bytes.len() as u64);
+                Ok(fetched)
+            }
+            failed => failed,
+        }
+    }
+
+    /// Tries again what failed for a passing reason.
+    async fn persist<F>(&self, attempt: impl Fn() -> F) -> Result<Fetched, Failed>
+    where
+        F: Future<Output = Result<Fetched, Failure>>,
+    {
+        let mut attempts = 1;
+        loop {
+            match attempt().await {
+                Ok(fetched) => return Ok(fetched),
+                Err(failure) if failure.retry && attempts <= self.session.options().max_retries => {
+                    add(&COUNTERS.retries, 1);
+                    tokio::time::sleep(backoff(attempts, failure.wait)).await;
+                    attempts += 1;
+                }
+                Err(failure) => return Err(Failed { failure, attempts: attempts as u64 }),
+            }
+        }
+    }
+}
+
+/// A read that was given up.
+struct Failed {
+    failure: Failure,
+    attempts: u64,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Failed {
+        Failed { failure: Failure::lasting(error.to_string()), attempts: 1 }
+    }
+}
+
+/// Azure hides what is private as if it were not there.
+fn asks_for_signature(config: &Config, failure: &Failure) -> bool {
+    match failure.status {
+        Some(401 | 403) => true,
+        Some(404 | 409) => config.address.service == Service::Azure,
+        _ => false,
+    }
+}
+
+/// Whether the region is for us to find, and not the user's word.
+fn is_free(config: &Config) -> bool {
+    config.region().is_some_and(|region| !matches!(region.origin, Origin::Options(_)))
+}
+
+#[async_trait]
+impl ByteSource for Object {
+    async fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let _permit = self.session.permits.acquire().await.map_err(|_| Error::Cancelled)?;
+        match &self.location {
+            Location::File(path) => {
+                let path = path.clone();
+                tokio::task::spawn_blocking(move || read_file(&path, range)).await.map_err(|_| Error::Cancelled)?
+            }
+            _ => self.read_remote(range).await,
+        }
+    }
+}
+
+/// Exponential backoff with jitter, or what the server asked for, never above half a minute.
+fn backoff(attempt: usize, asked: Option<Duration>) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(30);
+    // The sub-microsecond digits of the clock are jitter enough to spread the retries of one burst.
+    let noise = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.subsec_nanos() % 1000);
+    let base = Duration::from_millis(100) * 2u32.saturating_pow(attempt.min(8) as u32 - 1);
+    let jittered = base.mul_f64(0.5 + f64::from(noise) / 1000.0);
+    asked.unwrap_or(Duration::ZERO).max(jittered).min(LONGEST)
+}
