@@ -12,7 +12,7 @@ use crate::area::Area;
 use crate::crs::Crs;
 use crate::error::{Error, Result};
 use crate::grid::Grid;
-use crate::items::{OwnedValue, Selection, Source};
+use crate::items::{Memo, OwnedValue, Selection, Source};
 use crate::mosaic::Method;
 use crate::pixels::DataType;
 use crate::request::{OnError, Request};
@@ -80,6 +80,7 @@ pub fn archive(bind: &BindInfo) -> Result<Archive> {
         period: Period::parse(None)?,
         hive: given(bind, "hive_partitioning").and_then(|v| v.boolean()),
         threads: settings.threads,
+        memo: Memo::default(),
     };
     let (store, href_replace) = (store_options(bind, &settings)?, href_replace(bind)?);
     Ok(Archive { selection, store, href_replace, asset: text(bind, "asset")? })
@@ -109,6 +110,7 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
         period,
         hive: given(bind, "hive_partitioning").and_then(|v| v.boolean()),
         threads: settings.threads,
+        memo: Memo::default(),
     };
     only_nearest(bind)?;
     Ok(Request {

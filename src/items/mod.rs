@@ -23,6 +23,7 @@ pub use stream::ItemStream;
 
 use crate::error::Result;
 use crate::time::{Interval, Period};
+pub use query::Memo;
 use query::Query;
 
 /// Which items, and in which order.
@@ -44,6 +45,8 @@ pub struct Selection {
     pub hive: Option<bool>,
     /// Threads that the query may use.
     pub threads: usize,
+    /// What its queries have in common; empty at first.
+    pub memo: Memo,
 }
 
 impl Selection {

@@ -1,6 +1,6 @@
 //! The query over an item relation.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use duckdb::Connection;
 use serde_json::Value;
@@ -10,6 +10,7 @@ use super::fields::{Kind, near_misses};
 use super::item::{Asset, FirstAsset, FirstItem};
 use super::layout::{Bbox, Layout};
 use super::session::{self, failed, literal};
+use super::source::Version;
 use super::storage::{self, Storage};
 use super::stream::{AssetColumn, Columns, ItemStream};
 use super::{Selection, filter, geometry, rows};
@@ -19,6 +20,12 @@ use crate::time::Interval;
 pub(super) struct Query<'a> {
     selection: &'a Selection,
     connection: Connection,
+    looks: Looks,
+}
+
+/// What a look at the items tells, without their rows.
+#[derive(Debug, Clone)]
+struct Looks {
     layout: Layout,
     /// Every condition, all of which must hold.
     conditions: Vec<String>,
@@ -26,16 +33,40 @@ pub(super) struct Query<'a> {
     needs_geometry: bool,
 }
 
+/// The last look, kept while the files are the same: each of its queries takes longer than most reads of rows.
+#[derive(Debug, Clone, Default)]
+pub struct Memo(Arc<Mutex<Option<(Version, Looks)>>>);
+
+impl Memo {
+    fn get(&self, version: &Version) -> Option<Looks> {
+        let memo = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        memo.as_ref().filter(|(of, _)| of == version).map(|(_, looks)| looks.clone())
+    }
+
+    fn set(&self, version: Version, looks: Looks) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((version, looks));
+    }
+}
+
 impl<'a> Query<'a> {
     pub(super) fn new(selection: &'a Selection) -> Result<Self> {
         let connection = session::connect(selection.threads)?;
+        let version = selection.source.version();
+        if let Some(looks) = version.as_ref().and_then(|version| selection.memo.get(version)) {
+            return Ok(Query { selection, connection, looks });
+        }
         let relation = selection.source.relation(&connection, selection.hive)?;
         let layout = Layout::of(&connection, relation)?;
-        let mut query = Query { selection, connection, layout, conditions: Vec::new(), needs_geometry: false };
-        query.conditions.extend(query.argument_conditions()?);
+        let looks = Looks { layout, conditions: Vec::new(), needs_geometry: false };
+        let mut query = Query { selection, connection, looks };
+        let conditions = query.argument_conditions()?;
+        query.looks.conditions.extend(conditions);
         let (place, needs_geometry) = query.place()?;
-        query.conditions.extend(place);
-        query.needs_geometry = needs_geometry;
+        query.looks.conditions.extend(place);
+        query.looks.needs_geometry = needs_geometry;
+        if let Some(version) = version {
+            selection.memo.set(version, query.looks.clone());
+        }
         Ok(query)
     }
 
@@ -43,32 +74,32 @@ impl<'a> Query<'a> {
     fn argument_conditions(&self) -> Result<Vec<String>> {
         let mut conditions = Vec::new();
         if let Some(text) = &self.selection.filter {
-            conditions.push(filter::to_sql(text, &|name| self.layout.field(&self.connection, "filter", name))?);
+            conditions.push(filter::to_sql(text, &|name| self.looks.layout.field(&self.connection, "filter", name))?);
         }
         if let Some(ids) = &self.selection.ids {
             conditions.push(match ids.as_slice() {
                 [] => "false".to_owned(),
                 ids => format!(
                     "{} IN ({})",
-                    self.layout.id,
+                    self.looks.layout.id,
                     ids.iter().map(|id| literal(id)).collect::<Vec<_>>().join(", ")
                 ),
             });
         }
         if let Some(Interval { start, end }) = self.selection.datetime {
-            let (first, last) = self.layout.extent();
+            let (first, last) = self.looks.layout.extent();
             let starts_in_time = end.map(|end| format!("{first} < {end}"));
             let ends_in_time = start.map(|start| format!("{last} >= {start}"));
             let overlaps: Vec<String> = starts_in_time.into_iter().chain(ends_in_time).collect();
             // An item without a time must reach the reader, who refuses it by name.
-            conditions.push(format!("({} IS NULL OR ({}))", self.layout.time(), overlaps.join(" AND ")));
+            conditions.push(format!("({} IS NULL OR ({}))", self.looks.layout.time(), overlaps.join(" AND ")));
         }
         Ok(conditions)
     }
 
     /// The condition on the bbox, and whether some rows have none.
     fn place(&self) -> Result<(Option<String>, bool)> {
-        let Some(bbox) = &self.layout.bbox else { return Ok((None, true)) };
+        let Some(bbox) = &self.looks.layout.bbox else { return Ok((None, true)) };
         let boxes = &self.selection.boxes;
         if !bbox.pruning {
             let west = &bbox.edges[0];
@@ -77,7 +108,7 @@ impl<'a> Query<'a> {
         // Two looks at the statistics and the edges keep the usual condition one that skips row groups.
         let [west, _, east, _] = &bbox.edges;
         let crossing = self.exists(&[format!("{west} > {east}"), in_latitude(bbox, boxes)])?;
-        let without_bbox = self.layout.geometry.is_some() && self.exists(&[format!("{west} IS NULL")])?;
+        let without_bbox = self.looks.layout.geometry.is_some() && self.exists(&[format!("{west} IS NULL")])?;
         let touches = touches_any(bbox, boxes, crossing);
         Ok(match without_bbox {
             true => (Some(format!("({west} IS NULL OR {touches})")), true),
@@ -86,13 +117,14 @@ impl<'a> Query<'a> {
     }
 
     fn exists(&self, more: &[String]) -> Result<bool> {
-        let conditions: Vec<&str> = self.conditions.iter().chain(more).map(String::as_str).collect();
-        let sql = format!("SELECT 'yes' FROM {} WHERE {} LIMIT 1", self.layout.relation.from, conditions.join(" AND "));
+        let conditions: Vec<&str> = self.looks.conditions.iter().chain(more).map(String::as_str).collect();
+        let sql =
+            format!("SELECT 'yes' FROM {} WHERE {} LIMIT 1", self.looks.layout.relation.from, conditions.join(" AND "));
         Ok(!rows::query_texts(&self.connection, &sql)?.is_empty())
     }
 
     fn condition(&self) -> String {
-        if self.conditions.is_empty() { "true".to_owned() } else { self.conditions.join(" AND ") }
+        if self.looks.conditions.is_empty() { "true".to_owned() } else { self.looks.conditions.join(" AND ") }
     }
 
     /// The terms of ORDER BY that `sortby` asks for.
@@ -103,7 +135,7 @@ impl<'a> Query<'a> {
                 Some(name) => (name, "DESC"),
                 None => (key.strip_prefix('+').unwrap_or(key), "ASC"),
             };
-            let field = self.layout.field(&self.connection, "sortby", name)?;
+            let field = self.looks.layout.field(&self.connection, "sortby", name)?;
             if matches!(field.kind, Kind::List | Kind::Other) {
                 return Err(Error::Argument(format!("sortby: '{name}' is a list or a struct, which has no order")));
             }
@@ -119,20 +151,22 @@ impl<'a> Query<'a> {
     }
 
     pub(super) fn first(&self) -> Result<Option<FirstItem>> {
-        let Some(ordinals) = self.first_ordinals()? else { return Ok(None) };
-        let relation = &self.layout.relation;
-        let row: Vec<String> =
-            relation.ordinals.iter().zip(&ordinals).map(|(column, value)| format!("{column} = {value}")).collect();
-        let (keys, values) = self.layout.assets.described();
-        let crs = self.layout.crs().unwrap_or_else(|| "NULL".to_owned());
+        let relation = &self.looks.layout.relation;
+        let row = if self.selection.sortby.is_empty() && !self.looks.needs_geometry {
+            format!("{} LIMIT 1", self.condition())
+        } else {
+            let Some(ordinals) = self.first_ordinals()? else { return Ok(None) };
+            let row = relation.ordinals.iter().zip(&ordinals).map(|(column, value)| format!("{column} = {value}"));
+            row.collect::<Vec<_>>().join(" AND ")
+        };
+        let (keys, values) = self.looks.layout.assets.described();
+        let crs = self.looks.layout.crs().unwrap_or_else(|| "NULL".to_owned());
         let base = relation.base_sql().unwrap_or_else(|| "NULL".to_owned());
-        let storage = self.layout.storage().unwrap_or_else(|| "NULL".to_owned());
+        let storage = self.looks.layout.storage().unwrap_or_else(|| "NULL".to_owned());
         let sql = format!(
             "SELECT {}, {keys}, {values}, CAST({crs} AS VARCHAR), CAST({base} AS VARCHAR), CAST({storage} AS VARCHAR) \
-             FROM {} WHERE {}",
-            self.layout.id,
-            relation.from,
-            row.join(" AND ")
+             FROM {} WHERE {row}",
+            self.looks.layout.id, relation.from
         );
         let batches = session::rows(&self.connection, &sql)?;
         let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0) else { return Ok(None) };
@@ -155,7 +189,7 @@ impl<'a> Query<'a> {
 
     /// Names the row of the first matching item.
     fn first_ordinals(&self) -> Result<Option<Vec<i64>>> {
-        let relation = &self.layout.relation;
+        let relation = &self.looks.layout.relation;
         let sort = self.sort_terms()?;
         // Without `sortby`, rows come in file order of themselves, and the scan ends with the first.
         let order = match sort.is_empty() {
@@ -164,9 +198,9 @@ impl<'a> Query<'a> {
         };
         let mut select: Vec<String> =
             relation.ordinals.iter().map(|column| format!("CAST({column} AS BIGINT)")).collect();
-        let bbox = self.layout.bbox.as_ref().map(|bbox| format!("CAST({} AS DOUBLE)", bbox.edges[0]));
+        let bbox = self.looks.layout.bbox.as_ref().map(|bbox| format!("CAST({} AS DOUBLE)", bbox.edges[0]));
         select.push(bbox.unwrap_or_else(|| "CAST(NULL AS DOUBLE)".to_owned()));
-        let geometry = self.layout.geometry.as_ref().filter(|_| self.needs_geometry);
+        let geometry = self.looks.layout.geometry.as_ref().filter(|_| self.looks.needs_geometry);
         select.extend(geometry.map(|(sql, _)| sql.clone()));
         let sql = format!("SELECT {} FROM {} WHERE {}{order}", select.join(", "), relation.from, self.condition());
         let mut statement = self.connection.prepare(&sql).map_err(failed)?;
@@ -193,10 +227,10 @@ impl<'a> Query<'a> {
     }
 
     pub(super) fn asset_keys(&self) -> Result<Vec<String>> {
-        let mut keys = match self.layout.assets.keys() {
+        let mut keys = match self.looks.layout.assets.keys() {
             Ok(keys) => keys,
             Err(expression) => {
-                let sql = format!("SELECT DISTINCT unnest({expression}) FROM {}", self.layout.relation.from);
+                let sql = format!("SELECT DISTINCT unnest({expression}) FROM {}", self.looks.layout.relation.from);
                 rows::query_texts(&self.connection, &sql)?
             }
         };
@@ -205,7 +239,7 @@ impl<'a> Query<'a> {
     }
 
     pub(super) fn stream(self, assets: &[String]) -> Result<ItemStream> {
-        let layout = &self.layout;
+        let layout = &self.looks.layout;
         let mut columns = Columns::default();
         let mut select = vec![layout.id.clone(), layout.time()];
         let mut add = |sql: String| {
@@ -245,7 +279,7 @@ impl<'a> Query<'a> {
             self.condition(),
             order.join(", ")
         );
-        ItemStream::start(self.connection, sql, columns, self.selection, assets, self.layout.relation.clone())
+        ItemStream::start(self.connection, sql, columns, self.selection, assets, self.looks.layout.relation.clone())
     }
 }
 

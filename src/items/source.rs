@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use duckdb::{Connection, ffi};
 
@@ -127,7 +128,23 @@ impl Relation {
     }
 }
 
+/// What tells whether items are still the same: length and time of each file.
+pub(super) type Version = Vec<(u64, SystemTime)>;
+
 impl Source {
+    /// `None` where it cannot be told without listing folders or asking a server.
+    pub(super) fn version(&self) -> Option<Version> {
+        let of_file = |path: &str| {
+            let metadata = std::fs::metadata(local(path)?).ok().filter(std::fs::Metadata::is_file)?;
+            Some((metadata.len(), metadata.modified().ok()?))
+        };
+        match self {
+            Source::Rows(_) => Some(Vec::new()),
+            Source::Paths(paths) => paths.iter().map(|path| of_file(path)).collect(),
+            Source::Fetched(files) => files.iter().map(|file| of_file(&file.path)).collect(),
+        }
+    }
+
     /// # Errors
     /// A file that does not exist, a list that mixes kinds, JSON that is no STAC item, rows that are no structs.
     pub(super) fn relation(&self, connection: &Connection, hive: Option<bool>) -> Result<Relation> {
