@@ -21,6 +21,7 @@ class Workload:
     chunk_size: int | None = None
     # The call is made once before the clock in the same process.
     repeated: bool = False
+    sources: tuple = ("file", "http")
     bands: tuple = tuple(BANDS)
 
     @property
@@ -70,7 +71,7 @@ def workloads(size):
     found = [
         Workload("W1", f"native grid, {window} x {window}, daily, first", *utm, native, "P1D"),
         Workload("W2w", "EPSG:5070 at 30 m over everything, weekly, first", *albers, 30.0, whole, "P1W"),
-        Workload("W2m", "EPSG:5070 at 30 m over everything, monthly, first", *albers, 30.0, whole, "P1M"),
+        Workload("W2m", "the same, monthly", *albers, 30.0, whole, "P1M", sources=("file",)),
         Workload("W3", "overviews: EPSG:5070 at 300 m over everything, daily, first", *albers, 300.0, whole, "P1D"),
         Workload("W4", "one pixel through all dates", *utm, pixel, "P1D"),
         Workload("W4r", "the same pixel again in the same process", *utm, pixel, "P1D", repeated=True),
@@ -86,6 +87,7 @@ def workloads(size):
             islands,
             "P1D",
             chunk_size=4096,
+            bands=("red",),
         ),
         Workload(
             "W6p",
@@ -96,6 +98,7 @@ def workloads(size):
             islands_laea,
             "P1D",
             chunk_size=4096,
+            bands=("red",),
         ),
     ]
     return {workload.name: workload for workload in found}
