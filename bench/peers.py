@@ -9,6 +9,7 @@ readers it gets where it does not choose itself: more than there are processors 
 
 import datetime
 import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -124,6 +125,8 @@ class Lazycogs:
         self.source = source
 
     def prepare(self):
+        if sys.version_info < (3, 12):
+            sys.exit(f"it needs Python 3.12 or later, this is {sys.version.split()[0]}")
         import dask.array  # noqa: F401
         import lazycogs
         import rustac

@@ -101,7 +101,7 @@ class Page:
             counts = sorted({row["items"] for row in rows if row["what"] == what})
             walls = [median([r for r in rows if (r["what"], r["items"]) == (what, n)], "wall") for n in counts]
             found = next((r["found"] for r in reversed(rows) if r["what"] == what and r.get("found")), [])
-            if counts:
+            if any(walls):
                 lines.append([WHAT[what], " and ".join(map(str, found)), *[show(w, "{:.3f}") for w in walls]])
         heads = [f"{n:,} items, s" for n in sorted({row["items"] for row in rows})]
         return table(["365 steps of one day, one band", "found in the larger", *heads], lines)
