@@ -4,7 +4,8 @@ The environment (or the command line of make) chooses: BENCH=W1,W3 (workloads, p
 BENCH_SOURCES=file,http, BENCH_PEERS=this,gdal, BENCH_REPEAT=3, BENCH_SIZE=small|medium, BENCH_OUT=folder.
 
 Each measurement is a process of its own (measure.py); the peers take turns, so that drift of the machine hits all
-alike, and the median counts. What takes longer than LONG seconds is not repeated.
+alike, and the median counts. What takes longer than LONG seconds is not repeated, what takes longer than ENOUGH is not
+measured from the other source either.
 """
 
 import json
@@ -24,6 +25,7 @@ from peers import PEERS, ROOT
 from workloads import workloads
 
 LONG = 4.0
+ENOUGH = 30.0
 DELAY_MS = 30
 HERE = Path(__file__).resolve().parent
 BUILD = ROOT / "build" / "bench"
@@ -120,7 +122,8 @@ class Bench:
     def run(self, workload, source, server=None):
         """All peers in turn, `repeat` times."""
         save = source == self.sources[0]
-        slow = set()
+        before = [row for row in self.rows if row["workload"] == workload.name]
+        slow = {row["peer"] for row in before if row.get("wall", 0) > ENOUGH}
         for turn in range(self.repeat):
             for peer in self.peers:
                 if peer in self.skipped or peer in slow:

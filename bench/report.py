@@ -10,10 +10,10 @@ MACHINE = """\
 took {minutes} minutes."""
 METHOD = """\
 Each number is the median of {repeat} runs in processes of their own, in which the programs take turns; what takes
-longer than 4 s ran once. Not timed: imports, loading the extension, one call on another, small archive. Timed: from the
-path of the index to the array (for SQL: to the rows of the result). Files are in the operating system's cache. `http`
-is a server on the same machine that waits {delay_ms} ms before each answer: nothing here says how a real object store
-behaves."""
+longer than 4 s ran once, what takes longer than 30 s from one source only. Not timed: imports, loading the extension,
+one call on another, small archive. Timed: from the path of the index to the array (for SQL: to the rows of the
+result). Files are in the operating system's cache. `http` is a server on the same machine that waits {delay_ms} ms
+before each answer: nothing here says how a real object store behaves."""
 DIFFERENT = """\
 From the reference, in the first source; in brackets the share of its valid pixels. GDAL and odc-stac approximate the
 transformation to an eighth of a pixel, which shows wherever there is one."""
