@@ -40,8 +40,12 @@ test_debug test_release: test_%: % $(VENVS) configure/servers/ready
 demo: release configure/duckdb-$(DUCKDB_DEMO_VERSION)/ready
 	@$(DEMO_PYTHON) examples/run_demo.py
 
-bench: release configure/duckdb-$(DUCKDB_DEMO_VERSION)/ready
-	@$(DEMO_PYTHON) bench/bench.py
+# make bench BENCH=W1,W3 BENCH_SOURCES=file BENCH_REPEAT=1; see bench/README.md
+bench: release configure/bench/ready
+	@$(WITH_TOOLS) configure/bench/bin/python bench/bench.py
+
+configure/bench/ready: bench/requirements.txt bench/requirements-rustac.txt bench/venv.sh | configure/build.env
+	@$(WITH_TOOLS) sh bench/venv.sh
 
 lint: configure/build.env configure/lint/ready
 	@$(WITH_TOOLS) cargo fmt --check

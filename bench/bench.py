@@ -1,121 +1,263 @@
-"""Times lazycogs_read beside rasterio's WarpedVRT, on the same files in the same run, and checks that the values agree.
+"""`make bench`: the same work by this extension, lazycogs, odc-stac and GDAL, with a check that the values agree.
 
-The archive is made once, in build/bench: four dates of one tile of 4096 x 4096 uint16 pixels, deflate with predictor 2,
-overviews. Each case is run three times and the median is shown; nothing is emptied between the runs, so the files are
-in the operating system's cache for both sides, and headers and tiles in the extension's own. rasterio reads the dates
-one after the other, as a loop in Python does, with its default tolerance of an eighth of a pixel.
+The environment (or the command line of make) chooses: BENCH=W1,W3 (workloads, planning, memory; W2 means W2w and W2m),
+BENCH_SOURCES=file,http, BENCH_PEERS=this,gdal, BENCH_REPEAT=3, BENCH_SIZE=small|medium, BENCH_OUT=folder.
+
+Each measurement is a process of its own (measure.py); the peers take turns, so that drift of the machine hits all
+alike, and the median counts. What takes longer than LONG seconds is not repeated, what takes longer than ENOUGH is not
+measured from the other source either.
 """
 
+import json
+import os
 import platform
-import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.request import urlopen
 
-import duckdb
+import make_archive
 import numpy as np
-import rasterio
-import rasterio.warp
-from rasterio.enums import Resampling
-from rasterio.vrt import WarpedVRT
+import report
+import scaling
+from peers import PEERS, ROOT
+from workloads import workloads
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "test" / "fixtures")]
-import stac  # noqa: E402
-
-SIZE, DATES = 4096, (3, 8, 13, 18)
-X, Y = 500000, 5000000
-CASES = {
-    "same grid, 10 m": ((X, Y - 40960, X + 40960, Y), "EPSG:32615", 10),
-    "web mercator, 20 m": ((-10350000, 5585000, -10295000, 5640000), "EPSG:3857", 20),
-    "degrees, 0.001 (overview)": ((-93.0, 44.79, -92.49, 45.15), "EPSG:4326", 0.001),
-}
+LONG = 4.0
+ENOUGH = 30.0
+DELAY_MS = 30
+HERE = Path(__file__).resolve().parent
+BUILD = ROOT / "build" / "bench"
 
 
-def make_archive(folder):
-    if (folder / "items.parquet").is_file():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    items = []
-    for day in DATES:
-        random = np.random.default_rng(day)
-        row, col = np.mgrid[:SIZE, :SIZE]
-        waves = 3000 + 2000 * np.sin(row / 300) * np.cos(col / 200)
-        data = (waves + random.integers(0, 100, row.shape)).astype("uint16")
-        data[:, : 100 * day] = 0
-        path = folder / f"{day}.tif"
-        shape = {"driver": "GTiff", "width": SIZE, "height": SIZE, "count": 1, "dtype": "uint16", "nodata": 0}
-        place = {"crs": "EPSG:32615", "transform": rasterio.Affine(10, 0, X, 0, -10, Y)}
-        tiling = {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate", "predictor": 2}
-        with rasterio.open(path, "w", **shape, **place, **tiling) as file:
-            file.write(data, 1)
-            file.build_overviews([2, 4, 8, 16], Resampling.nearest)
-        items.append(stac.Item(f"d{day}", stac.utc(2024, 5, day), {"b": f"{day}.tif"}, stac.outline(path)))
-    stac.write(folder / "items.parquet", items)
+def chosen(variable, names):
+    """The names that a variable lists, all of them where it is not set; W2 stands for W2w and W2m."""
+    asked = [word for word in os.environ.get(variable, "").replace(",", " ").split() if word]
+    unknown = [word for word in asked if not any(name.startswith(word) for name in names)]
+    if unknown:
+        sys.exit(f"{variable}: {unknown[0]} is none of {', '.join(names)}")
+    exact = [word for word in asked if word in names]
+    found = [n for n in names if n in exact or any(n.startswith(w) for w in asked if w not in exact)]
+    return found if asked else list(names)
 
 
-def with_lazycogs(con, index, case):
-    """Sum and number of valid pixels of the monthly composite."""
-    bbox, crs, resolution = case
-    sql = f"SELECT sum(b), count(b) FROM lazycogs_read('{index}', {list(bbox)}, '{crs}', {resolution}, 'P1M')"
-    return con.execute(sql).fetchone()
+class Server:
+    """The range server over a folder, until the end of the `with` block and no longer than two hours."""
+
+    def __init__(self, folder):
+        binary, source = BUILD / "server", HERE / "server.rs"
+        if not binary.is_file() or binary.stat().st_mtime < source.stat().st_mtime:
+            subprocess.run(["rustc", "--edition", "2024", "-O", "-o", binary, source], check=True)
+        command = [binary, folder, str(DELAY_MS), "7200"]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        self.process.wait(10)
+
+    def counts(self):
+        """Requests and bytes since the last call."""
+        with urlopen(f"{self.url}/counts", timeout=10) as answer:
+            requests, sent = answer.read().split()
+        return {"requests": int(requests), "bytes": int(sent)}
+
+    def cpu(self):
+        """CPU seconds that it has used; 0 where the system does not tell."""
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def overview_for(path, case):
-    """The overview that the extension's rule picks: coarsest whose pixels are no larger than the output's."""
-    bbox, crs, resolution = case
-    middle = [(bbox[0] + bbox[2]) / 2] * 2, [(bbox[1] + bbox[3]) / 2 + s * resolution / 2 for s in (-1, 1)]
-    with rasterio.open(path) as file:
-        _, y = rasterio.warp.transform(crs, file.crs, *middle)
-        fitting = [i for i, factor in enumerate(file.overviews(1)) if factor * 10 <= abs(y[1] - y[0]) * 1.02]
-    return {"overview_level": fitting[-1]} if fitting else {}
+def machine_busy():
+    """CPU seconds that all processes of the machine have used; None where the system does not tell."""
+    try:
+        with open("/proc/stat") as stat:
+            ticks = [int(word) for word in stat.readline().split()[1:9]]
+    except OSError:
+        return None
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
 
 
-def with_rasterio(folder, case):
-    bbox, crs, resolution = case
-    width, height = (round((bbox[i + 2] - bbox[i]) / resolution) for i in (0, 1))
-    grid = {"crs": crs, "transform": rasterio.Affine(resolution, 0, bbox[0], 0, -resolution, bbox[3])}
-    composite = np.zeros((height, width), "uint16")
-    for day in DATES:
-        path = folder / f"{day}.tif"
-        with (
-            rasterio.open(path, **overview_for(path, case)) as file,
-            WarpedVRT(file, width=width, height=height, **grid) as warped,
-        ):
-            found = warped.read(1)
-        composite = np.where(composite == 0, found, composite)
-        if composite.all():
-            break
-    return int(composite.sum(dtype="int64")), int((composite != 0).sum())
+def measure(arguments, server=None, timeout=900):
+    """Runs measure.py or scaling.py; gives its result, or {"error": the last line it said}.
+
+    `others` is the share of the machine's processors that went to processes that have no part in it.
+    """
+    environment = os.environ | ({"BENCH_SERVER": server.url} if server else {})
+    served = server.cpu() if server else 0.0
+    busy, before, started = machine_busy(), os.times(), time.perf_counter()
+    try:
+        done = subprocess.run(
+            [sys.executable, *arguments], capture_output=True, text=True, timeout=timeout, cwd=HERE, env=environment
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"it took longer than {timeout} s"}
+    lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    if not lines:
+        return {"error": (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1][:200]}
+    result = json.loads(lines[-1].removeprefix("RESULT "))
+    if busy is not None:
+        after, elapsed = os.times(), time.perf_counter() - started
+        own = after.children_user + after.children_system - before.children_user - before.children_system
+        own += server.cpu() - served if server else 0.0
+        result["others"] = round(max(0.0, machine_busy() - busy - own) / elapsed / os.cpu_count(), 3)
+    return result
 
 
-def median_of_three(function, *args):
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        result = function(*args)
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds), result
+class Bench:
+    def __init__(self, folder, size, repeat, peers, sources):
+        self.folder, self.size, self.repeat = folder, size, repeat
+        self.peers, self.sources = peers, sources
+        self.rows, self.skipped = [], {}
+        self.arrays = BUILD / "arrays"
+        self.arrays.mkdir(parents=True, exist_ok=True)
+
+    def run(self, workload, source, server=None):
+        """All peers in turn, `repeat` times."""
+        save = source == self.sources[0]
+        before = [row for row in self.rows if row["workload"] == workload.name]
+        slow = {row["peer"] for row in before if row.get("wall", 0) > ENOUGH}
+        for turn in range(self.repeat):
+            for peer in self.peers:
+                if peer in self.skipped or peer in slow:
+                    continue
+                index = self.folder / f"{source}_{workload.part}.parquet"
+                arguments = [HERE / "measure.py", peer, workload.name, self.size, source, index]
+                arguments += [self.folder / "file_warm.parquet"]
+                arguments += [self.path(workload, peer)] if save and turn == 0 else []
+                row = {"workload": workload.name, "source": source, "peer": peer, "turn": turn}
+                row |= measure(arguments, server)
+                row |= server.counts() if server and "wall" in row else {}
+                self.rows.append(row)
+                print(self.line(row), flush=True)
+                if "error" in row or row["wall"] > LONG:
+                    slow.add(peer)
+                if "error" in row and not any(r["peer"] == peer and "wall" in r for r in self.rows):
+                    self.skipped[peer] = row["error"]
+
+    def path(self, workload, peer):
+        return self.arrays / f"{workload.name}_{peer}.npy"
+
+    @staticmethod
+    def line(row):
+        head = f"{row['workload']:4} {row['source']:5} {row['peer']:9}"
+        return f"{head} {row['wall']:8.2f} s {row['cpu']:8.2f} cpu s" if "wall" in row else f"{head} {row['error']}"
+
+    def compare(self, workload):
+        """Which pixels differ from lazycogs' (from ours where that cannot run); the arrays are removed."""
+        found = {peer: self.path(workload, peer) for peer in self.peers if self.path(workload, peer).is_file()}
+        reference = next((peer for peer in ("lazycogs", "this", "gdal") if peer in found), None)
+        result = {"reference": reference, "differ": {}}
+        if reference:
+            wanted = np.load(found[reference], mmap_mode="r")
+            result |= {"pixels": int(wanted.size), "valid": int(sum(np.count_nonzero(step) for step in wanted))}
+            result["shape"] = list(wanted.shape)
+            for peer, path in found.items():
+                result["differ"][peer] = differing(np.load(path, mmap_mode="r"), wanted)
+        for path in found.values():
+            path.unlink()
+        return result
+
+    def same_everywhere(self, workload):
+        """Peers whose array is not the same from every source and in every turn."""
+        digests = {}
+        for row in self.rows:
+            if row["workload"] == workload.name and "digest" in row:
+                digests.setdefault(row["peer"], set()).add(row["digest"])
+        return [peer for peer, found in digests.items() if len(found) > 1]
+
+
+def differing(found, wanted):
+    """Pixels that differ; for means of whole steps, how many differ by more than the rounding of a sum."""
+    if found.ndim == 2:
+        sums, valid = wanted.sum((2, 3), dtype="float64"), np.count_nonzero(wanted, (2, 3))
+        means = np.divide(sums, valid, out=np.full_like(sums, np.nan), where=valid > 0)
+        return int((~np.isclose(found, means, rtol=1e-6, equal_nan=True)).sum())
+    if found.shape != wanted.shape:
+        return f"{found.shape} instead of {wanted.shape}"
+    return int(sum(np.count_nonzero(a != b) for a, b in zip(found, wanted)))
+
+
+def machine():
+    cpu = platform.processor() or platform.machine()
+    if os.path.isfile("/proc/cpuinfo"):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
+    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {"cpu": cpu, "cores": os.cpu_count(), "memory_gib": round(pages), "system": platform.platform()}
+
+
+def versions():
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for package in ("duckdb", "lazycogs", "rustac", "odc-stac", "dask", "rasterio", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    import rasterio
+
+    found["GDAL"] = rasterio.__gdal_version__
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    found["this"] = subprocess.run(git, capture_output=True, text=True).stdout.strip() or None
+    return found
+
+
+def read_all(folder):
+    """Puts the archive into the operating system's cache."""
+    for path in folder.rglob("*.tif"):
+        path.read_bytes()
 
 
 def main():
-    folder = ROOT / "build" / "bench"
-    make_archive(folder)
-    con = duckdb.connect(config={"allow_unsigned_extensions": "true"})
-    con.execute(f"LOAD '{ROOT}/build/release/extension/lazycogs/lazycogs.duckdb_extension'")
-    threads = con.execute("SELECT current_setting('threads')").fetchone()[0]
-    print(f"{platform.machine()}, {threads} threads, DuckDB {duckdb.__version__}, rasterio {rasterio.__version__}")
-    print(f"{'case':28} {'lazycogs':>10} {'rasterio':>10} {'output Mpx':>11}")
-    for name, case in CASES.items():
-        ours, mine = median_of_three(with_lazycogs, con, folder / "items.parquet", case)
-        theirs, oracle = median_of_three(with_rasterio, folder, case)
-        # Centres on an edge between two pixels may fall either way.
-        apart = max(abs(a - b) / b for a, b in zip(mine, oracle))
-        if apart > 1e-3:
-            sys.exit(f"{name}: the values do not agree: {mine} and {oracle}")
-        bbox, _, resolution = case
-        pixels = (bbox[2] - bbox[0]) * (bbox[3] - bbox[1]) / resolution**2 / 1e6
-        print(f"{name:28} {ours:8.2f} s {theirs:8.2f} s {pixels:11.1f}")
+    size, repeat = os.environ.get("BENCH_SIZE", "medium"), int(os.environ.get("BENCH_REPEAT", "3"))
+    cubes = workloads(size)
+    names = chosen("BENCH", [*cubes, "planning", "memory"])
+    sources, peers = chosen("BENCH_SOURCES", ["file", "http"]), chosen("BENCH_PEERS", list(PEERS))
+    folder, started = BUILD / size, time.perf_counter()
+    print(f"bench: the archive is in {folder} (made once, about two minutes for medium)", flush=True)
+    make_archive.make(folder, size)
+    make_archive.write_index(folder, size, "file", f"file://{folder}")
+    read_all(folder)
+    bench, values = Bench(folder, size, repeat, peers, sources), {}
+    with Server(folder) as server:
+        make_archive.write_index(folder, size, "http", server.url)
+        for name in [name for name in names if name in cubes]:
+            for source in [source for source in sources if source in cubes[name].sources]:
+                bench.run(cubes[name], source, server if source == "http" else None)
+            values[name] = bench.compare(cubes[name]) | {"changing": bench.same_everywhere(cubes[name])}
+    result = {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "size": size,
+        "repeat": repeat,
+        "delay_ms": DELAY_MS,
+        "machine": machine(),
+        "versions": versions(),
+        "workloads": {name: cubes[name].title for name in names if name in cubes},
+        "peers": {peer: PEERS[peer].title for peer in peers},
+        "skipped": bench.skipped,
+        "rows": bench.rows,
+        "values": values,
+        "planning": scaling.planning(measure, folder, peers, repeat) if "planning" in names else [],
+        "memory": scaling.memory(measure, folder, size) if "memory" in names else [],
+        "seconds": round(time.perf_counter() - started),
+    }
+    whole = len(names) == len(cubes) + 2 and len(sources) == 2 and len(peers) == len(PEERS)
+    # A part must not take the place of the whole.
+    target = Path(os.environ.get("BENCH_OUT") or (HERE if whole else BUILD))
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "results.json").write_text(json.dumps(result, indent=1) + "\n")
+    (target / "RESULTS.md").write_text(report.markdown(result))
+    print(f"bench: {result['seconds']} s; {target / 'RESULTS.md'}")
+    sys.exit(report.verdict(result))
 
 
 if __name__ == "__main__":

@@ -62,6 +62,11 @@ pub fn give(buffer: Pixels) {
     }
 }
 
+/// Bytes of the buffers that wait for a taker.
+pub fn held() -> u64 {
+    shelf().bytes as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -83,6 +83,12 @@ pub fn is_cached(object: &Object, crs: Option<&Arc<str>>) -> bool {
     CACHE.contains_key(&key(object, crs))
 }
 
+/// Bytes of the headers that are in the cache.
+pub fn bytes_held() -> u64 {
+    futures::executor::block_on(CACHE.run_pending_tasks());
+    CACHE.weighted_size()
+}
+
 /// Forgets a header, after the object turned out to have been replaced.
 pub async fn forget(object: &Object, crs: Option<&Arc<str>>) {
     CACHE.invalidate(&key(object, crs)).await;

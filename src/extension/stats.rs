@@ -3,8 +3,10 @@
 use super::api::{BindInfo, InitInfo, TableFunction, Type};
 use super::rows::Once;
 use super::vectors::Chunk;
+use crate::buffers;
+use crate::cog::opened;
 use crate::error::Result;
-use crate::scan::last_failures;
+use crate::scan::{bytes_held, last_failures};
 use crate::store::counters::COUNTERS;
 
 macro_rules! relation {
@@ -37,12 +39,26 @@ macro_rules! relation {
 }
 
 relation!(
-    /// Counters since the extension was loaded.
+    /// Counters since the extension was loaded, and what the caches hold now.
     CacheStats,
     "lazycogs_cache_stats",
     [("counter", Type::VARCHAR), ("value", Type::BIGINT), ("meaning", Type::VARCHAR)],
-    COUNTERS.snapshot().into_iter().map(|(name, meaning, n)| vec![name.into(), n.into(), meaning.into()]).collect()
+    COUNTERS
+        .snapshot()
+        .into_iter()
+        .chain(held())
+        .map(|(name, meaning, n)| vec![name.into(), n.into(), meaning.into()])
+        .collect()
 );
+
+/// What the process keeps for later queries, at this moment.
+fn held() -> [(&'static str, &'static str, u64); 3] {
+    [
+        ("header_bytes_held", "bytes of COG headers in the cache now", opened::bytes_held()),
+        ("tile_bytes_held", "bytes of decoded tiles in the cache now", bytes_held()),
+        ("buffer_bytes_held", "bytes of buffers kept for the next taker now", buffers::held()),
+    ]
+}
 
 relation!(
     /// The items that the last query could not read.

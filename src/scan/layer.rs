@@ -7,6 +7,7 @@ use crate::grid::Rect;
 use crate::mosaic::{Method, Mosaic};
 use crate::pixels::{DataType, Pixel, Pixels};
 use crate::plan::Band;
+use crate::store::counters::{COUNTERS, add};
 use crate::warp::{Kind, Mapping, OUTSIDE, Sampler, Window};
 use crate::with_type;
 
@@ -56,6 +57,7 @@ impl Layer {
 
     /// Feeds the pixels of a patch; `nodata` marks those that are none.
     pub fn feed(&mut self, patch: &Patch, nodata: Option<Nodata>) {
+        add(&COUNTERS.pixels_sampled, (patch.rows.len() * patch.cols.len()) as u64);
         self.state.feed(patch, nodata);
     }
 

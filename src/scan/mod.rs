@@ -25,7 +25,7 @@ use task::Owned;
 
 pub use compose::{Composer, Tile};
 pub use failures::{Failure, last_failures};
-pub use tiles::TileCache;
+pub use tiles::{TileCache, bytes_held};
 
 use crate::error::Result;
 use crate::plan::{Cube, Unit, Units, bytes_per_pixel};

@@ -168,6 +168,7 @@ impl<'a> Tiles<'a> {
     }
 
     fn decode(&self, tile: usize, index: usize, out: &mut Pixels) -> Result<()> {
+        add(&COUNTERS.tile_misses, 1);
         match self.fetched.tile((self.position, tile)) {
             Some(bytes) => {
                 decode_tile(self.level, bytes, out)?;

@@ -45,6 +45,15 @@ impl Drop for Claim<'_> {
 
 static CACHE: LazyLock<Mutex<Option<TileCache>>> = LazyLock::new(Mutex::default);
 
+/// Bytes of the pixels that the process's cache holds.
+pub fn bytes_held() -> u64 {
+    let cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+    cache.as_ref().map_or(0, |cache| {
+        cache.tiles.run_pending_tasks();
+        cache.tiles.weighted_size()
+    })
+}
+
 /// A read that would take a larger share of the cache than this passes it by: it would only drive out what other reads
 /// come back for.
 const LARGEST_SHARE: u64 = 16;

@@ -30,8 +30,12 @@ counters! {
     header_hits: "COG headers taken from the cache",
     header_misses: "COG headers read",
     tile_hits: "decoded tiles taken from the cache",
+    tile_misses: "tiles that the cache did not have, those that no file stores included",
     tiles_decoded: "tiles decoded",
     bytes_decoded: "bytes of pixels decoded",
+    mappings: "mappings of the output grid to a source of another CRS, or a rotated one, computed",
+    pixels_mapped: "output pixels of those mappings",
+    pixels_sampled: "pixels brought to the output grid and fed to the mosaic, all items and bands together",
     pixels: "pixels of output finished, all bands together",
 }
 

@@ -11,6 +11,7 @@ use crate::crs::{Crs, Transformer, transformer};
 use crate::error::Result;
 use crate::grid::{Affine, Grid, Rect};
 use crate::pixels::Pixels;
+use crate::store::counters::{COUNTERS, add};
 
 /// An output pixel without a source pixel.
 pub const OUTSIDE: u32 = u32::MAX;
@@ -82,6 +83,8 @@ impl Mapping {
         if to_source.is_identity() && source.transform.is_axis_aligned() {
             return Ok(aligned(grid, rect, source));
         }
+        add(&COUNTERS.mappings, 1);
+        add(&COUNTERS.pixels_mapped, rect.pixels() as u64);
         let round = Round::of(source);
         let exact = Exact { grid: grid.affine(), to_source: &to_source, inverse, round };
         Ok(scattered(&exact, rect, source))

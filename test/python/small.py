@@ -27,6 +27,8 @@ def raster(path, values, left=LEFT, top=TOP, resolution=10, crs=UTM, mask=None, 
         "blockxsize": blocks,
         "blockysize": blocks,
     } | profile
+    # A driver warns of options that are not its own; None takes one away.
+    profile = {name: value for name, value in profile.items() if value is not None}
     path.parent.mkdir(parents=True, exist_ok=True)
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"), rasterio.open(path, "w", **profile) as file:
         file.write(values)
