@@ -126,6 +126,7 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
         threads: settings.threads,
         memory_budget: settings.memory_budget,
         cache_size: settings.cache_size,
+        progress: settings.progress,
     })
 }
 

@@ -78,6 +78,7 @@ unsafe fn register_on(connection: ffi::duckdb_connection) -> Result<()> {
         api::register::<store::Store>(connection)?;
         api::register::<stats::CacheStats>(connection)?;
         api::register::<stats::Failures>(connection)?;
+        api::register::<stats::Progress>(connection)?;
         api::register::<stats::Version>(connection)
     }
 }

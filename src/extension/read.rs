@@ -117,7 +117,7 @@ impl TableFunction for Read {
         let outputs = outputs.collect();
         info.set_max_threads(bind.cube.request.threads);
         Ok(Global {
-            scan: Scan::start(bind.cube.clone(), bands)?,
+            scan: Scan::start(Self::NAME, bind.cube.clone(), bands)?,
             outputs,
             current: Default::default(),
             reserve: Mutex::default(),

@@ -14,6 +14,7 @@ struct Setting {
 }
 
 enum Default {
+    Boolean(bool),
     Integer(i64),
     Text(&'static str),
 }
@@ -24,7 +25,9 @@ const CACHE_SIZE: &str = "lazycogs_cache_size";
 const HTTP_TIMEOUT: &str = "lazycogs_http_timeout";
 const MAX_RETRIES: &str = "lazycogs_max_retries";
 
-const SETTINGS: [Setting; 5] = [
+const PROGRESS: &str = "lazycogs_progress";
+
+const SETTINGS: [Setting; 6] = [
     Setting {
         name: MAX_CONCURRENT_READS,
         default: Default::Integer(32),
@@ -46,6 +49,11 @@ const SETTINGS: [Setting; 5] = [
         description: "lazycogs: longest time for one request, in seconds",
     },
     Setting {
+        name: PROGRESS,
+        default: Default::Boolean(false),
+        description: "lazycogs: count the steps ahead for lazycogs_progress(), and draw a bar on stderr if that is a terminal",
+    },
+    Setting {
         name: MAX_RETRIES,
         default: Default::Integer(4),
         description: "lazycogs: further attempts after a request that failed for a passing reason",
@@ -59,6 +67,7 @@ pub struct Settings {
     pub cache_size: u64,
     pub http_timeout: u64,
     pub max_retries: usize,
+    pub progress: bool,
     /// DuckDB's own `threads`.
     pub threads: usize,
     /// What DuckDB's own settings let a query open.
@@ -87,6 +96,7 @@ impl Settings {
             cache_size: size(CACHE_SIZE)?,
             http_timeout: integer(HTTP_TIMEOUT, 1)? as u64,
             max_retries: integer(MAX_RETRIES, 0)? as usize,
+            progress: bind.setting(PROGRESS).and_then(|v| v.boolean()).unwrap_or(false),
             threads: bind.setting("threads").and_then(|v| v.cast_text()?.parse().ok()).unwrap_or(1).max(1),
             access: access(bind),
         })
@@ -138,6 +148,7 @@ pub unsafe fn register(connection: ffi::duckdb_connection) {
             ffi::duckdb_config_option_set_name(option, c_string(setting.name).as_ptr());
             ffi::duckdb_config_option_set_description(option, c_string(setting.description).as_ptr());
             let (kind, mut default) = match setting.default {
+                Default::Boolean(value) => (Type::BOOLEAN, ffi::duckdb_create_bool(value)),
                 Default::Integer(value) => (Type::BIGINT, ffi::duckdb_create_int64(value)),
                 Default::Text(text) => (Type::VARCHAR, ffi::duckdb_create_varchar(c_string(text).as_ptr())),
             };

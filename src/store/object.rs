@@ -11,7 +11,7 @@ use url::Url;
 
 use super::address::{Service, is_region};
 use super::config::{Config, Origin};
-use super::counters::{COUNTERS, add};
+use super::counters::{COUNTERS, add, count_bytes};
 use super::file::read_file;
 use super::http::{self, Failure, Fetched};
 use super::session::{Route, Session};
@@ -181,7 +181,7 @@ impl Object {
                 Ok(Fetched { bytes: Bytes::new(), etag: None, size: failure.size })
             }
             Ok(fetched) => {
-                add(&COUNTERS.bytes, fetched.bytes.len() as u64);
+                count_bytes(fetched.bytes.len() as u64);
                 Ok(fetched)
             }
             failed => failed,
@@ -241,12 +241,14 @@ impl ByteSource for Object {
             return Ok(Bytes::new());
         }
         let _permit = self.session.permits.acquire().await.map_err(|_| Error::Cancelled)?;
+        let traffic = self.session.traffic().clone();
         match &self.location {
             Location::File(path) => {
                 let path = path.clone();
-                tokio::task::spawn_blocking(move || read_file(&path, range)).await.map_err(|_| Error::Cancelled)?
+                let read = move || traffic.of_blocking(|| read_file(&path, range));
+                tokio::task::spawn_blocking(read).await.map_err(|_| Error::Cancelled)?
             }
-            _ => self.read_remote(range).await,
+            _ => traffic.of(self.read_remote(range)).await,
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::address::{Address, Service};
 use super::config::{self, Config};
+use super::counters::Traffic;
 use super::hints::Hints;
 use super::object::Object;
 use super::{Access, Location};
@@ -32,6 +33,7 @@ pub struct Options {
 pub struct Session {
     options: Arc<Options>,
     pub(super) permits: Arc<Semaphore>,
+    traffic: Arc<Traffic>,
     environment: Arc<BTreeMap<String, String>>,
     /// Buckets behind https that gave nothing without a signature.
     pub(super) signed: Arc<Mutex<HashSet<(Service, String)>>>,
@@ -41,11 +43,15 @@ impl Session {
     pub fn new(options: Options) -> Session {
         let permits = Arc::new(Semaphore::new(options.max_concurrent.max(1)));
         let environment = Arc::new(config::environment());
-        Session { options: Arc::new(options), permits, environment, signed: Arc::default() }
+        Session { options: Arc::new(options), permits, traffic: Arc::default(), environment, signed: Arc::default() }
     }
 
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// The object at `location`; `hints` are what its item says about the store.
