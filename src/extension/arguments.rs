@@ -1,6 +1,7 @@
 //! SQL values -> Request: typed and validated.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
@@ -257,6 +258,7 @@ fn store_options(bind: &BindInfo, settings: &Settings) -> Result<store::Options>
         timeout: Duration::from_secs(settings.http_timeout),
         max_retries: settings.max_retries,
         access: settings.access.clone(),
+        files: settings.duckdb_io.then(|| bind.context().clone() as Arc<dyn store::Files>),
     })
 }
 

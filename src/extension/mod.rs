@@ -3,11 +3,13 @@
 mod api;
 mod arguments;
 mod chunks;
+mod context;
 mod explain;
 mod info;
 mod read;
 mod rows;
 mod settings;
+mod sign;
 mod stats;
 mod store;
 mod value;

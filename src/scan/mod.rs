@@ -31,6 +31,7 @@ pub use failures::{Failure, last_failures};
 pub use tiles::TileCache;
 
 use crate::error::Result;
+use crate::interrupt;
 use crate::plan::{Cube, Unit, Units, bytes_per_pixel};
 use crate::runtime;
 use crate::store::counters::{COUNTERS, add};
@@ -80,7 +81,7 @@ impl Scan {
 
     /// As [`Scan::receive`], on a thread that may be blocked.
     pub fn next(&self) -> Option<Result<Tile>> {
-        runtime::io().map_or_else(|e| Some(Err(e)), |io| io.block_on(self.receive()))
+        interrupt::wait(self.receive()).unwrap_or_else(|e| Some(Err(e)))
     }
 }
 

@@ -11,11 +11,11 @@ use super::config::{self, Config};
 use super::counters::Traffic;
 use super::hints::Hints;
 use super::object::Object;
-use super::{Access, Location};
+use super::{Access, Files, Location};
 use crate::error::{Error, Result};
 
 /// How a query reads.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// object_store configuration keys.
     pub store: BTreeMap<String, String>,
@@ -26,6 +26,8 @@ pub struct Options {
     /// Further attempts after the first.
     pub max_retries: usize,
     pub access: Access,
+    /// The file system that is read through instead of our own clients.
+    pub files: Option<Arc<dyn Files>>,
 }
 
 /// What the objects of one query share.
@@ -71,6 +73,9 @@ impl Session {
     }
 
     fn route(&self, location: &Location, hints: Option<&Hints>) -> Result<Route> {
+        if let Some(files) = &self.options.files {
+            return Ok(Route::Files(files.clone()));
+        }
         let store = self.store_of(location, hints)?;
         Ok(match (location, store) {
             (Location::Cloud(_), Some(config)) => Route::Store(config),
@@ -121,6 +126,8 @@ pub enum Route {
     /// As any URL; and where that is refused, signed, as an object of the store that the host belongs to.
     Http(Option<Arc<Config>>),
     Store(Arc<Config>),
+    /// Through a file system that knows more.
+    Files(Arc<dyn Files>),
 }
 
 #[cfg(test)]
