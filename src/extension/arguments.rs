@@ -251,6 +251,12 @@ fn store_options(bind: &BindInfo, settings: &Settings) -> Result<store::Options>
         None => Vec::new(),
     };
     store::config::check_keys(pairs.iter().map(|(key, _)| key))?;
+    if settings.duckdb_io && !pairs.is_empty() {
+        return Err(Error::Argument(
+            "store_options do not reach DuckDB's file systems; use CREATE SECRET, or SET lazycogs_io = 'object_store'"
+                .into(),
+        ));
+    }
     let max_concurrent = integer(bind, "max_concurrent_reads", 1, 4096)?.unwrap_or(settings.max_concurrent_reads);
     Ok(store::Options {
         store: pairs.into_iter().collect::<BTreeMap<_, _>>(),

@@ -163,6 +163,13 @@ def test_a_wrong_value_is_refused_with_the_right_ones(con, local):
         con.execute(f"FROM {call('lazycogs_info', local, GRID)}").fetchall()
 
 
+def test_store_options_are_refused_where_nobody_reads_them(con, local):
+    con.execute("SET lazycogs_io = 'duckdb'")
+    sql = call("lazycogs_info", local, GRID).removesuffix(")") + ", store_options := MAP {'region': 'eu-west-1'})"
+    with pytest.raises(duckdb.Error, match="store_options do not reach.*CREATE SECRET"):
+        con.execute(f"FROM {sql}").fetchall()
+
+
 def test_a_prepared_statement_reads_again(through, in_bucket):
     through.execute(f"PREPARE q AS SELECT count(red) FROM {call('lazycogs_read', in_bucket, GRID, **RED)}")
     first = through.execute("EXECUTE q").fetchone()

@@ -82,7 +82,9 @@ def test_a_running_scan_is_seen_from_another_connection(slow, over_http, served,
 
 def test_the_steps_are_counted_ahead_on_demand(slow, over_http):
     slow.execute("SET lazycogs_progress = true")
-    rows, seen = watched(slow, f"SELECT count(DISTINCT time) FROM {call('lazycogs_read', over_http, GRID, **ALL)}")
+    rows, seen = watched(
+        slow, f"SELECT count(DISTINCT time), sum(red) FROM {call('lazycogs_read', over_http, GRID, **ALL)}"
+    )
     halfway = [state for state in seen if state["tiles"] and 0 < state["tiles_done"] < state["tiles"] / 2]
     assert halfway and all(state["steps"] == rows[0][0] for state in halfway)
     for state in halfway:
