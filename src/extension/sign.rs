@@ -26,6 +26,13 @@ struct Expression(ffi::duckdb_expression);
 unsafe impl Send for Expression {}
 unsafe impl Sync for Expression {}
 
+impl Drop for Expression {
+    fn drop(&mut self) {
+        // SAFETY: owned since `keep`.
+        unsafe { ffi::duckdb_destroy_expression(&mut self.0) }
+    }
+}
+
 /// Kept as long as the process, as the database is in which they were bound.
 static KEPT: LazyLock<Vec<Expression>> = LazyLock::new(|| EXPRESSIONS.iter().filter_map(|sql| bound(sql)).collect());
 /// What [`keep`] was given last.
