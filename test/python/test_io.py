@@ -170,6 +170,11 @@ def test_store_options_are_refused_where_nobody_reads_them(con, local):
         con.execute(f"FROM {sql}").fetchall()
 
 
+def test_lazycogs_store_says_so(through, in_bucket):
+    found = through.execute(f"SELECT DISTINCT access, signed, region FROM lazycogs_store('{in_bucket}')").fetchall()
+    assert found == [("duckdb", False, None)]
+
+
 def test_a_prepared_statement_reads_again(through, in_bucket):
     through.execute(f"PREPARE q AS SELECT count(red) FROM {call('lazycogs_read', in_bucket, GRID, **RED)}")
     first = through.execute("EXECUTE q").fetchone()
