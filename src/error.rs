@@ -31,7 +31,7 @@ pub enum Error {
     #[error("{0}")]
     Crs(String),
     /// The query was dropped or interrupted; nobody is left to read the message.
-    #[error("the query was cancelled")]
+    #[error("interrupted")]
     Cancelled,
 }
 

@@ -8,6 +8,7 @@ pub mod crs;
 pub mod error;
 mod extension;
 pub mod grid;
+pub mod interrupt;
 pub mod items;
 pub mod mosaic;
 pub mod pixels;

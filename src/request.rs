@@ -39,4 +39,6 @@ pub struct Request {
     pub memory_budget: u64,
     /// Bytes of decoded tiles that are kept, for the whole process.
     pub cache_size: u64,
+    /// Count the steps ahead, and draw a bar where there is a terminal.
+    pub progress: bool,
 }

@@ -4,12 +4,14 @@
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr;
+use std::sync::Arc;
 
 use duckdb::ffi;
 
+use super::context::{Context, Stay};
 use super::value::Value;
 use crate::error::{Error, Result};
+use crate::interrupt;
 
 /// A DuckDB type by its id, or a list, struct or map of others.
 #[derive(Debug, Clone)]
@@ -95,6 +97,19 @@ pub trait TableFunction: 'static {
 /// What a bind callback may ask and tell.
 pub struct BindInfo {
     raw: ffi::duckdb_bind_info,
+    context: Arc<Context>,
+}
+
+/// What is kept of a bind.
+struct Bound<B> {
+    bind: B,
+    context: Arc<Context>,
+}
+
+/// The state of an execution; dropped in this order.
+struct Running<G> {
+    global: G,
+    _stay: Stay,
 }
 
 impl BindInfo {
@@ -123,62 +138,10 @@ impl BindInfo {
         unsafe { ffi::duckdb_bind_set_cardinality(self.raw, rows, exact) }
     }
 
-    /// The value of a setting as the session sees it, `None` if there is no such setting.
-    pub fn setting(&self, name: &str) -> Option<Value> {
-        let name = c_string(name);
-        // SAFETY: the context is owned by us after the call and destroyed below; the value is owned by `Value`.
-        unsafe {
-            let mut context: ffi::duckdb_client_context = ptr::null_mut();
-            ffi::duckdb_table_function_get_client_context(self.raw, &mut context);
-            if context.is_null() {
-                return None;
-            }
-            let mut scope = 0;
-            let raw = ffi::duckdb_client_context_get_config_option(context, name.as_ptr(), &mut scope);
-            ffi::duckdb_destroy_client_context(&mut context);
-            (!raw.is_null()).then(|| Value::from_raw(raw))
-        }
+    /// The session that binds.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
     }
-}
-
-impl BindInfo {
-    /// What DuckDB's own file system says against opening `path` for reading, `None` if it opens it.
-    pub fn open_error(&self, path: &str) -> Option<String> {
-        let path = c_string(path);
-        // SAFETY: every handle is created, used and destroyed here; the message is borrowed from the error data.
-        unsafe {
-            let mut context: ffi::duckdb_client_context = ptr::null_mut();
-            ffi::duckdb_table_function_get_client_context(self.raw, &mut context);
-            if context.is_null() {
-                return None;
-            }
-            let mut files = ffi::duckdb_client_context_get_file_system(context);
-            let mut options = ffi::duckdb_create_file_open_options();
-            ffi::duckdb_file_open_options_set_flag(options, ffi::duckdb_file_flag_DUCKDB_FILE_FLAG_READ, true);
-            let mut file: ffi::duckdb_file_handle = ptr::null_mut();
-            let state = ffi::duckdb_file_system_open(files, path.as_ptr(), options, &mut file);
-            let said = (state != ffi::DuckDBSuccess).then(|| {
-                let mut error = ffi::duckdb_file_system_error_data(files);
-                let message = ffi::duckdb_error_data_message(error);
-                let text = if message.is_null() { String::new() } else { borrowed(message) };
-                ffi::duckdb_destroy_error_data(&mut error);
-                text
-            });
-            if !file.is_null() {
-                ffi::duckdb_destroy_file_handle(&mut file);
-            }
-            ffi::duckdb_destroy_file_open_options(&mut options);
-            ffi::duckdb_destroy_file_system(&mut files);
-            ffi::duckdb_destroy_client_context(&mut context);
-            said
-        }
-    }
-}
-
-/// # Safety
-/// `raw` is a NUL-terminated string.
-unsafe fn borrowed(raw: *const c_char) -> String {
-    unsafe { CStr::from_ptr(raw) }.to_string_lossy().into_owned()
 }
 
 /// What an init callback may ask and tell.
@@ -235,10 +198,19 @@ pub unsafe fn register<F: TableFunction>(connection: ffi::duckdb_connection) -> 
 }
 
 unsafe extern "C" fn bind_callback<F: TableFunction>(raw: ffi::duckdb_bind_info) {
-    match guarded(|| F::bind(&BindInfo { raw })) {
+    let bound = guarded(|| {
+        // SAFETY: `raw` is live for the length of this call.
+        let context = Arc::new(unsafe { Context::of_bind(raw) }?);
+        let _stay = context.stay();
+        let info = BindInfo { raw, context: context.clone() };
+        let bind = interrupt::watched(context.clone(), || F::bind(&info))?;
+        Ok(Bound { bind, context })
+    });
+    match bound {
         // SAFETY: the box is handed over with the destructor of its own type.
-        Ok(bind) => unsafe {
-            ffi::duckdb_bind_set_bind_data(raw, Box::into_raw(Box::new(bind)).cast(), Some(drop_box::<F::Bind>))
+        Ok(bound) => unsafe {
+            let data = Box::into_raw(Box::new(bound)).cast();
+            ffi::duckdb_bind_set_bind_data(raw, data, Some(drop_box::<Bound<F::Bind>>))
         },
         Err(message) => unsafe { ffi::duckdb_bind_set_error(raw, c_message::<F>(&message).as_ptr()) },
     }
@@ -246,11 +218,17 @@ unsafe extern "C" fn bind_callback<F: TableFunction>(raw: ffi::duckdb_bind_info)
 
 unsafe extern "C" fn init_callback<F: TableFunction>(raw: ffi::duckdb_init_info) {
     // SAFETY: DuckDB returns the pointer that `bind_callback` set, alive while the statement is.
-    let bind = unsafe { &*ffi::duckdb_init_get_bind_data(raw).cast::<F::Bind>() };
-    match guarded(|| F::init(bind, &InitInfo { raw })) {
+    let bound = unsafe { &*ffi::duckdb_init_get_bind_data(raw).cast::<Bound<F::Bind>>() };
+    let running = guarded(|| {
+        let stay = bound.context.stay();
+        let global = interrupt::watched(bound.context.clone(), || F::init(&bound.bind, &InitInfo { raw }))?;
+        Ok(Running { global, _stay: stay })
+    });
+    match running {
         // SAFETY: as in `bind_callback`.
-        Ok(global) => unsafe {
-            ffi::duckdb_init_set_init_data(raw, Box::into_raw(Box::new(global)).cast(), Some(drop_box::<F::Global>))
+        Ok(running) => unsafe {
+            let data = Box::into_raw(Box::new(running)).cast();
+            ffi::duckdb_init_set_init_data(raw, data, Some(drop_box::<Running<F::Global>>))
         },
         Err(message) => unsafe { ffi::duckdb_init_set_error(raw, c_message::<F>(&message).as_ptr()) },
     }
@@ -265,16 +243,17 @@ unsafe extern "C" fn local_init_callback<F: TableFunction>(raw: ffi::duckdb_init
 unsafe extern "C" fn scan_callback<F: TableFunction>(raw: ffi::duckdb_function_info, output: ffi::duckdb_data_chunk) {
     // SAFETY: the three pointers were set by the callbacks above and outlive the scan; a local state belongs to the
     // one thread that DuckDB calls us on, so it may be borrowed mutably.
-    let (bind, global, local) = unsafe {
+    let (bound, running, local) = unsafe {
         (
-            &*ffi::duckdb_function_get_bind_data(raw).cast::<F::Bind>(),
-            &*ffi::duckdb_function_get_init_data(raw).cast::<F::Global>(),
+            &*ffi::duckdb_function_get_bind_data(raw).cast::<Bound<F::Bind>>(),
+            &*ffi::duckdb_function_get_init_data(raw).cast::<Running<F::Global>>(),
             &mut *ffi::duckdb_function_get_local_init_data(raw).cast::<F::Local>(),
         )
     };
     // SAFETY: `output` is valid and ours alone for the length of this call.
     let mut chunk = unsafe { super::vectors::Chunk::new(output) };
-    if let Err(message) = guarded(|| F::scan(bind, global, local, &mut chunk)) {
+    let scan = || F::scan(&bound.bind, &running.global, local, &mut chunk);
+    if let Err(message) = guarded(|| interrupt::watched(bound.context.clone(), scan)) {
         unsafe { ffi::duckdb_function_set_error(raw, c_message::<F>(&message).as_ptr()) }
     }
 }

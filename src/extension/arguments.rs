@@ -1,6 +1,7 @@
 //! SQL values -> Request: typed and validated.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
@@ -128,6 +129,7 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
         threads: settings.threads,
         memory_budget: settings.memory_budget,
         cache_size: settings.cache_size,
+        progress: settings.progress,
     })
 }
 
@@ -251,6 +253,12 @@ fn store_options(bind: &BindInfo, settings: &Settings) -> Result<store::Options>
         None => Vec::new(),
     };
     store::config::check_keys(pairs.iter().map(|(key, _)| key))?;
+    if settings.duckdb_io && !pairs.is_empty() {
+        return Err(Error::Argument(
+            "store_options do not reach DuckDB's file systems; use CREATE SECRET, or SET lazycogs_io = 'object_store'"
+                .into(),
+        ));
+    }
     let max_concurrent = integer(bind, "max_concurrent_reads", 1, 4096)?.unwrap_or(settings.max_concurrent_reads);
     Ok(store::Options {
         store: pairs.into_iter().collect::<BTreeMap<_, _>>(),
@@ -258,6 +266,7 @@ fn store_options(bind: &BindInfo, settings: &Settings) -> Result<store::Options>
         timeout: Duration::from_secs(settings.http_timeout),
         max_retries: settings.max_retries,
         access: settings.access.clone(),
+        files: settings.duckdb_io.then(|| bind.context().clone() as Arc<dyn store::Files>),
     })
 }
 

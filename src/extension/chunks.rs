@@ -64,7 +64,7 @@ impl TableFunction for ReadChunks {
         let band = |column: &usize| column.checked_sub(COORDINATES.len()).filter(|b| *b < cube.bands.len());
         let bands: Vec<usize> = columns.iter().filter_map(band).collect();
         info.set_max_threads(cube.request.threads);
-        Ok(Global { scan: Scan::start(cube.clone(), bands.clone())?, columns, bands })
+        Ok(Global { scan: Scan::start(Self::NAME, cube.clone(), bands.clone())?, columns, bands })
     }
 
     fn scan(cube: &Arc<Cube>, global: &Global, _: &mut (), output: &mut Chunk) -> Result<()> {

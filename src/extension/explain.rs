@@ -10,6 +10,7 @@ use super::vectors::Chunk;
 use crate::error::Result;
 use crate::plan::{Cube, Units};
 use crate::scan::explain::{Row, rows as plan_rows};
+use crate::scan::progress::Running;
 
 pub struct Explain;
 
@@ -48,6 +49,7 @@ pub struct Global {
     columns: Vec<usize>,
     assets: Vec<String>,
     state: Mutex<State>,
+    running: Running,
 }
 
 struct State {
@@ -85,14 +87,19 @@ impl TableFunction for Explain {
         let units = Units::new(bind.cube.clone(), &assets)?;
         let state = Mutex::new(State { units, ready: VecDeque::new() });
         info.set_max_threads(1);
-        Ok(Global { columns: info.columns(), assets, state })
+        let running = Running::start(Self::NAME, &bind.cube)?;
+        Ok(Global { columns: info.columns(), assets, state, running })
     }
 
     fn scan(bind: &Bind, global: &Global, _: &mut (), output: &mut Chunk) -> Result<()> {
         let mut state = global.state.lock().unwrap_or_else(PoisonError::into_inner);
         while state.ready.len() < Chunk::capacity() {
-            let Some(unit) = state.units.next().transpose()? else { break };
+            let Some(unit) = state.units.next().transpose()? else {
+                global.running.end();
+                break;
+            };
             state.ready.extend(plan_rows(&bind.cube, &global.assets, &unit, bind.headers)?);
+            global.running.progress().tile_done();
         }
         let rows = state.ready.len().min(Chunk::capacity());
         let cells: Vec<Vec<Cell>> = state.ready.drain(..rows).map(cells).collect();

@@ -67,7 +67,7 @@ impl TableFunction for Info {
 }
 
 fn describe(cube: &Cube) -> Result<Vec<Vec<Cell>>> {
-    let summary = cube.summary()?;
+    let summary = cube.summary(&|| true)?;
     let grid = cube.request.grid;
     let (xmax, ymin) = grid.affine().apply(grid.width as f64, grid.height as f64);
     let cells = |band: &crate::plan::Band| {

@@ -3,11 +3,13 @@
 mod api;
 mod arguments;
 mod chunks;
+mod context;
 mod explain;
 mod info;
 mod read;
 mod rows;
 mod settings;
+mod sign;
 mod stats;
 mod store;
 mod value;
@@ -78,6 +80,7 @@ unsafe fn register_on(connection: ffi::duckdb_connection) -> Result<()> {
         api::register::<store::Store>(connection)?;
         api::register::<stats::CacheStats>(connection)?;
         api::register::<stats::Failures>(connection)?;
+        api::register::<stats::Progress>(connection)?;
         api::register::<stats::Version>(connection)
     }
 }

@@ -7,6 +7,7 @@ use super::api::{BindInfo, InitInfo, TableFunction, Type};
 use super::arguments;
 use super::vectors::{Chunk, Column};
 use crate::error::Result;
+use crate::interrupt;
 use crate::pixels::{DataType, Pixel, Pixels};
 use crate::plan::Cube;
 use crate::runtime;
@@ -117,7 +118,7 @@ impl TableFunction for Read {
         let outputs = outputs.collect();
         info.set_max_threads(bind.cube.request.threads);
         Ok(Global {
-            scan: Scan::start(bind.cube.clone(), bands)?,
+            scan: Scan::start(Self::NAME, bind.cube.clone(), bands)?,
             outputs,
             current: Default::default(),
             reserve: Mutex::default(),
@@ -172,6 +173,7 @@ impl Global {
             match io.block_on(async { tokio::time::timeout(PATIENCE, self.advance()).await }) {
                 Ok(next) => return next,
                 Err(_) => {
+                    interrupt::check()?;
                     if let Some(row) = self.reserve().as_mut().and_then(|rows| rows.split(1)) {
                         return Ok(Some(row));
                     }

@@ -3,6 +3,7 @@
 use duckdb::ffi;
 
 use super::api::{BindInfo, Type, c_string};
+use super::context::Context;
 use crate::error::{Error, Result};
 use crate::store::{Access, Allowed};
 
@@ -14,6 +15,7 @@ struct Setting {
 }
 
 enum Default {
+    Boolean(bool),
     Integer(i64),
     Text(&'static str),
 }
@@ -24,7 +26,10 @@ const CACHE_SIZE: &str = "lazycogs_cache_size";
 const HTTP_TIMEOUT: &str = "lazycogs_http_timeout";
 const MAX_RETRIES: &str = "lazycogs_max_retries";
 
-const SETTINGS: [Setting; 5] = [
+const IO: &str = "lazycogs_io";
+const PROGRESS: &str = "lazycogs_progress";
+
+const SETTINGS: [Setting; 7] = [
     Setting {
         name: MAX_CONCURRENT_READS,
         default: Default::Integer(32),
@@ -46,6 +51,16 @@ const SETTINGS: [Setting; 5] = [
         description: "lazycogs: longest time for one request, in seconds",
     },
     Setting {
+        name: IO,
+        default: Default::Text("object_store"),
+        description: "lazycogs: what reads COGs: 'object_store', or 'duckdb' for DuckDB's own file systems with their secrets",
+    },
+    Setting {
+        name: PROGRESS,
+        default: Default::Boolean(false),
+        description: "lazycogs: count the steps ahead for lazycogs_progress(), and draw a bar on stderr if that is a terminal",
+    },
+    Setting {
         name: MAX_RETRIES,
         default: Default::Integer(4),
         description: "lazycogs: further attempts after a request that failed for a passing reason",
@@ -59,6 +74,9 @@ pub struct Settings {
     pub cache_size: u64,
     pub http_timeout: u64,
     pub max_retries: usize,
+    pub progress: bool,
+    /// COGs are read through DuckDB's file systems.
+    pub duckdb_io: bool,
     /// DuckDB's own `threads`.
     pub threads: usize,
     /// What DuckDB's own settings let a query open.
@@ -71,13 +89,14 @@ impl Settings {
     /// # Errors
     /// A setting that has no sense.
     pub fn read(bind: &BindInfo) -> Result<Settings> {
-        let integer = |name: &str, least: i64| match bind.setting(name).and_then(|v| v.integer()) {
+        let context = bind.context();
+        let integer = |name: &str, least: i64| match context.setting(name).and_then(|v| v.integer()) {
             Some(value) if value >= least => Ok(value),
             Some(value) => Err(Error::Argument(format!("the setting {name} is {value}; it must be at least {least}"))),
             None => Err(Error::Argument(format!("the setting {name} is not a number"))),
         };
         let size = |name: &str| {
-            let text = bind.setting(name).and_then(|v| v.cast_text()).unwrap_or_default();
+            let text = context.setting(name).and_then(|v| v.cast_text()).unwrap_or_default();
             parse_bytes(&text)
                 .ok_or_else(|| Error::Argument(format!("the setting {name} is '{text}'; use a size such as '256MB'")))
         };
@@ -87,21 +106,32 @@ impl Settings {
             cache_size: size(CACHE_SIZE)?,
             http_timeout: integer(HTTP_TIMEOUT, 1)? as u64,
             max_retries: integer(MAX_RETRIES, 0)? as usize,
-            threads: bind.setting("threads").and_then(|v| v.cast_text()?.parse().ok()).unwrap_or(1).max(1),
-            access: access(bind),
+            duckdb_io: duckdb_io(context)?,
+            progress: context.setting(PROGRESS).and_then(|v| v.boolean()).unwrap_or(false),
+            threads: context.setting("threads").and_then(|v| v.cast_text()?.parse().ok()).unwrap_or(1).max(1),
+            access: access(context),
         })
     }
 }
 
-fn access(bind: &BindInfo) -> Access {
+fn duckdb_io(context: &Context) -> Result<bool> {
+    let text = context.setting(IO).and_then(|v| v.cast_text()).unwrap_or_default();
+    match text.as_str() {
+        "object_store" => Ok(false),
+        "duckdb" => Ok(true),
+        _ => Err(Error::Argument(format!("the setting {IO} is '{text}'; use 'object_store' or 'duckdb'"))),
+    }
+}
+
+fn access(context: &Context) -> Access {
     let list = |name: &str| {
-        let values = bind.setting(name).and_then(|v| v.list()).unwrap_or_default();
+        let values = context.setting(name).and_then(|v| v.list()).unwrap_or_default();
         values.iter().filter_map(|v| v.text()).collect()
     };
-    let external = bind.setting("enable_external_access").and_then(|v| v.boolean()).unwrap_or(true);
+    let external = context.setting("enable_external_access").and_then(|v| v.boolean()).unwrap_or(true);
     let only = || Allowed { directories: list("allowed_directories"), paths: list("allowed_paths") };
     // The value of disabled_filesystems is not to be had: only what DuckDB says when it is asked for a file.
-    let refusal = bind.open_error("lazycogs").unwrap_or_default();
+    let refusal = context.open_error("lazycogs").unwrap_or_default();
     Access { only: (!external).then(only), no_files: refusal.contains("LocalFileSystem has been disabled") }
 }
 
@@ -138,6 +168,7 @@ pub unsafe fn register(connection: ffi::duckdb_connection) {
             ffi::duckdb_config_option_set_name(option, c_string(setting.name).as_ptr());
             ffi::duckdb_config_option_set_description(option, c_string(setting.description).as_ptr());
             let (kind, mut default) = match setting.default {
+                Default::Boolean(value) => (Type::BOOLEAN, ffi::duckdb_create_bool(value)),
                 Default::Integer(value) => (Type::BIGINT, ffi::duckdb_create_int64(value)),
                 Default::Text(text) => (Type::VARCHAR, ffi::duckdb_create_varchar(c_string(text).as_ptr())),
             };

@@ -1,12 +1,12 @@
-//! `lazycogs_cache_stats`, `lazycogs_failures` and `lazycogs_version`: relations without arguments.
+//! `lazycogs_cache_stats`, `lazycogs_failures`, `lazycogs_progress` and `lazycogs_version`: relations without arguments.
 
 use super::api::{BindInfo, InitInfo, TableFunction, Type};
-use super::rows::Once;
+use super::rows::{Cell, Once};
 use super::vectors::Chunk;
 use crate::buffers;
 use crate::cog::opened;
 use crate::error::Result;
-use crate::scan::{bytes_held, last_failures};
+use crate::scan::{bytes_held, last_failures, progress};
 use crate::store::counters::COUNTERS;
 
 macro_rules! relation {
@@ -76,6 +76,40 @@ relation!(
         .map(|f| vec![f.item.into(), f.asset.into(), f.href.into(), f.message.into(), f.attempts.into()])
         .collect()
 );
+
+relation!(
+    /// The scans that run now, the oldest first. NULL is what is not known, or not yet.
+    Progress,
+    "lazycogs_progress",
+    [
+        ("function", Type::VARCHAR),
+        ("started", Type::TIMESTAMP),
+        ("steps_done", Type::BIGINT),
+        ("steps", Type::BIGINT),
+        ("tiles_done", Type::BIGINT),
+        ("tiles", Type::BIGINT),
+        ("requests", Type::BIGINT),
+        ("bytes", Type::BIGINT),
+        ("seconds", Type::DOUBLE),
+        ("seconds_left", Type::DOUBLE),
+    ],
+    progress::running().into_iter().map(state).collect()
+);
+
+fn state(state: progress::State) -> Vec<Cell> {
+    vec![
+        state.function.into(),
+        Cell::Timestamp(state.started),
+        state.steps_done.into(),
+        state.steps.into(),
+        state.tiles_done.into(),
+        state.tiles.into(),
+        state.requests.into(),
+        state.bytes.into(),
+        state.seconds.into(),
+        state.seconds_left.into(),
+    ]
+}
 
 relation!(
     /// Version and build.

@@ -17,6 +17,8 @@ mod source;
 mod storage;
 mod stream;
 
+pub(crate) use session::private_database;
+
 pub use item::{Asset, FirstAsset, FirstItem, Item, default_bands};
 pub use source::{OwnedValue, Source};
 pub use stream::ItemStream;

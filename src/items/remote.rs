@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::session;
 use super::source::{Source, has_wildcard, local};
 use crate::error::{Error, Result};
-use crate::runtime;
+use crate::interrupt;
 use crate::store::location::shown_text;
 use crate::store::{ByteSource, Location, Object, Session};
 
@@ -48,8 +48,10 @@ impl Source {
             let checked = Location::resolve(before_wildcard(path), None).and_then(|at| store.check(&at));
             checked.map_err(|e| e.within(format!("items '{}'", shown(path))))?;
         }
-        // Options of the call are unknown to httpfs, and so is what may be opened when it is redirected.
-        let plain = store.options().store.is_empty() && store.options().access.only.is_none();
+        // Options of the call and secrets of the session are unknown to the private database, and so is what may be opened when
+        // it is redirected.
+        let options = store.options();
+        let plain = options.store.is_empty() && options.files.is_none() && options.access.only.is_none();
         let in_place = || plain && has_httpfs(threads);
         if paths.iter().all(|path| local(path).is_some()) || in_place() {
             return Ok(Source::Paths(paths));
@@ -103,7 +105,7 @@ fn fetch(url: String, store: &Session) -> Result<Fetched> {
     let mut file = options.open(&path).map_err(failed)?;
     let kept = Temporary(path);
     let object = Location::resolve(&url, None).and_then(|location| store.object(location, None));
-    let copied = object.and_then(|object| runtime::io()?.block_on(copy(&object, &mut file)));
+    let copied = object.and_then(|object| interrupt::wait(copy(&object, &mut file))?);
     copied.map_err(|e| e.within(context()))?;
     Ok(Fetched { path: path_text(&kept.0)?, origin: url, _file: Some(kept) })
 }

@@ -50,6 +50,11 @@ pub(super) fn connect(threads: usize) -> Result<Connection> {
     Ok(connection)
 }
 
+/// The private database, never closed.
+pub(crate) fn private_database() -> Result<ffi::duckdb_database> {
+    Ok(current(&mut shared())?.database.0)
+}
+
 fn shared() -> MutexGuard<'static, Option<Session>> {
     SHARED.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,7 @@
 //! the consumer works.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use duckdb::arrow::array::{ArrayRef, RecordBatch};
@@ -19,6 +19,7 @@ use super::source::Relation;
 use super::storage::{self, Storage};
 use super::{Selection, rows};
 use crate::error::{Error, Result};
+use crate::interrupt;
 use crate::store::Hints;
 use crate::time::Period;
 
@@ -104,17 +105,24 @@ impl Iterator for ItemStream {
             if let Some(item) = self.batch.next() {
                 return Some(Ok(item));
             }
-            match self.batches.as_ref()?.recv() {
-                Ok(Ok(batch)) => self.batch = batch.into_iter(),
-                Ok(Err(error)) => {
-                    self.batches = None;
-                    return Some(Err(error));
-                }
-                Err(_) => {
+            let next = match self.batches.as_ref()?.recv_timeout(interrupt::PACE) {
+                Err(RecvTimeoutError::Timeout) => match interrupt::check() {
+                    Ok(()) => continue,
+                    interrupted => interrupted.map(|()| Vec::new()),
+                },
+                Ok(batch) => batch,
+                Err(RecvTimeoutError::Disconnected) => {
                     self.batches = None;
                     // The end of the items, unless the thread died before it.
                     let died = self.thread.take().is_some_and(|thread| thread.join().is_err());
                     return died.then(|| Err(Error::Items("internal error while reading items".into())));
+                }
+            };
+            match next {
+                Ok(batch) => self.batch = batch.into_iter(),
+                Err(error) => {
+                    self.batches = None;
+                    return Some(Err(error));
                 }
             }
         }

@@ -13,9 +13,9 @@ use crate::cog::opened::{Opened, open_cached};
 use crate::crs::Crs;
 use crate::error::{Error, Result};
 use crate::grid::Tiling;
+use crate::interrupt;
 use crate::items::{Asset, FirstItem, default_bands};
 use crate::request::Request;
-use crate::runtime;
 use crate::store::location::shown_text;
 use crate::store::{Location, Object, Session};
 use crate::warp::pixel_size;
@@ -47,7 +47,8 @@ impl Cube {
         let session = Session::new(request.store.clone());
         let levels = Levels::new(request.grid, request.crs.clone());
         request.selection.source = request.selection.source.reachable(&session, request.threads)?;
-        let first = request.selection.first()?.ok_or_else(|| nothing_matches(&request, &area))?;
+        let selection = request.selection.clone();
+        let first = interrupt::apart(move || selection.first())?.ok_or_else(|| nothing_matches(&request, &area))?;
         let wanted = match &request.bands {
             Some(names) => names.clone(),
             None => default_bands(&first),
@@ -196,7 +197,7 @@ fn open_all(
         let opened = open_cached(&object, asset.crs.as_ref()).await.map_err(|e| e.within(context()))?;
         Ok::<_, Error>((key.clone(), opened))
     });
-    let opened = runtime::io()?.block_on(try_join_all(opening))?;
+    let opened = interrupt::wait(try_join_all(opening))??;
     Ok(opened.into_iter().collect())
 }
 

@@ -130,10 +130,10 @@ pub struct Summary {
 }
 
 impl Cube {
-    /// Counts the steps and items that touch the grid. Reads the item index, nothing else.
-    pub fn summary(&self) -> Result<Summary> {
+    /// Counts the steps and items that touch the grid, as long as the answer is `wanted`. Reads the item index, nothing else.
+    pub fn summary(&self, wanted: &dyn Fn() -> bool) -> Result<Summary> {
         let mut summary = Summary::default();
-        for item in self.request.selection.stream(&[])? {
+        for item in self.request.selection.stream(&[])?.take_while(|_| wanted()) {
             let item = item?;
             if self.area.touches(item.bbox, item.footprint.as_ref()) {
                 summary.items += 1;

@@ -6,6 +6,7 @@ use regex::Regex;
 
 use super::cube::located;
 use crate::error::{Error, Result};
+use crate::interrupt;
 use crate::items::{FirstAsset, Selection, default_bands};
 use crate::store::config::Setting;
 use crate::store::location::shown_url;
@@ -17,7 +18,7 @@ pub struct Opening {
     pub asset: String,
     /// Without name, password and query.
     pub href: String,
-    /// `file`, `http`, `http, then signed` or `store`.
+    /// `file`, `http`, `http, then signed`, `store` or `duckdb`.
     pub access: &'static str,
     /// The object store that the href belongs to.
     pub config: Option<Arc<Config>>,
@@ -41,7 +42,8 @@ pub fn openings(
 ) -> Result<Vec<Opening>> {
     let session = Session::new(options);
     selection.source = selection.source.reachable(&session, selection.threads)?;
-    let first = selection.first()?.ok_or_else(|| Error::Items("there is no item with a place on the Earth".into()))?;
+    let first = interrupt::apart(move || selection.first())?
+        .ok_or_else(|| Error::Items("there is no item with a place on the Earth".into()))?;
     let keys = match asset {
         Some(key) => vec![key.to_owned()],
         None => default_bands(&first),
@@ -69,8 +71,13 @@ fn opening(session: &Session, item: &str, asset: &FirstAsset, replace: Option<&(
     let hints = asset.asset.store.as_deref();
     let location = located(replace, &asset.asset)?;
     let object = session.object(location.clone(), hints)?;
-    let config = session.store_of(&location, hints)?;
+    let config = match object.route() {
+        // Whatever it takes is not our business.
+        Route::Files(_) => None,
+        _ => session.store_of(&location, hints)?,
+    };
     let (access, signed) = match object.route() {
+        Route::Files(_) => ("duckdb", false),
         Route::File => ("file", false),
         Route::Http(None) => ("http", false),
         Route::Http(Some(_)) => ("http, then signed", false),

@@ -7,9 +7,9 @@ use futures::stream::{self, StreamExt};
 use super::tiles::TileCache;
 use super::window;
 use crate::error::Result;
+use crate::interrupt;
 use crate::items::Item;
 use crate::plan::{Band, Cube, Unit, asset_context, asset_location};
-use crate::runtime;
 use crate::warp::{Mapping, pixel_size};
 
 /// One read of one band of one item for one unit; without an item where a unit has none that carries the band.
@@ -137,6 +137,6 @@ fn open(
         let overview_resolution = pixel_size(&opened.level_transform(level));
         Ok(Some(Header { overview_level: level as u64, overview_resolution, window }))
     });
-    let opened: Vec<Result<Option<Header>>> = runtime::io()?.block_on(stream::iter(opening).buffered(AHEAD).collect());
+    let opened: Vec<Result<Option<Header>>> = interrupt::wait(stream::iter(opening).buffered(AHEAD).collect())?;
     opened.into_iter().collect()
 }

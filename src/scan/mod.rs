@@ -1,6 +1,7 @@
 //! Runs a plan: units are read, composed and handed over in the order of the plan, as many at once as the memory
 //! budget allows. A scan that is dropped stops its reads.
 
+mod bar;
 mod compose;
 mod coverage;
 pub mod explain;
@@ -9,6 +10,7 @@ mod feed;
 mod flights;
 mod layer;
 mod memory;
+pub mod progress;
 mod raster;
 mod read;
 mod task;
@@ -21,6 +23,7 @@ use futures::stream::StreamExt;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
+use progress::{Progress, Running};
 use task::Owned;
 
 pub use compose::{Composer, Tile};
@@ -28,6 +31,7 @@ pub use failures::{Failure, last_failures};
 pub use tiles::{TileCache, bytes_held};
 
 use crate::error::Result;
+use crate::interrupt;
 use crate::plan::{Cube, Unit, Units, bytes_per_pixel};
 use crate::runtime;
 use crate::store::counters::{COUNTERS, add};
@@ -45,6 +49,7 @@ const MOST_PER_THREAD: u64 = 2;
 pub struct Scan {
     tiles: Mutex<mpsc::Receiver<Result<Tile>>>,
     driver: JoinHandle<()>,
+    running: Running,
 }
 
 impl Drop for Scan {
@@ -54,39 +59,47 @@ impl Drop for Scan {
 }
 
 impl Scan {
-    /// Starts to read `bands` (positions in `cube.bands`) of every unit of the cube.
-    pub fn start(cube: Arc<Cube>, bands: Vec<usize>) -> Result<Scan> {
+    /// Starts to read `bands` (positions in `cube.bands`) of every unit of the cube, for the SQL function `function`.
+    pub fn start(function: &'static str, cube: Arc<Cube>, bands: Vec<usize>) -> Result<Scan> {
         let in_flight = in_flight(&cube, &bands);
+        let running = Running::start(function, &cube)?;
         let composer = Arc::new(Composer::new(cube.clone(), bands));
-        let units = plan_ahead(cube, composer.assets.clone())?;
+        let units = plan_ahead(cube, composer.assets.clone(), running.progress())?;
         let (send, tiles) = mpsc::channel(1);
-        let driver = runtime::io()?.spawn(drive(composer, units, in_flight, send));
-        Ok(Scan { tiles: Mutex::new(tiles), driver })
+        let driver = runtime::io()?.spawn(drive(composer, units, in_flight, send, running.progress()));
+        Ok(Scan { tiles: Mutex::new(tiles), driver, running })
     }
 
     /// The next tile, in the order of the plan; `None` after the last. A call that is given up takes no tile.
     pub async fn receive(&self) -> Option<Result<Tile>> {
-        self.tiles.lock().await.recv().await
+        let tile = self.tiles.lock().await.recv().await;
+        if tile.is_none() {
+            self.running.end();
+        }
+        tile
     }
 
     /// As [`Scan::receive`], on a thread that may be blocked.
     pub fn next(&self) -> Option<Result<Tile>> {
-        self.tiles.blocking_lock().blocking_recv()
+        interrupt::wait(self.receive()).unwrap_or_else(|e| Some(Err(e)))
     }
 }
 
 /// Plans units on a thread of its own, since the item query blocks.
-fn plan_ahead(cube: Arc<Cube>, assets: Vec<String>) -> Result<mpsc::Receiver<Result<Unit>>> {
+fn plan_ahead(cube: Arc<Cube>, assets: Vec<String>, progress: Arc<Progress>) -> Result<mpsc::Receiver<Result<Unit>>> {
     let (send, receive) = mpsc::channel(UNITS_AHEAD);
     runtime::io()?.spawn_blocking(move || match Units::new(cube, &assets) {
         Ok(units) => {
+            let mut planned = 0;
             for unit in units {
                 let failed = unit.is_err();
                 // Nobody listens any more where the query was dropped.
                 if send.blocking_send(unit).is_err() || failed {
                     return;
                 }
+                planned += 1;
             }
+            progress.set_total(planned);
         }
         Err(e) => drop(send.blocking_send(Err(e))),
     });
@@ -98,6 +111,7 @@ async fn drive(
     units: mpsc::Receiver<Result<Unit>>,
     in_flight: usize,
     send: mpsc::Sender<Result<Tile>>,
+    progress: Arc<Progress>,
 ) {
     let units = futures::stream::unfold(units, |mut units| async move { Some((units.recv().await?, units)) });
     let begun = units.map(|unit| {
@@ -114,6 +128,7 @@ async fn drive(
         let Some(tile) = tiles.next().await else { return };
         let failed = tile.is_err();
         if let Ok(tile) = &tile {
+            progress.tile_done();
             add(&COUNTERS.pixels, tile.layers.iter().map(|(_, valid)| valid.len() as u64).sum());
         }
         room.send(tile);

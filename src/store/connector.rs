@@ -11,7 +11,7 @@ use object_store::{ClientOptions, Error as StoreError};
 use reqwest::header::{HeaderMap, RANGE, RETRY_AFTER};
 use reqwest::{Client, StatusCode};
 
-use super::counters::{COUNTERS, add};
+use super::counters::count_request;
 use super::http::{Failure, refused, total_of, transport};
 use crate::runtime;
 
@@ -83,7 +83,7 @@ impl HttpService for Service {
         }
         // Requests for credentials have no range; of them the library knows more.
         let is_read = request.headers().contains_key(RANGE);
-        add(&COUNTERS.requests, 1);
+        count_request();
         let response = self.client.call(request).await.map_err(|e| told(chained(&e)))?;
         if is_read && response.status() == StatusCode::OK {
             return Err(told(Failure::lasting("the server ignores Range requests, which a COG needs".into())));

@@ -1,5 +1,7 @@
 //! What the process has read since the extension was loaded.
 
+use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 macro_rules! counters {
@@ -37,6 +39,48 @@ counters! {
     pixels_mapped: "output pixels of those mappings",
     pixels_sampled: "pixels brought to the output grid and fed to the mosaic, all items and bands together",
     pixels: "pixels of output finished, all bands together",
+}
+
+/// What one query has read so far.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    requests: AtomicU64,
+    bytes: AtomicU64,
+}
+
+tokio::task_local! {
+    /// The query that this task reads for. Clients of object stores are shared by queries, and count in the midst of them.
+    static QUERY: Arc<Traffic>;
+}
+
+impl Traffic {
+    /// Runs `read`, whose requests and bytes are those of this query.
+    pub async fn of<T>(self: &Arc<Traffic>, read: impl Future<Output = T>) -> T {
+        QUERY.scope(self.clone(), read).await
+    }
+
+    /// As [`Traffic::of`], for a read that blocks.
+    pub fn of_blocking<T>(self: &Arc<Traffic>, read: impl FnOnce() -> T) -> T {
+        QUERY.sync_scope(self.clone(), read)
+    }
+
+    /// Requests sent and bytes received.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.requests.load(Relaxed), self.bytes.load(Relaxed))
+    }
+}
+
+/// Counts a request, for the process and for the query that it is sent for.
+pub fn count_request() {
+    add(&COUNTERS.requests, 1);
+    // What is read for no query, such as credentials in the background, counts for the process alone.
+    let _ = QUERY.try_with(|query| add(&query.requests, 1));
+}
+
+/// Counts bytes received, likewise.
+pub fn count_bytes(n: u64) {
+    add(&COUNTERS.bytes, n);
+    let _ = QUERY.try_with(|query| add(&query.bytes, n));
 }
 
 /// Adds to a counter.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::counters::{COUNTERS, add};
+use super::counters::{COUNTERS, add, count_bytes, count_request};
 use crate::buffers;
 use crate::error::{Error, Result};
 use crate::pixels::Pixels;
@@ -20,7 +20,7 @@ pub fn read_file(path: &Path, range: Range<u64>) -> Result<Bytes> {
             _ => e.to_string(),
         })
     };
-    add(&COUNTERS.requests, 1);
+    count_request();
     let file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     if metadata.is_dir() {
@@ -30,7 +30,7 @@ pub fn read_file(path: &Path, range: Range<u64>) -> Result<Bytes> {
     let start = range.start.min(end);
     let mut bytes: Vec<u8> = buffers::take((end - start) as usize);
     read_at(&file, &mut bytes, start).map_err(failed)?;
-    add(&COUNTERS.bytes, bytes.len() as u64);
+    count_bytes(bytes.len() as u64);
     Ok(Bytes::from_owner(Reused(bytes)))
 }
 

@@ -8,7 +8,7 @@ use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED
 use reqwest::{Client, Response, StatusCode};
 use url::Url;
 
-use super::counters::{COUNTERS, add};
+use super::counters::{count_bytes, count_request};
 use super::{Access, Location};
 
 /// A server that ignores Range sends the whole object; this much of it may be read past to reach the range.
@@ -63,7 +63,7 @@ pub async fn get(
     let last = range.end.saturating_sub(1);
     let mut url = url.clone();
     for _ in 0..=MOST_REDIRECTS {
-        add(&COUNTERS.requests, 1);
+        count_request();
         let left = deadline.saturating_duration_since(Instant::now());
         let request = client.get(url.clone()).header(RANGE, format!("bytes={}-{last}", range.start)).timeout(left);
         let response = request.send().await.map_err(|e| transport(&e))?;
@@ -168,7 +168,7 @@ async fn whole(response: Response, range: Range<u64>) -> Result<Bytes, Failure> 
 /// Reads the body until its end or until `more` says no.
 async fn collect(mut response: Response, mut more: impl FnMut(&[u8]) -> bool) -> Result<(), Failure> {
     while let Some(chunk) = response.chunk().await.map_err(|e| transport(&e))? {
-        add(&COUNTERS.bytes, chunk.len() as u64);
+        count_bytes(chunk.len() as u64);
         if !more(&chunk) {
             break;
         }

@@ -55,6 +55,27 @@ impl Location {
     }
 }
 
+impl Location {
+    /// The path or URL as a file system takes it, with signature and all.
+    pub fn as_given(&self) -> String {
+        match self {
+            Location::File(path) => path.to_string_lossy().into_owned(),
+            Location::Http(url) | Location::Cloud(url) => url.to_string(),
+        }
+    }
+
+    /// `text` about this location without what must not be shown of it.
+    pub fn redact(&self, text: &str) -> String {
+        let (Location::Http(url) | Location::Cloud(url)) = self else { return text.to_owned() };
+        let mut text = text.replace(url.as_str(), &redacted(url));
+        let parts = [url.query(), url.fragment(), url.password()];
+        for secret in parts.into_iter().flatten().filter(|secret| !secret.is_empty()) {
+            text = text.replace(secret, "...");
+        }
+        text
+    }
+}
+
 impl std::fmt::Display for Location {
     /// The location without its query, which may hold a signature.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -149,6 +170,13 @@ mod tests {
         assert!(wrong.contains("'https://host:port/a.tif' is no URL"), "{wrong}");
         assert_eq!(shown_text("ftp://u:p@h/a@b.tif#x"), "ftp://h/a@b.tif");
         assert_eq!(shown_text("a b?c.tif"), "a b");
+    }
+
+    #[test]
+    fn what_others_say_of_a_location_is_redacted() {
+        let location = Location::resolve("https://user:pw@host:81/a.tif?sig=secret", None).unwrap();
+        let said = format!("HTTP Error: {} or a.tif?sig=secret: 403", location.as_given());
+        assert_eq!(location.redact(&said), "HTTP Error: https://host:81/a.tif or a.tif?...: 403");
     }
 
     #[test]

@@ -39,6 +39,15 @@ pub trait ByteSource: Debug + Send + Sync {
     async fn read(&self, range: Range<u64>) -> Result<Bytes>;
 }
 
+/// A file system of somebody else's, read from any thread.
+pub trait Files: Debug + Send + Sync {
+    /// The bytes of `range` of the file at a path or URL, as far as it goes; blocks until they are there.
+    ///
+    /// # Errors
+    /// What the file system says, which may name the path as it was given; `Cancelled` after the query.
+    fn read(&self, path: &str, range: Range<u64>) -> Result<Vec<u8>>;
+}
+
 /// An object that is already in memory.
 #[async_trait]
 impl ByteSource for Bytes {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -11,11 +11,11 @@ use url::Url;
 
 use super::address::{Service, is_region};
 use super::config::{Config, Origin};
-use super::counters::{COUNTERS, add};
+use super::counters::{COUNTERS, add, count_bytes, count_request};
 use super::file::read_file;
 use super::http::{self, Failure, Fetched};
 use super::session::{Route, Session};
-use super::{ByteSource, Location, cloud};
+use super::{ByteSource, Files, Location, cloud};
 use crate::error::{Error, Result};
 use crate::runtime;
 
@@ -76,6 +76,9 @@ impl Object {
             pairs.extend(config.endpoint().map(|endpoint| endpoint.value.clone()));
             pairs.extend(config.account().map(|account| account.value.clone()));
         }
+        if let Route::Files(_) = &self.route {
+            pairs.push("files".to_owned());
+        }
         pairs.join(";")
     }
 
@@ -125,6 +128,24 @@ impl Object {
                 Err(Error::Http { message: format!("{}{after}", failure.message), attempts })
             }
         }
+    }
+
+    async fn read_through(&self, files: Arc<dyn Files>, range: Range<u64>) -> Result<Bytes> {
+        let (path, traffic) = (self.location.as_given(), self.session.traffic().clone());
+        let read = move || {
+            traffic.of_blocking(|| {
+                count_request();
+                files.read(&path, range).inspect(|bytes| count_bytes(bytes.len() as u64))
+            })
+        };
+        let read = tokio::task::spawn_blocking(read).await.map_err(|_| Error::Cancelled)?;
+        read.map(Bytes::from).map_err(|error| match error {
+            Error::Store(message) => {
+                add(&COUNTERS.failures, 1);
+                Error::Store(self.location.redact(&message))
+            }
+            other => other,
+        })
     }
 
     async fn read_http(&self, url: &Url, store: Option<&Config>, range: Range<u64>) -> Result<Fetched, Failed> {
@@ -181,7 +202,7 @@ impl Object {
                 Ok(Fetched { bytes: Bytes::new(), etag: None, size: failure.size })
             }
             Ok(fetched) => {
-                add(&COUNTERS.bytes, fetched.bytes.len() as u64);
+                count_bytes(fetched.bytes.len() as u64);
                 Ok(fetched)
             }
             failed => failed,
@@ -241,12 +262,15 @@ impl ByteSource for Object {
             return Ok(Bytes::new());
         }
         let _permit = self.session.permits.acquire().await.map_err(|_| Error::Cancelled)?;
-        match &self.location {
-            Location::File(path) => {
+        let traffic = self.session.traffic().clone();
+        match (&self.route, &self.location) {
+            (Route::Files(files), _) => self.read_through(files.clone(), range).await,
+            (_, Location::File(path)) => {
                 let path = path.clone();
-                tokio::task::spawn_blocking(move || read_file(&path, range)).await.map_err(|_| Error::Cancelled)?
+                let read = move || traffic.of_blocking(|| read_file(&path, range));
+                tokio::task::spawn_blocking(read).await.map_err(|_| Error::Cancelled)?
             }
-            _ => self.read_remote(range).await,
+            _ => traffic.of(self.read_remote(range)).await,
         }
     }
 }

@@ -8,13 +8,14 @@ use tokio::sync::Semaphore;
 
 use super::address::{Address, Service};
 use super::config::{self, Config};
+use super::counters::Traffic;
 use super::hints::Hints;
 use super::object::Object;
-use super::{Access, Location};
+use super::{Access, Files, Location};
 use crate::error::{Error, Result};
 
 /// How a query reads.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// object_store configuration keys.
     pub store: BTreeMap<String, String>,
@@ -25,6 +26,8 @@ pub struct Options {
     /// Further attempts after the first.
     pub max_retries: usize,
     pub access: Access,
+    /// The file system that is read through instead of our own clients.
+    pub files: Option<Arc<dyn Files>>,
 }
 
 /// What the objects of one query share.
@@ -32,6 +35,7 @@ pub struct Options {
 pub struct Session {
     options: Arc<Options>,
     pub(super) permits: Arc<Semaphore>,
+    traffic: Arc<Traffic>,
     environment: Arc<BTreeMap<String, String>>,
     /// Buckets behind https that gave nothing without a signature.
     pub(super) signed: Arc<Mutex<HashSet<(Service, String)>>>,
@@ -41,11 +45,15 @@ impl Session {
     pub fn new(options: Options) -> Session {
         let permits = Arc::new(Semaphore::new(options.max_concurrent.max(1)));
         let environment = Arc::new(config::environment());
-        Session { options: Arc::new(options), permits, environment, signed: Arc::default() }
+        Session { options: Arc::new(options), permits, traffic: Arc::default(), environment, signed: Arc::default() }
     }
 
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// The object at `location`; `hints` are what its item says about the store.
@@ -65,6 +73,9 @@ impl Session {
     }
 
     fn route(&self, location: &Location, hints: Option<&Hints>) -> Result<Route> {
+        if let Some(files) = &self.options.files {
+            return Ok(Route::Files(files.clone()));
+        }
         let store = self.store_of(location, hints)?;
         Ok(match (location, store) {
             (Location::Cloud(_), Some(config)) => Route::Store(config),
@@ -115,6 +126,8 @@ pub enum Route {
     /// As any URL; and where that is refused, signed, as an object of the store that the host belongs to.
     Http(Option<Arc<Config>>),
     Store(Arc<Config>),
+    /// Through a file system that knows more.
+    Files(Arc<dyn Files>),
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ fn session(store: &[(&str, &str)], environment: &[(&str, &str)]) -> Session {
         timeout: Duration::from_secs(5),
         max_retries: 1,
         access: Access::default(),
+        files: None,
     };
     Session { environment: Arc::new(map(environment)), ..Session::new(options) }
 }
@@ -48,6 +49,7 @@ const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCES
 fn route(session: &Session, href: &str) -> String {
     let object = Location::resolve(href, None).and_then(|location| session.object(location, None)).unwrap();
     match object.route() {
+        Route::Files(_) => "files".into(),
         Route::File => "file".into(),
         Route::Http(None) => "http".into(),
         Route::Http(Some(_)) => "http, then signed".into(),

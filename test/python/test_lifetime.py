@@ -106,15 +106,46 @@ def test_rows_are_not_lost_while_a_read_stalls(con, over_http, served):
     assert con.execute(total(over_http, GRID)).fetchone() == before
 
 
-@pytest.mark.parametrize("warm", [True, False], ids=["tile", "header"])
-def test_interrupt_before_the_first_tile_is_bounded_by_the_timeout(con, over_http, served, warm):
-    """Nothing to hand out yet, so nothing tells of the interrupt: the bound is that of the requests."""
-    if warm:
-        con.execute(f"FROM {call('lazycogs_explain', over_http, GRID, 'P1D', headers=True, **ALL)}").fetchall()
-    con.execute("SET lazycogs_http_timeout = 1; SET lazycogs_max_retries = 1; SET lazycogs_cache_size = '0'")
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("function", ["lazycogs_read", "lazycogs_read_chunks", "lazycogs_explain"])
+def test_interrupt_before_the_first_tile(con, over_http, served, function, threads):
+    """The headers are there, nothing else is: no row has been handed out when the interrupt comes."""
+    con.execute(f"SET threads = {threads}; SET lazycogs_cache_size = '0'")
+    con.execute(f"FROM {call('lazycogs_info', over_http, GRID, 'P1D', **ALL)}").fetchall()
+    headers = {"headers": True} if function == "lazycogs_explain" else {}
     served.fault("*", delay=25)
-    took, _ = interrupted_after(con, total(over_http, GRID), 0.2)
-    assert took < 4
+    took, message = interrupted_after(con, f"FROM {call(function, over_http, GRID, 'P1D', **ALL, **headers)}", 0.5)
+    assert took < 1 and "interrupt" in message.lower()
+    served.reset()
+    assert con.execute(total(over_http, GRID)).fetchone()[1] > 0
+
+
+@pytest.mark.parametrize("function", ["lazycogs_read", "lazycogs_read_chunks", "lazycogs_explain", "lazycogs_info"])
+def test_interrupt_at_bind(con, over_http, served, function):
+    """The first header does not come."""
+    served.fault("*", delay=25)
+    took, message = interrupted_after(con, f"FROM {call(function, over_http, GRID, 'P1D', **ALL)}", 0.5)
+    assert took < 1 and "interrupt" in message.lower()
+    served.reset()
+    assert con.execute(total(over_http, GRID)).fetchone()[1] > 0
+
+
+def test_interrupt_while_items_are_fetched(con, fixtures, served):
+    url = f"{served.url}/archive/items.parquet"
+    served.fault("archive/items.parquet", delay=25)
+    took, message = interrupted_after(con, f"FROM {call('lazycogs_info', url, GRID, 'P1D', **ALL)}", 0.5)
+    assert took < 1 and "interrupt" in message.lower()
+
+
+def test_an_interrupt_of_another_connection_is_not_ours(con, over_http, served):
+    wanted = con.execute(total(over_http, GRID)).fetchone()
+    con.execute("SET lazycogs_cache_size = '0'")
+    served.fault("*", delay=0.5, times=3)
+    other = con.cursor()
+    timer = threading.Timer(0.2, other.interrupt)
+    timer.start()
+    assert con.execute(total(over_http, GRID)).fetchone() == wanted
+    timer.join()
 
 
 def test_a_limit_stops_reading(con, over_http, served):
