@@ -56,6 +56,10 @@ impl Part {
         }
     }
 
+    fn goes_straight(&self) -> bool {
+        matches!(&self.content, Content::Stored(stored) if self.tiles_go_straight(stored))
+    }
+
     /// Without a mask, and one sample by itself, on a grid parallel to the source's: a tile can go where it belongs without
     /// the rest of the window.
     fn tiles_go_straight(&self, Stored { mapping, reads, .. }: &Stored) -> bool {
@@ -106,18 +110,21 @@ pub fn feed(
         });
         parts = decoded.collect::<Vec<_>>().into_iter().collect::<Result<_, _>>()?;
     }
-    let mut takers: Vec<Vec<(&Band, &mut Layer)>> = parts.iter().map(|_| Vec::new()).collect();
+    let mut fed: Vec<(Part, Vec<(&Band, &mut Layer)>)> = parts.into_iter().map(|part| (part, Vec::new())).collect();
     for ((asset, band), layer) in bands.iter().zip(layers) {
-        if let Some(i) = parts.iter().position(|part| part.asset == *asset) {
-            takers[i].push((*band, layer));
+        if let Some((_, takers)) = fed.iter_mut().find(|(part, _)| part.asset == *asset) {
+            takers.push((*band, layer));
         }
     }
-    let fed = parts.into_par_iter().zip(takers).map(|(part, layers)| {
+    let take = |(part, layers): (Part, Vec<_>)| {
         let position = part.asset;
         let Some(Some(asset)) = item.assets.get(position) else { return Ok(()) };
         Takers { cube, rect, asset, layers }.take(part).map_err(|e| (position, e))
-    });
-    fed.collect::<Vec<_>>().into_iter().collect()
+    };
+    // Whole windows one after the other: the tiles of one keep all threads at work, and more of them would be more memory.
+    let (straight, windows): (Vec<_>, Vec<_>) = fed.into_iter().partition(|(part, _)| part.goes_straight());
+    straight.into_par_iter().map(take).collect::<Vec<_>>().into_iter().collect::<Result<(), _>>()?;
+    windows.into_iter().try_for_each(take)
 }
 
 impl Takers<'_> {

@@ -43,7 +43,7 @@ const READS_AHEAD: usize = 32;
 /// One finished tile waits for DuckDB while another is emitted.
 const TILES_WAITING: u64 = 2;
 /// More units at once for each compute thread gain nothing: their reads have begun long before.
-const MOST_PER_THREAD: u64 = 2;
+const MOST_PER_THREAD: u64 = 4;
 
 /// A running scan.
 pub struct Scan {
