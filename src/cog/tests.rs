@@ -243,21 +243,27 @@ fn jpeg_streams_are_not_believed() {
         let mut stream = vec![0xff, 0xd8, 0xff, 0xc0, 0, 17, 8, 0, 16];
         stream.extend(width.to_be_bytes());
         stream.push(components);
-        stream.extend([0; 12]);
+        stream.extend([[0, 0x21, 0]; 4].concat());
         stream
     };
-    let error = |tile: Vec<u8>, tables: &[u8]| {
+    let error_of = |samples: u16, tile: Vec<u8>, tables: &[u8]| {
         let image = Directory::new((16, 16), (16, 16), 8, vec![tile])
             .with(Tag::Compression, Values::Short(vec![7]))
+            .with(Tag::SamplesPerPixel, Values::Short(vec![samples]))
             .with(Tag::JpegTables, Values::Bytes(tables.to_vec()));
         let file = Builder::new(vec![image]).build();
         let cog = opened(&file).unwrap();
         tile_error(&file, &cog)
     };
+    let error = |tile: Vec<u8>, tables: &[u8]| error_of(1, tile, tables);
     assert!(error(frame(65535, 1), &[]).contains("65535 x 16 x 1 values are not the 16 x 16 x 1 of the tile"));
     assert!(error(frame(16, 2), &[]).contains("16 x 16 x 2"));
     assert!(error(b"no JPEG".to_vec(), &[0xff]).contains("no frame header"));
     assert!(error(frame(16, 1), &[0xff, 0xd8, 0xff, 0xd9]).contains("JPEG tile is corrupt"));
+    assert!(error(frame(16, 1), &frame(65535, 4)).contains("tables hold an image"));
+    assert!(error_of(4, frame(16, 4), &[]).contains("full resolution"), "the decoder panics on them");
+    let scans = [frame(16, 1), [0xff, 0xda, 0, 2].repeat(101)].concat();
+    assert!(error(scans, &[]).contains("100 scans"));
 }
 
 fn tile_error(file: &Bytes, cog: &Cog) -> String {
