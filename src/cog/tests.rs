@@ -159,6 +159,40 @@ fn what_is_no_tiff_is_shown() {
 }
 
 #[test]
+fn directories_cannot_share_one_table_to_no_end() {
+    let tiles = |n: usize| vec![vec![1; 256]; n];
+    let first = Directory::new((1600, 1600), (16, 16), 8, tiles(10_000));
+    let file = Builder::new(vec![first.clone()]).build();
+    assert_eq!(opened(&file).unwrap().levels.len(), 1);
+    // The same directory again and again: a few bytes each, which would cost as much memory as the first.
+    let table_at = 8 + 2 + 10 * 12 + 4;
+    let mut shared = Builder::new(vec![first]).build()[..table_at + 80_000].to_vec();
+    let directory = shared[8..table_at].to_vec();
+    for _ in 0..40 {
+        let next = (shared.len() as u32).to_le_bytes();
+        let link = shared.len() - if shared.len() > table_at + 80_000 { 4 } else { 80_004 };
+        shared[link..link + 4].copy_from_slice(&next);
+        shared.extend_from_slice(&directory);
+    }
+    let message = opened(&Bytes::from(shared)).unwrap_err().to_string();
+    assert!(message.contains("over and over"), "{message}");
+}
+
+#[test]
+fn counts_that_overflow_together_are_corrupt() {
+    let image = Directory::new((16, 16), (16, 16), 8, vec![vec![3; 256]]);
+    let mut file = Builder { big_tiff: true, ..Builder::new(vec![image]) }.build().to_vec();
+    // The counts of the first two tags: their sum is 2^64, which is not nothing.
+    for entry in [24, 44] {
+        file[entry + 2..entry + 4].copy_from_slice(&1u16.to_le_bytes());
+        file[entry + 4..entry + 12].copy_from_slice(&(1u64 << 63).to_le_bytes());
+        file[entry + 12..entry + 20].copy_from_slice(&8u64.to_le_bytes());
+    }
+    let message = opened(&Bytes::from(file)).unwrap_err().to_string();
+    assert!(message.contains("bytes of header"), "{message}");
+}
+
+#[test]
 fn circles_and_contradictions_are_corrupt() {
     let file = Builder::new(pyramid()).build();
     let mut circle = file.to_vec();
