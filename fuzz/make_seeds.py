@@ -16,7 +16,8 @@ from rasterio.transform import Affine
 
 UTM = {"crs": CRS.from_epsg(32615), "transform": Affine(10, 0, 500_000, 0, -10, 4_950_000)}
 ALBERS = "+proj=aea +lat_1=29.5 +lat_2=45.5 +lat_0=23 +lon_0=-96 +ellps=GRS80 +towgs84=1,2,3,0,0,0,0 +units=us-ft"
-TYPES = "uint8 int8 uint16 int16 uint32 int32 uint64 int64 float32 float64".split()
+TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"]
+CODECS = ["none", "deflate", "lzw", "zstd", "packbits", "lzma", "lerc", "lerc_deflate", "lerc_zstd", "webp", "jpeg"]
 
 
 def write(path, dtype="uint8", bands=1, size=(24, 40), overviews=(), mask=False, alpha=False, **profile):
@@ -40,7 +41,7 @@ def write(path, dtype="uint8", bands=1, size=(24, 40), overviews=(), mask=False,
 
 def kinds():
     """Names, and the arguments of `write` that make what they say."""
-    for codec in "none deflate lzw zstd packbits lzma lerc lerc_deflate lerc_zstd webp jpeg".split():
+    for codec in CODECS:
         bands = 3 if codec == "webp" else 1
         yield f"codec_{codec}", {"compress": codec, "bands": bands}
     yield "jpeg_ycbcr", {"compress": "jpeg", "photometric": "ycbcr", "bands": 3}

@@ -1,9 +1,9 @@
 """Builds the fuzz targets and runs each of them, led by coverage, for FUZZ_SECONDS (60); ends with a table.
 
-libFuzzer comes with the crate libfuzzer-sys and needs a C++ compiler, as PROJ does; the instrumentation needs no nightly
-Rust. The first build takes as long as the project's, since every dependency is instrumented, too. Inputs that a run found
-are kept in fuzz/corpus, failing ones in fuzz/artifacts. LAZYCOGS_TEST_DATA names a folder whose small TIFFs are seeds, too.
-Usage: fuzz.py [TARGET ...]
+libFuzzer comes with the crate libfuzzer-sys and needs a C++ compiler, as PROJ does; the instrumentation needs no
+nightly Rust. The first build takes as long as the project's, since every dependency is instrumented, too. Inputs that a
+run found are kept in fuzz/corpus, failing ones in fuzz/artifacts. LAZYCOGS_TEST_DATA names a folder whose small TIFFs
+are seeds, too. Usage: fuzz.py [TARGET ...]
 """
 
 import os

@@ -1,12 +1,13 @@
 //! The fuzz targets without a fuzzer: every seed, and some mutations of each, the same ones at every run. Seeds are the texts
-//! of `fuzz/seeds`, the TIFFs of the demo and, where `scripts/test.py` has made them, of the fixtures; `LAZYCOGS_FUZZ_RUNS`
-//! asks for more mutations of each. `make fuzz` runs the same targets for long, led by coverage.
+//! of `fuzz/seeds` and the TIFFs of the demo; where `make test` has run, also those of `fuzz/make_seeds.py` and the fixtures.
+//! `LAZYCOGS_FUZZ_RUNS` asks for more mutations. `make fuzz` runs the same targets for long, led by coverage.
 
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use targets::{TARGETS, Target};
@@ -43,7 +44,9 @@ fn seeds(target: &Target) -> Vec<Vec<u8>> {
     let mut paths = files(&root.join("fuzz/seeds").join(target.name), None);
     if target.reads_tiffs {
         paths.extend(
-            ["examples/demo", "build/fixtures"].iter().flat_map(|folder| files(&root.join(folder), Some("tif"))),
+            ["examples/demo", "build/fuzz", "build/fixtures"]
+                .iter()
+                .flat_map(|folder| files(&root.join(folder), Some("tif"))),
         );
     }
     let small = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|file| file.len() <= MAX_SEED);
@@ -107,7 +110,11 @@ fn run(target: &Target, input: &[u8], what: &str) {
     }
 }
 
+/// The bound on memory is that of the process: one target runs at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 fn check(name: &str) {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let target = TARGETS.iter().find(|target| target.name == name).expect("a target of that name");
     let seeds = seeds(target);
     assert!(!seeds.is_empty(), "no seeds");
