@@ -19,8 +19,11 @@ import config
 FUZZ = config.ROOT / "fuzz"
 # Edges and comparisons are counted in memory that libFuzzer reads; what cargo-fuzz passes for --sanitizer none.
 COVERAGE = ["level=4", "inline-8bit-counters", "pc-table", "trace-compares"]
-FLAGS = ["-Cpasses=sancov-module", "-Ccodegen-units=1"] + [f"-Cllvm-args=-sanitizer-coverage-{f}" for f in COVERAGE]
-LIMITS = ["-timeout=5", "-rss_limit_mb=2048", "-max_len=20000"]
+FLAGS = ["-Cpasses=sancov-module", *[f"-Cllvm-args=-sanitizer-coverage-{f}" for f in COVERAGE], "-Ccodegen-units=1"]
+# The targets themselves end what takes more than 5 s; this is for what never ends.
+LIMITS = ["-timeout=30", "-rss_limit_mb=2048", "-max_len=20000"]
+# A fuzzer that is not done so long after its time hangs: libFuzzer's own alarm can lock up inside malloc.
+GRACE = 120
 MAX_SEED = 20_000
 OF_TIFFS = ("header", "tiles")
 
@@ -65,7 +68,11 @@ def run(program, seconds):
     print(f"\n== {target}, {seconds} s", flush=True)
     log = artifacts / "log"
     with open(log, "w") as output:
-        status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, cwd=artifacts).returncode
+        try:
+            limits = {"cwd": artifacts, "timeout": seconds + GRACE}
+            status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, **limits).returncode
+        except subprocess.TimeoutExpired:
+            status = 1
     text = log.read_text(errors="replace")
     if status:
         print(*text.splitlines()[-40:], sep="\n")

@@ -1,6 +1,8 @@
 //! The arguments of a call, one per line: period, datetime, crs, bbox, resolution, href, base, the two of href_replace, dtype,
-//! nodata, mosaic, the transform and size of a source. The CRS is one of a few, by the length of its line: PROJ takes long
+//! nodata, mosaic, the transform and size of a source, store_options. The CRS is one of a few, by the length of its line: PROJ takes long
 //! over others, and has the target `crs` of its own.
+
+use std::collections::BTreeMap;
 
 use lazycogs::area::Area;
 use lazycogs::cog::Nodata;
@@ -9,7 +11,8 @@ use lazycogs::grid::{Affine, Grid};
 use lazycogs::items::fuzzing::sql_is_closed;
 use lazycogs::mosaic::Method;
 use lazycogs::pixels::DataType;
-use lazycogs::store::Location;
+use lazycogs::store::config::check_keys;
+use lazycogs::store::{Address, Config, Hints, Location};
 use lazycogs::time::{Interval, Period, parse_instant};
 use lazycogs::warp::{Kind, Mapping, OUTSIDE, Source, choose_level, pixel_size, target_size};
 use regex::Regex;
@@ -25,8 +28,9 @@ pub fn arguments(data: &[u8]) {
     let mut next = || lines.next().unwrap_or_default();
     times(next(), next());
     space(next(), next(), next(), &text);
-    hrefs([next(), next(), next(), next()]);
+    let hrefs = hrefs([next(), next(), next(), next()]);
     types(next(), next(), next());
+    stores(&hrefs, &text);
 }
 
 fn times(period: &str, datetime: &str) {
@@ -93,11 +97,32 @@ fn mapping(grid: &Grid, crs: &Crs, [a, b, c, d, e, f, width, height]: [f64; 8]) 
     }
 }
 
-fn hrefs([href, base, pattern, replacement]: [&str; 4]) {
+fn hrefs([href, base, pattern, replacement]: [&str; 4]) -> Vec<Location> {
     let replaced = Regex::new(pattern).map(|pattern| pattern.replace_all(href, replacement).into_owned());
-    for href in [Some(href.to_owned()), replaced.ok()].into_iter().flatten() {
-        for base in [None, Some(base)] {
-            let _ = Location::resolve(&href, base).map(|location| location.to_string());
+    let hrefs: Vec<String> = [Some(href.to_owned()), replaced.ok()].into_iter().flatten().collect();
+    hrefs.iter().flat_map(|href| [None, Some(base)].map(|base| Location::resolve(href, base))).flatten().collect()
+}
+
+/// `store_options` are pairs such as `region=us-west-2`, with `;` between them.
+fn stores(locations: &[Location], text: &str) {
+    let options = text.split('\n').nth(13).unwrap_or_default();
+    let options: BTreeMap<String, String> =
+        options.split(';').filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    let _ = check_keys(options.keys());
+    for location in locations {
+        location.redact(&location.to_string());
+        let address = match location {
+            Location::Cloud(url) => Address::of_cloud(url).ok(),
+            Location::Http(url) => Address::of_https(url),
+            Location::File(_) => None,
+        };
+        let hints = Hints {
+            region: options.get("region").cloned(),
+            endpoint: options.get("endpoint").cloned(),
+            ..Hints::default()
+        };
+        if let Some(address) = address {
+            Config::resolve(address, Some(&hints), &options, &BTreeMap::new());
         }
     }
 }
