@@ -8,11 +8,14 @@ mod targets;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use targets::{TARGETS, Target};
 
 /// Larger seeds are left out.
 const MAX_SEED: u64 = 64 * 1024;
+/// No input of such a size may take longer.
+const SLOW: Duration = Duration::from_secs(5);
 /// Mutations of all seeds of one target together, unless more are asked for.
 const RUNS: usize = 20_000;
 /// The same where PROJ reads every one of them.
@@ -97,10 +100,13 @@ fn mutated(seed: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
 
 /// Runs one input; one that fails is kept as a file, for `make fuzz` or a debugger.
 fn run(target: &Target, input: &[u8], what: &str) {
-    if catch_unwind(|| target.run(input)).is_err() {
+    let started = Instant::now();
+    let outcome = catch_unwind(|| target.run(input));
+    let elapsed = started.elapsed();
+    if outcome.is_err() || elapsed > SLOW {
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{}", target.name));
         let _ = std::fs::write(&kept, input);
-        panic!("{}, {what}: failed; the input is {}", target.name, kept.display());
+        panic!("{}, {what}: failed after {elapsed:?}; the input is {}", target.name, kept.display());
     }
 }
 
