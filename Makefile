@@ -11,7 +11,7 @@ VENVS := $(VERSIONS:%=configure/duckdb-%/ready) $(OLD_VERSIONS:%=configure/duckd
 DEMO_PYTHON := configure/duckdb-$(DUCKDB_DEMO_VERSION)/bin/python
 WITH_TOOLS := . configure/build.env &&
 
-.PHONY: all configure debug release test test_debug test_release demo bench lint clean clean_all
+.PHONY: all configure debug release test test_debug test_release demo bench fuzz lint clean clean_all
 .DELETE_ON_ERROR:
 
 all: release
@@ -46,6 +46,11 @@ bench: release configure/bench/ready
 
 configure/bench/ready: bench/requirements.txt bench/requirements-rustac.txt bench/venv.sh | configure/build.env
 	@$(WITH_TOOLS) sh bench/venv.sh
+
+# FUZZ_SECONDS for each target, FUZZ_TARGETS to name some.
+fuzz: configure/build.env configure/duckdb-$(DUCKDB_DEMO_VERSION)/ready
+	@$(WITH_TOOLS) $(DEMO_PYTHON) fuzz/make_seeds.py build/fuzz
+	@$(WITH_TOOLS) "$$PYTHON" scripts/fuzz.py $(FUZZ_TARGETS)
 
 lint: configure/build.env configure/lint/ready
 	@$(WITH_TOOLS) cargo fmt --check

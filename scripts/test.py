@@ -39,13 +39,13 @@ def run(title, command, **environment):
     return code, counts
 
 
-def make_fixtures(python, target):
-    """Makes the fixtures anew when the scripts that make them have changed."""
-    scripts = sorted((config.ROOT / "test" / "fixtures").glob("*.py"))
-    digest = hashlib.sha256(b"".join(script.read_bytes() for script in scripts)).hexdigest()
+def make_files(python, script, target):
+    """Runs a script that makes files in the folder `target`, if it or a script beside it has changed since."""
+    scripts = sorted((config.ROOT / script).parent.glob("*.py"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in scripts)).hexdigest()
     stamp = target / "made-by"
     if not stamp.is_file() or stamp.read_text() != digest:
-        subprocess.run([python, "test/fixtures/make_fixtures.py", target], cwd=config.ROOT, check=True)
+        subprocess.run([python, script, target], cwd=config.ROOT, check=True)
         stamp.write_text(digest)
 
 
@@ -59,7 +59,8 @@ def main():
     pythons = {version: f"configure/duckdb-{version}/bin/python" for version in versions}
     extension = config.ROOT / "build" / profile / "extension" / name / f"{name}.duckdb_extension"
     fixtures = config.ROOT / "build" / "fixtures"
-    make_fixtures(pythons[versions[-1]], fixtures)
+    make_files(pythons[versions[-1]], "test/fixtures/make_fixtures.py", fixtures)
+    make_files(pythons[versions[-1]], "fuzz/make_seeds.py", config.ROOT / "build" / "fuzz")
     files = {"LAZYCOGS_EXTENSION": str(extension), "LAZYCOGS_FIXTURES": str(fixtures)}
 
     results = [run("cargo test", ["cargo", "test"] + (["--release"] if profile == "release" else []))]

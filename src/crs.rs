@@ -16,6 +16,8 @@ use proj_sys as ffi;
 
 use crate::error::{Error, Result};
 
+mod sealed;
+
 /// A CRS that PROJ accepts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Crs {
@@ -259,6 +261,7 @@ impl Context {
             let raw = ffi::proj_context_create();
             let nowhere = c"/nonexistent/lazycogs".as_ptr();
             ffi::proj_context_set_search_paths(raw, 1, &nowhere);
+            ffi::proj_context_set_fileapi(raw, &sealed::NO_FILES, ptr::null_mut());
             ffi::proj_log_func(raw, ptr::from_ref::<RefCell<String>>(&complaint) as *mut c_void, Some(keep_complaint));
             Context { raw, complaint }
         }
@@ -400,6 +403,28 @@ mod tests {
         let message = Crs::new("EPSG:1").unwrap_err().to_string();
         assert!(message.starts_with("unknown CRS 'EPSG:1'") && message.contains("EPSG:32615"), "{message}");
         assert!(Crs::new("+proj=pipeline +step +proj=axisswap").is_err());
+    }
+
+    #[test]
+    fn no_file_is_opened() {
+        // A pipe without a writer: whoever opens it waits until there is one.
+        let pipe = std::env::temp_dir().join(format!("lazycogs-crs-{}", std::process::id()));
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.is_ok_and(|status| status.success()), "no pipe");
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let path = pipe.display().to_string();
+        std::thread::spawn(move || {
+            let init = Crs::new(&format!("+init={path}:x")).is_err();
+            let grids = Crs::new(&format!("+proj=longlat +ellps=WGS84 +nadgrids={path}"));
+            let grids = grids.and_then(|crs| transformer(&crs, &LONLAT).map(|t| t.point(1.0, 2.0)));
+            sender.send((init, grids)).unwrap();
+        });
+        let answer = receiver.recv_timeout(std::time::Duration::from_secs(20));
+        std::fs::remove_file(&pipe).unwrap();
+        let (init, grids) = answer.expect("PROJ waits for a file");
+        assert!(init && grids.is_err(), "{grids:?}");
+        let null_grid = Crs::new("+proj=merc +a=6378137 +b=6378137 +nadgrids=@null").unwrap();
+        assert!(transformer(&LONLAT, &null_grid).unwrap().point(90.0, 0.0).0.is_finite(), "a grid that is no file");
     }
 
     #[test]

@@ -238,6 +238,7 @@ impl Directories {
         let (layout, mut offset) = parse_header(reader.start().await?)?;
         let mut seen = Vec::new();
         let mut entries = Vec::new();
+        let mut claimed = 0u64;
         while offset != 0 {
             if seen.contains(&offset) {
                 return Err(Error::Corrupt("the chain of directories (IFDs) runs in a circle".into()));
@@ -248,7 +249,11 @@ impl Directories {
             seen.push(offset);
             let first = entries.is_empty();
             let (directory, next) = read_directory(reader, layout, offset, first).await?;
-            fetch_values(reader, layout, &directory, next, entries.len()).await?;
+            claimed = fetch_values(reader, layout, &directory, next, entries.len()).await?.saturating_add(claimed);
+            // Values take up to eight times the memory of their bytes, once for each directory that points to them.
+            if claimed > reader.bytes.saturating_mul(2) + FIRST_READ {
+                return Err(Error::Corrupt("the directories (IFDs) claim the same bytes over and over".into()));
+            }
             entries.push(directory);
             offset = next;
         }
@@ -307,14 +312,15 @@ fn parse_entry(layout: Layout, bytes: &[u8], position: u64) -> Option<Entry> {
     Some(entry)
 }
 
-/// Fetches what the tags of one directory point to and, in the same breath, the start of the next directory.
+/// Fetches what the tags of one directory point to and, in the same breath, the start of the next directory. Returns the
+/// bytes that the tags claim.
 async fn fetch_values(
     reader: &mut HeaderReader<'_>,
     layout: Layout,
     entries: &[Entry],
     next: u64,
     index: usize,
-) -> Result<()> {
+) -> Result<u64> {
     let what = format!("directory (IFD) {index}");
     let mut wanted = Vec::with_capacity(entries.len() + 1);
     for entry in entries {
@@ -323,15 +329,18 @@ async fn fetch_values(
             wanted.push(entry.range()?);
         }
     }
-    let missing: u64 = wanted.iter().filter(|r| reader.get(r).is_none()).map(|r| r.end - r.start).sum();
+    let len = |range: &Range<u64>| range.end - range.start;
+    let claimed = wanted.iter().map(len).fold(0, u64::saturating_add);
+    let missing = wanted.iter().filter(|r| reader.get(r).is_none()).map(len).fold(0, u64::saturating_add);
     if missing == 0 {
-        return Ok(());
+        return Ok(claimed);
     }
     if let Some(end) = next.checked_add(layout.offset_size()).filter(|_| next != 0) {
         wanted.push(next..end);
     }
     let ahead = if next == 0 { 0 } else { (FIRST_READ + missing / 3).min(MAX_READ_AHEAD) };
-    reader.ensure(&wanted, ahead, &what).await
+    reader.ensure(&wanted, ahead, &what).await?;
+    Ok(claimed)
 }
 
 /// Byte order, flavour and the offset of the first directory.

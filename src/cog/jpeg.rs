@@ -8,6 +8,9 @@ use super::Level;
 use super::codec::{Compression, corrupt};
 use crate::error::{Error, Result};
 
+/// More scans than this are no tile: each takes as long as the first, however few bytes it has. libtiff's limit.
+const MAX_SCANS: usize = 100;
+
 /// Decodes one tile of 8-bit samples into `out`; YCbCr becomes RGB, as GDAL shows it.
 ///
 /// # Errors
@@ -17,9 +20,9 @@ pub fn decode(level: &Level, input: &[u8], out: &mut [u8]) -> Result<()> {
     if level.encoding.bits != 8 || !matches!(samples, 1 | 3 | 4) {
         return Err(Error::Unsupported(format!("JPEG tiles of {samples} samples of {} bits", level.encoding.bits)));
     }
-    check_frame(level, input)?;
-    // The tables are a stream of their own: its end and the tile's start are left out where they are joined.
     let tables = level.encoding.jpeg_tables.as_deref().unwrap_or_default();
+    check_frame(level, tables, input)?;
+    // The tables are a stream of their own: its end and the tile's start are left out where they are joined.
     let tables = tables.strip_suffix(&[0xff, 0xd9]).unwrap_or(tables);
     let image = if tables.is_empty() { input } else { input.strip_prefix(&[0xff, 0xd8]).unwrap_or(input) };
     let mut decoder = Decoder::new(tables.chain(image));
@@ -56,8 +59,11 @@ fn interleave_rows(pixels: &[u8], width: usize, out: &mut [u8]) {
 }
 
 /// Compares the frame header with the tile before the decoder believes it: the decoder allocates what it says, and panics
-/// on a number of components that no TIFF tile has.
-fn check_frame(level: &Level, input: &[u8]) -> Result<()> {
+/// on a number of components that no TIFF tile has, and on four of which some are subsampled.
+fn check_frame(level: &Level, tables: &[u8], input: &[u8]) -> Result<()> {
+    if frame_header(tables).is_some() {
+        return Err(corrupt(Compression::Jpeg, "its tables hold an image"));
+    }
     let frame = frame_header(input).ok_or_else(|| corrupt(Compression::Jpeg, "it has no frame header"))?;
     let expected = (level.tile_width, level.tile_height, level.samples_per_tile());
     if (u32::from(frame.width), u32::from(frame.height), u16::from(frame.components)) != expected {
@@ -68,6 +74,12 @@ fn check_frame(level: &Level, input: &[u8]) -> Result<()> {
                 frame.width, frame.height, frame.components, expected.0, expected.1, expected.2
             ),
         ));
+    }
+    if frame.components == 4 && frame.is_subsampled {
+        return Err(Error::Unsupported("JPEG tiles of four bands that are not all of full resolution".into()));
+    }
+    if input.windows(2).filter(|pair| *pair == [0xff, 0xda]).count() > MAX_SCANS {
+        return Err(Error::Unsupported(format!("JPEG tiles of more than {MAX_SCANS} scans")));
     }
     match frame.precision {
         8 => Ok(()),
@@ -80,6 +92,8 @@ struct Frame {
     height: u16,
     width: u16,
     components: u8,
+    /// Some component has sampling factors other than 1 x 1.
+    is_subsampled: bool,
 }
 
 /// The first SOFn segment; ITU-T T.81, annex B.
@@ -93,7 +107,7 @@ fn frame_header(input: &[u8]) -> Option<Frame> {
             [0xff, ..] => {}
             [0x00 | 0x01 | 0xd0..=0xd8, after @ ..] => rest = after,
             // SOFn, all but the three codes among them that mean tables (DHT, JPG, DAC).
-            [0xc0..=0xcf, _, _, precision, h0, h1, w0, w1, components, ..]
+            [0xc0..=0xcf, _, _, precision, h0, h1, w0, w1, components, layout @ ..]
                 if !matches!(rest[0], 0xc4 | 0xc8 | 0xcc) =>
             {
                 return Some(Frame {
@@ -101,6 +115,7 @@ fn frame_header(input: &[u8]) -> Option<Frame> {
                     height: u16::from_be_bytes([*h0, *h1]),
                     width: u16::from_be_bytes([*w0, *w1]),
                     components: *components,
+                    is_subsampled: layout.chunks(3).take(usize::from(*components)).any(|c| c.get(1) != Some(&0x11)),
                 });
             }
             [_, a, b, ..] => rest = rest.get(1 + usize::from(u16::from_be_bytes([*a, *b]))..)?,

@@ -1,9 +1,12 @@
 //! LERC tiles, perhaps inside DEFLATE or ZSTD, with the validity masks that libtiff writes into them.
 
+mod blocks;
+
 use std::borrow::Cow;
 
 use lerc::{BlobInfo, LercDataType};
 
+use self::blocks::Shape;
 use super::codec::{Compression, corrupt, inflate, zstd};
 use super::{Level, SampleFormat};
 use crate::error::{Error, Result};
@@ -18,6 +21,10 @@ pub fn decode(level: &Level, input: &[u8], out: &mut Pixels) -> Result<()> {
     let blob = unwrap_blob(level, input)?;
     let info = lerc::get_blob_info(&blob).map_err(|e| corrupt(level.compression, e))?;
     let layout = layout(level, &info, blob.len())?;
+    let (width, height, depth) = (info.width as usize, info.height as usize, info.depth as usize);
+    if !blocks::are_whole(&blob, Shape { width, height, depth, bands: info.bands }) {
+        return Err(corrupt(level.compression, "its blocks do not hold what they should (or are not of LERC 2.4)"));
+    }
     match out {
         Pixels::UInt8(out) => decode_typed(level, &blob, &info, layout, out),
         Pixels::Int8(out) => decode_typed(level, &blob, &info, layout, out),

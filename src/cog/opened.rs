@@ -96,6 +96,11 @@ pub async fn forget(object: &Object, crs: Option<&Arc<str>>) {
 
 async fn open(object: &Object, stac_crs: Option<&str>) -> Result<Opened> {
     let cog = super::open(object).await?;
+    place(cog, stac_crs, object.etag())
+}
+
+/// Finds out where the pixels of `cog` lie.
+pub(crate) fn place(cog: Cog, stac_crs: Option<&str>, etag: Option<String>) -> Result<Opened> {
     let (transform, definition) = match (cog.georeference(), stac_crs, cog.transform) {
         (Ok((transform, definition)), _, _) => (transform, definition.to_owned()),
         (Err(Error::Crs(_)), Some(stac), Some(transform)) => (transform, stac.to_owned()),
@@ -110,5 +115,5 @@ async fn open(object: &Object, stac_crs: Option<&str>) -> Result<Opened> {
         (Err(_), Some(stac)) if matches!(cog.crs, CogCrs::Definition(_)) => Crs::new(stac)?,
         (Err(e), _) => return Err(e),
     };
-    Ok(Opened { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), cog, crs, transform, etag: object.etag() })
+    Ok(Opened { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), cog, crs, transform, etag })
 }

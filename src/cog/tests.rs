@@ -159,6 +159,40 @@ fn what_is_no_tiff_is_shown() {
 }
 
 #[test]
+fn directories_cannot_share_one_table_to_no_end() {
+    let tiles = |n: usize| vec![vec![1; 256]; n];
+    let first = Directory::new((1600, 1600), (16, 16), 8, tiles(10_000));
+    let file = Builder::new(vec![first.clone()]).build();
+    assert_eq!(opened(&file).unwrap().levels.len(), 1);
+    // The same directory again and again: a few bytes each, which would cost as much memory as the first.
+    let table_at = 8 + 2 + 10 * 12 + 4;
+    let mut shared = Builder::new(vec![first]).build()[..table_at + 80_000].to_vec();
+    let directory = shared[8..table_at].to_vec();
+    for _ in 0..40 {
+        let next = (shared.len() as u32).to_le_bytes();
+        let link = shared.len() - if shared.len() > table_at + 80_000 { 4 } else { 80_004 };
+        shared[link..link + 4].copy_from_slice(&next);
+        shared.extend_from_slice(&directory);
+    }
+    let message = opened(&Bytes::from(shared)).unwrap_err().to_string();
+    assert!(message.contains("over and over"), "{message}");
+}
+
+#[test]
+fn counts_that_overflow_together_are_corrupt() {
+    let image = Directory::new((16, 16), (16, 16), 8, vec![vec![3; 256]]);
+    let mut file = Builder { big_tiff: true, ..Builder::new(vec![image]) }.build().to_vec();
+    // The counts of the first two tags: their sum is 2^64, which is not nothing.
+    for entry in [24, 44] {
+        file[entry + 2..entry + 4].copy_from_slice(&1u16.to_le_bytes());
+        file[entry + 4..entry + 12].copy_from_slice(&(1u64 << 63).to_le_bytes());
+        file[entry + 12..entry + 20].copy_from_slice(&8u64.to_le_bytes());
+    }
+    let message = opened(&Bytes::from(file)).unwrap_err().to_string();
+    assert!(message.contains("truncated"), "{message}");
+}
+
+#[test]
 fn circles_and_contradictions_are_corrupt() {
     let file = Builder::new(pyramid()).build();
     let mut circle = file.to_vec();
@@ -243,21 +277,27 @@ fn jpeg_streams_are_not_believed() {
         let mut stream = vec![0xff, 0xd8, 0xff, 0xc0, 0, 17, 8, 0, 16];
         stream.extend(width.to_be_bytes());
         stream.push(components);
-        stream.extend([0; 12]);
+        stream.extend([[0, 0x21, 0]; 4].concat());
         stream
     };
-    let error = |tile: Vec<u8>, tables: &[u8]| {
+    let error_of = |samples: u16, tile: Vec<u8>, tables: &[u8]| {
         let image = Directory::new((16, 16), (16, 16), 8, vec![tile])
             .with(Tag::Compression, Values::Short(vec![7]))
+            .with(Tag::SamplesPerPixel, Values::Short(vec![samples]))
             .with(Tag::JpegTables, Values::Bytes(tables.to_vec()));
         let file = Builder::new(vec![image]).build();
         let cog = opened(&file).unwrap();
         tile_error(&file, &cog)
     };
+    let error = |tile: Vec<u8>, tables: &[u8]| error_of(1, tile, tables);
     assert!(error(frame(65535, 1), &[]).contains("65535 x 16 x 1 values are not the 16 x 16 x 1 of the tile"));
     assert!(error(frame(16, 2), &[]).contains("16 x 16 x 2"));
     assert!(error(b"no JPEG".to_vec(), &[0xff]).contains("no frame header"));
     assert!(error(frame(16, 1), &[0xff, 0xd8, 0xff, 0xd9]).contains("JPEG tile is corrupt"));
+    assert!(error(frame(16, 1), &frame(65535, 4)).contains("tables hold an image"));
+    assert!(error_of(4, frame(16, 4), &[]).contains("full resolution"), "the decoder panics on them");
+    let scans = [frame(16, 1), [0xff, 0xda, 0, 2].repeat(101)].concat();
+    assert!(error(scans, &[]).contains("100 scans"));
 }
 
 fn tile_error(file: &Bytes, cog: &Cog) -> String {

@@ -1,7 +1,10 @@
 //! Footprints: WKB or GeoJSON to polygons.
 
 use geo::{BoundingRect, Geometry, MultiPolygon};
+use geo_traits::GeometryTrait;
 use geo_traits::to_geo::ToGeoGeometry;
+use geojson::{GeometryValue, Position};
+use wkb::reader::{GeometryType, Wkb};
 
 /// How a geometry column is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +21,9 @@ pub(super) fn parse(encoding: Encoding, bytes: &[u8]) -> Result<Option<Geometry>
         Encoding::Wkb if is_collection(bytes) => Err("a GeometryCollection has no footprint".to_owned()),
         Encoding::Wkb => {
             let geometry = wkb::reader::read_wkb(bytes).map_err(|e| format!("not WKB: {e}"))?;
+            if geometry.geometry_type() == GeometryType::MultiPoint && has_srid_inside(&geometry) {
+                return Err("not WKB: a point of a MultiPoint has an SRID of its own".to_owned());
+            }
             Ok(geometry.try_to_geometry())
         }
         Encoding::GeoJson => {
@@ -26,6 +32,9 @@ pub(super) fn parse(encoding: Encoding, bytes: &[u8]) -> Result<Option<Geometry>
                 return Ok(None);
             }
             let geometry: geojson::Geometry = text.parse().map_err(|e| format!("not GeoJSON: {e}"))?;
+            if !is_complete(&geometry.value) {
+                return Err("not GeoJSON: a position has less than two coordinates".to_owned());
+            }
             Geometry::try_from(geometry).map(Some).map_err(|e| format!("not GeoJSON: {e}"))
         }
     }
@@ -36,6 +45,30 @@ fn is_collection(bytes: &[u8]) -> bool {
     let Some(&[order, a, b, c, d]) = bytes.first_chunk() else { return false };
     let code = if order == 0 { u32::from_be_bytes([a, b, c, d]) } else { u32::from_le_bytes([a, b, c, d]) };
     (code & 0xff_ffff) % 1000 == 7
+}
+
+/// Whether a point of a MultiPoint declares an SRID. The reader takes all points for equally long, and panics when it comes
+/// to one that is longer.
+fn has_srid_inside(multi_point: &Wkb) -> bool {
+    let is_big_endian = multi_point.buf().first() == Some(&0);
+    let flags_at = if is_big_endian { 1 } else { 4 };
+    let mut points = multi_point.buf().rchunks_exact(5 + 8 * multi_point.dim().size());
+    points.any(|point| point.get(flags_at).is_some_and(|flags| flags & 0x20 != 0))
+}
+
+/// Whether every position has an x and a y: the conversion takes them for granted.
+fn is_complete(geometry: &GeometryValue) -> bool {
+    let pair = |position: &Position| position.as_slice().len() >= 2;
+    let line = |positions: &Vec<Position>| positions.iter().all(pair);
+    match geometry {
+        GeometryValue::Point { coordinates } => pair(coordinates),
+        GeometryValue::MultiPoint { coordinates } | GeometryValue::LineString { coordinates } => line(coordinates),
+        GeometryValue::MultiLineString { coordinates } | GeometryValue::Polygon { coordinates } => {
+            coordinates.iter().all(line)
+        }
+        GeometryValue::MultiPolygon { coordinates } => coordinates.iter().flatten().all(line),
+        GeometryValue::GeometryCollection { geometries } => geometries.iter().all(|part| is_complete(&part.value)),
+    }
 }
 
 /// The polygons of a geometry; `None` for points, lines and empty geometries.
@@ -102,6 +135,32 @@ mod tests {
         assert!(parse(Encoding::Wkb, b"").is_err());
         assert!(parse(Encoding::Wkb, &[1, 3, 0, 0, 0, 255, 255, 255, 255]).is_err());
         assert!(parse(Encoding::Wkb, &[1, 7, 0, 0, 0, 0, 0, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn a_position_without_x_and_y_is_an_error() {
+        for coordinates in ["[3]", "[]"] {
+            let point = format!(r#"{{"type":"Point","coordinates":{coordinates}}}"#);
+            let polygon = format!(r#"{{"type":"MultiPolygon","coordinates":[[[[0,0],[1,0],[1,1],{coordinates}]]]}}"#);
+            let collection = format!(r#"{{"type":"GeometryCollection","geometries":[{point}]}}"#);
+            for text in [point, polygon, collection] {
+                assert!(parse(Encoding::GeoJson, text.as_bytes()).is_err(), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_point_with_an_srid_of_its_own_is_an_error_and_no_panic() {
+        let multi_point = |order: u8, flags_at: usize| {
+            let u32 = |n: u32| if order == 0 { n.to_be_bytes() } else { n.to_le_bytes() };
+            let point = [&[order], &u32(1)[..], &[0; 16]].concat();
+            let mut bytes = [&[order], &u32(4)[..], &u32(2), &point, &point].concat();
+            assert!(parse(Encoding::Wkb, &bytes).is_ok());
+            bytes[9 + 21 + flags_at] |= 0x20;
+            bytes
+        };
+        assert!(parse(Encoding::Wkb, &multi_point(0, 1)).is_err());
+        assert!(parse(Encoding::Wkb, &multi_point(1, 4)).is_err());
     }
 
     #[test]

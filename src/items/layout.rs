@@ -50,7 +50,7 @@ impl Layout {
         Self::of_schema(&schema, relation)
     }
 
-    fn of_schema(schema: &Schema, relation: Relation) -> Result<Self> {
+    pub(super) fn of_schema(schema: &Schema, relation: Relation) -> Result<Self> {
         let missing = |what: &str| {
             let there: Vec<String> = schema.fields().iter().map(|f| format!("'{}'", f.name())).collect();
             let there = there.join(", ");
@@ -259,7 +259,7 @@ mod tests {
     use super::*;
 
     fn layout(fields: Vec<ArrowField>) -> Result<Layout> {
-        Layout::of_schema(&Schema::new(fields), Relation::of_test("t"))
+        Layout::of_schema(&Schema::new(fields), Relation::unread(false))
     }
 
     fn of(name: &str, data_type: DataType) -> ArrowField {

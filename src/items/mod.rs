@@ -6,6 +6,8 @@
 mod assets;
 mod fields;
 mod filter;
+#[doc(hidden)]
+pub mod fuzzing;
 mod geometry;
 pub mod item;
 mod layout;

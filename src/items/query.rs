@@ -288,13 +288,14 @@ fn ordinal_terms(layout: &Layout) -> Vec<String> {
 }
 
 /// What an item says for all of its assets.
-struct Shared {
-    crs: Option<Arc<str>>,
-    base: Option<Arc<str>>,
-    storage: Option<Storage>,
+#[derive(Default)]
+pub(super) struct Shared {
+    pub crs: Option<Arc<str>>,
+    pub base: Option<Arc<str>>,
+    pub storage: Option<Storage>,
 }
 
-fn described_asset(id: &str, key: String, json: &str, of_item: &Shared) -> Result<Option<FirstAsset>> {
+pub(super) fn described_asset(id: &str, key: String, json: &str, of_item: &Shared) -> Result<Option<FirstAsset>> {
     let value: Value = serde_json::from_str(json)
         .map_err(|e| Error::Items(format!("item '{id}' asset '{key}': not readable as JSON: {e}")))?;
     let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);

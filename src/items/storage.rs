@@ -15,6 +15,9 @@ pub(super) const OF_ASSET: [&str; 5] =
 pub(super) const OF_ITEM: [&str; 5] =
     ["storage:platform", "storage:region", "storage:requester_pays", "storage:tier", "storage:schemes"];
 
+/// Bytes of the URL of a store: no host takes more.
+const MAX_URL: usize = 4096;
+
 /// What one object, an asset or an item, says.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Storage {
@@ -89,11 +92,7 @@ fn scheme((name, scheme): (&String, &Value)) -> Option<Hints> {
     };
     // Of a custom store the URL is the only way to it; the others have hosts that are known.
     let endpoint = text(scheme, "platform").filter(|_| service == Some(Service::S3) && kind != "aws-s3");
-    let endpoint = endpoint.map(|platform| {
-        members.iter().filter_map(|(key, value)| Some((key, value.as_str()?))).fold(platform, |text, (key, value)| {
-            if key == "bucket" { text } else { text.replace(&format!("{{{key}}}"), value) }
-        })
-    });
+    let endpoint = endpoint.and_then(|platform| filled(&platform, members));
     Some(Hints {
         service,
         region: text(scheme, "region"),
@@ -103,6 +102,31 @@ fn scheme((name, scheme): (&String, &Value)) -> Option<Hints> {
         tier: None,
         scheme: Some(name.clone()),
     })
+}
+
+/// `template` with the text of members where their names stand in braces, but for `{bucket}`; `None` if it comes to more than
+/// a URL. What is put in is not looked at again: members that name each other would grow without end.
+fn filled(template: &str, members: &Map<String, Value>) -> Option<String> {
+    let (mut url, mut rest) = (String::new(), template);
+    while let Some((before, after)) = rest.split_once('{') {
+        url.push_str(before);
+        let member = after.split_once('}').filter(|(name, _)| *name != "bucket");
+        match member.and_then(|(name, after)| Some((members.get(name)?.as_str()?, after))) {
+            Some((value, after)) => {
+                url.push_str(value);
+                rest = after;
+            }
+            None => {
+                url.push('{');
+                rest = after;
+            }
+        }
+        if url.len() > MAX_URL {
+            return None;
+        }
+    }
+    url.push_str(rest);
+    (url.len() <= MAX_URL).then_some(url)
 }
 
 fn text(object: &Value, name: &str) -> Option<String> {
@@ -136,6 +160,18 @@ mod tests {
         assert_eq!((found.region.as_deref(), found.requester_pays), (Some("eu-west-1"), Some(true)));
         assert_eq!(found.tier.as_deref(), Some("Standard"));
         assert_eq!(of(json!({"href": "x"}), json!({"storage:region": null})), None);
+    }
+
+    #[test]
+    fn members_that_name_each_other_do_not_grow() {
+        let mut scheme = json!({"type": "custom-s3", "platform": "https://{bucket}.{m0}.{none}.{"});
+        for i in 0..20 {
+            scheme[format!("m{i}")] = format!("{{m{}}}", i + 1).repeat(50).into();
+        }
+        let endpoint = of(json!({"storage:refs": ["x"]}), json!({"storage:schemes": {"x": scheme}})).unwrap().endpoint;
+        assert_eq!(endpoint, Some(format!("https://{{bucket}}.{}.{{none}}.{{", "{m1}".repeat(50))));
+        let long = json!({"type": "custom-s3", "platform": "{a}".repeat(1000), "a": "a".repeat(1000)});
+        assert_eq!(of(json!({"storage:refs": ["x"]}), json!({"storage:schemes": {"x": long}})).unwrap().endpoint, None);
     }
 
     #[test]

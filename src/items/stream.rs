@@ -71,18 +71,7 @@ impl ItemStream {
     ) -> Result<Self> {
         let interrupt = connection.interrupt_handle();
         let (sender, receiver) = sync_channel(AHEAD);
-        let reader = Reader {
-            columns,
-            keys: keys.to_vec(),
-            period: selection.period,
-            boxes: selection.boxes.clone(),
-            count: 0,
-            base: Recent::default(),
-            crs: Recent::default(),
-            storage: (String::new(), None),
-            store: None,
-            facts: vec![None; keys.len()],
-        };
+        let reader = Reader::new(columns, keys.to_vec(), selection.period, selection.boxes.clone());
         let run = move || {
             let outcome = produce(&connection, &sql, reader, &sender);
             if let Err(error) = outcome {
@@ -154,7 +143,7 @@ fn produce(
     Ok(())
 }
 
-struct Reader {
+pub(super) struct Reader {
     columns: Columns,
     keys: Vec<String>,
     period: Period,
@@ -189,7 +178,23 @@ fn at(batch: &RecordBatch, index: Option<usize>) -> Option<&ArrayRef> {
 }
 
 impl Reader {
-    fn items(&mut self, batch: &RecordBatch) -> Result<Vec<Item>> {
+    pub(super) fn new(columns: Columns, keys: Vec<String>, period: Period, boxes: Vec<[f64; 4]>) -> Self {
+        let facts = vec![None; keys.len()];
+        Reader {
+            columns,
+            keys,
+            period,
+            boxes,
+            count: 0,
+            base: Recent::default(),
+            crs: Recent::default(),
+            storage: (String::new(), None),
+            store: None,
+            facts,
+        }
+    }
+
+    pub(super) fn items(&mut self, batch: &RecordBatch) -> Result<Vec<Item>> {
         let mut items = Vec::with_capacity(batch.num_rows());
         for row in 0..batch.num_rows() {
             items.extend(self.item(batch, row)?);

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
 
 use crate::error::Result;
-use crate::store::{ByteSource, Object};
+use crate::store::ByteSource;
 
 /// A request that any number of readers wait for. It goes on as long as one of them is there, and keeps its bytes as long.
 pub type Flight = Shared<Request>;
@@ -37,7 +37,12 @@ impl Flights {
     }
 
     /// A request for `range`, which is sent when somebody waits for it, and which brings the tiles at `places` to others, too.
-    pub fn start(&self, object: &Arc<Object>, range: Range<u64>, places: impl Iterator<Item = Place>) -> Flight {
+    pub fn start<S: ByteSource + 'static>(
+        &self,
+        object: &Arc<S>,
+        range: Range<u64>,
+        places: impl Iterator<Item = Place>,
+    ) -> Flight {
         let (object, start) = (object.clone(), range.start);
         let flight = async move { object.read(range).await }.boxed().shared();
         let mut tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);

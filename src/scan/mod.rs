@@ -8,6 +8,8 @@ pub mod explain;
 mod failures;
 mod feed;
 mod flights;
+#[doc(hidden)]
+pub mod fuzzing;
 mod layer;
 mod memory;
 pub mod progress;

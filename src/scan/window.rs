@@ -12,7 +12,7 @@ use super::tiles::{Decoded, TileCache};
 use crate::cog::Level;
 use crate::cog::opened::Opened;
 use crate::error::{Error, Result};
-use crate::store::{Object, merge_ranges};
+use crate::store::{ByteSource, merge_ranges};
 use crate::warp::Mapping;
 
 /// The tiles of one image (a level, or its mask) that a mapping touches.
@@ -153,7 +153,12 @@ impl Fetched {
 ///
 /// # Errors
 /// What the store says; a tile that ends beyond the end of the file.
-pub async fn fetch(object: &Arc<Object>, cog: u64, reads: &Reads, flights: &Flights) -> Result<Fetched> {
+pub async fn fetch<S: ByteSource + 'static>(
+    object: &Arc<S>,
+    cog: u64,
+    reads: &Reads,
+    flights: &Flights,
+) -> Result<Fetched> {
     let (mut own, mut coming) = (Vec::new(), Vec::new());
     for tile in &reads.wanted {
         match flights.join(&(cog, tile.range.start)).filter(|_| !tile.whole) {

@@ -1,0 +1,49 @@
+//! What fuzz targets (`fuzz/`) see of this room: one read of one file that is in memory.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::executor::block_on;
+
+use super::flights::Flights;
+use super::raster::assemble;
+use super::tiles::TileCache;
+use super::window;
+use crate::cog::{Cog, opened};
+use crate::error::{Error, Result};
+use crate::grid::Grid;
+use crate::warp::{Mapping, Source};
+
+/// Reads the window of `cog` that `grid`, in the CRS of the file, takes from `level`; the number of its pixels. A window of
+/// more than `most` pixels is left alone.
+///
+/// # Errors
+/// A file that lies nowhere on the Earth; tiles that do not decode.
+pub fn read_window(file: &Bytes, cog: Cog, level: usize, grid: &Grid, most: u64) -> Result<u64> {
+    let opened = opened::place(cog, None, None)?;
+    let pixels = opened.level(level);
+    let source = Source {
+        crs: opened.crs.clone(),
+        transform: opened.level_transform(level),
+        width: pixels.width,
+        height: pixels.height,
+        tile: (pixels.tile_width, pixels.tile_height),
+    };
+    let Some(mapping) = Mapping::new(grid, &opened.crs, grid.rect(), &source)? else { return Ok(0) };
+    if mapping.window_pixels() > most {
+        return Ok(0);
+    }
+    let samples = [0, opened.cog.samples - 1];
+    let reads = window::plan(&TileCache::shared(0), &opened, level, &samples, &mapping);
+    let fetched = block_on(window::fetch(&Arc::new(file.clone()), opened.id, &reads, &Flights::default()))?;
+    let raster = assemble(&opened, &reads, &fetched, &samples, &mapping)?;
+    let whole = raster.samples.iter().all(|plane| plane.len() as u64 == mapping.window_pixels());
+    if !whole {
+        return Err(Error::Corrupt(format!(
+            "internal error: a window of {} pixels lacks some",
+            mapping.window_pixels()
+        )));
+    }
+    raster.on_grid(&mapping);
+    Ok(mapping.window_pixels())
+}
