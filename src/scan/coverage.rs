@@ -39,16 +39,14 @@ impl Coverage {
     pub fn wave(&mut self, items: &[std::sync::Arc<Item>]) -> usize {
         let mut unclaimed = self.open.clone();
         for (n, item) in items.iter().enumerate().take(LARGEST_WAVE) {
-            let mut adds = false;
-            for (cell, centre) in self.centres.iter().enumerate() {
-                if unclaimed[cell] && centre.is_none_or(|at| covers(item, at)) {
-                    unclaimed[cell] = false;
-                    adds = true;
-                }
-            }
-            if n > 0 && !adds {
+            let held: Vec<usize> =
+                (0..self.centres.len()).filter(|cell| self.centres[*cell].is_none_or(|at| covers(item, at))).collect();
+            let adds = held.iter().any(|cell| unclaimed[*cell]);
+            // An item that holds no centre is too small for the cells to tell: it is read with the others.
+            if n > 0 && !adds && !held.is_empty() {
                 return n;
             }
+            held.iter().for_each(|cell| unclaimed[*cell] = false);
             if !unclaimed.contains(&true) {
                 return n + 1;
             }
