@@ -7,9 +7,11 @@ request, and so are whole rows; a header is one request.
 
 import numpy as np
 import pytest
+import stac
 from helpers import call
 from model import Grid
 from pyproj import Transformer
+from server import RangeServer
 from small import LEFT, TOP, UTM, grid, index, item, raster
 
 SIDE, DATES, PIXELS = 512, 3, 128 * 128
@@ -205,3 +207,15 @@ def test_the_cache_holds_what_it_says(con, tmp_path):
     con.execute("SET lazycogs_cache_size = '0'")
     again = cost(con, reading(archive(tmp_path / "again"), FOUR_BLOCKS))
     assert again["tiles_decoded"] == DATES * 4
+
+
+def test_small_scenes_are_read_together(con, tmp_path):
+    """Eight scenes of 16 x 16 pixels, far apart under one output tile: none of them waits for another."""
+    with RangeServer(tmp_path, lifetime=60, latency=0.1) as served:
+        items = []
+        for i in range(8):
+            path = raster(tmp_path / f"{i}.tif", np.full((16, 16), i + 1, "uint16"), left=LEFT + 2560 * i + 100)
+            items.append(item(str(i), {"red": f"{served.url}/{i}.tif"}, footprint=stac.outline(path)))
+        sql = reading(index(tmp_path, items), grid(2048, 2048), chunk_size=2048)
+        assert con.execute(sql).fetchone() == (8 * 256,)
+        assert served.most_at_once >= 4
