@@ -68,11 +68,11 @@ pub struct Begun {
     items: Vec<Arc<Item>>,
     /// Where the mosaic stops early: what is still open.
     coverage: Option<Coverage>,
-    reads: Reads,
+    reads: Queue,
 }
 
 /// The reads of one unit, in the order of its items.
-struct Reads {
+struct Queue {
     ahead: VecDeque<(Arc<Item>, Owned<ReadItem>)>,
     /// The next item to ask for, and the end of those that are asked for together.
     next: usize,
@@ -124,7 +124,7 @@ impl Composer {
             coverage = Some(open);
         }
         let settled = Arc::new(vec![None; self.bands.len()]);
-        let mut reads = Reads { ahead: VecDeque::new(), next: 0, end, settled };
+        let mut reads = Queue { ahead: VecDeque::new(), next: 0, end, settled };
         while let Some(item) = reads.wanted(&items) {
             let Some(memory) = self.memory_ahead.reserve(self.cost(item, &unit), false).await? else { break };
             reads.start(&self, item, &unit, memory);
@@ -162,7 +162,7 @@ impl Composer {
         self: &Arc<Self>,
         unit: &Unit,
         items: &[Arc<Item>],
-        reads: &mut Reads,
+        reads: &mut Queue,
         mut layers: Vec<Layer>,
     ) -> Result<Vec<Layer>> {
         loop {
@@ -226,6 +226,7 @@ impl Composer {
         })
         .await
     }
+
     /// Runs `body` on a compute thread.
     pub(super) async fn on_pool<T: Send + 'static>(
         &self,
@@ -245,7 +246,7 @@ impl Composer {
     }
 }
 
-impl Reads {
+impl Queue {
     /// The item to ask for next, unless enough are asked for.
     fn wanted<'a>(&self, items: &'a [Arc<Item>]) -> Option<&'a Arc<Item>> {
         items[..self.end].get(self.next).filter(|_| self.ahead.len() < ITEMS_AHEAD)

@@ -44,7 +44,7 @@ const UNITS_AHEAD: usize = 16;
 const READS_AHEAD: usize = 32;
 /// One finished tile waits for DuckDB while another is emitted.
 const TILES_WAITING: u64 = 2;
-/// More units at once for each compute thread gain nothing: their reads have begun long before.
+/// Units at work for each compute thread: while some wait for the items that fill their holes, others keep it busy.
 const MOST_PER_THREAD: u64 = 4;
 
 /// A running scan.
