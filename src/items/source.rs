@@ -10,6 +10,7 @@ use super::remote::{Fetched, shown};
 use super::rows;
 use super::session::{Table, list, literal};
 use crate::error::{Error, Result};
+use crate::store::file_version;
 
 /// The `items` argument.
 #[derive(Debug, Clone)]
@@ -134,10 +135,7 @@ pub(super) type Version = Vec<(u64, SystemTime)>;
 impl Source {
     /// `None` where it cannot be told without listing folders or asking a server.
     pub(super) fn version(&self) -> Option<Version> {
-        let of_file = |path: &str| {
-            let metadata = std::fs::metadata(local(path)?).ok().filter(std::fs::Metadata::is_file)?;
-            Some((metadata.len(), metadata.modified().ok()?))
-        };
+        let of_file = |path: &str| file_version(local(path)?);
         match self {
             Source::Rows(_) => Some(Vec::new()),
             Source::Paths(paths) => paths.iter().map(|path| of_file(path)).collect(),

@@ -219,8 +219,7 @@ impl Composer {
         let (composer, item) = (self.clone(), item.clone());
         self.on_pool(move || {
             let cube = &composer.cube;
-            let bands: Vec<_> = composer.bands.iter().map(|b| &cube.bands[*b]).collect();
-            let bands: Vec<_> = bands.into_iter().map(|b| (composer.asset_of(b), b)).collect();
+            let bands: Vec<_> = composer.with_assets().collect();
             let failure = feed(cube, rect, &item, delivery.parts, &bands, &mut layers).err();
             Ok((layers, failure))
         })

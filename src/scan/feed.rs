@@ -45,7 +45,7 @@ impl Part {
         match &self.content {
             Content::Stored(stored) => {
                 let (mapping, bytes) = (&stored.mapping, stored.reads.cost().1);
-                if self.tiles_go_straight(stored) {
+                if self.straight().is_some() {
                     return bytes;
                 }
                 let pixel = self.samples.len() * self.opened.cog.dtype.size();
@@ -56,16 +56,14 @@ impl Part {
         }
     }
 
-    fn goes_straight(&self) -> bool {
-        matches!(&self.content, Content::Stored(stored) if self.tiles_go_straight(stored))
-    }
-
-    /// Without a mask, and one sample by itself, on a grid parallel to the source's: a tile can go where it belongs without
-    /// the rest of the window.
-    fn tiles_go_straight(&self, Stored { mapping, reads, .. }: &Stored) -> bool {
-        let level = self.opened.level(reads.sets[0].level);
-        matches!(mapping.kind, Kind::Aligned { .. })
-            && (reads.sets.len(), self.samples.len(), level.samples_per_tile()) == (1, 1, 1)
+    /// The tiles, and the columns and rows they go to, where they need no window: without a mask, one sample by itself, on
+    /// a grid parallel to the source's.
+    fn straight(&self) -> Option<(&Stored, &[u32], &[u32])> {
+        let Content::Stored(stored) = &self.content else { return None };
+        let Kind::Aligned { cols, rows } = &stored.mapping.kind else { return None };
+        let sets = &stored.reads.sets;
+        let alone = self.opened.level(sets[0].level).samples_per_tile() == 1;
+        (alone && sets.len() == 1 && self.samples.len() == 1).then_some((&**stored, cols, rows))
     }
 
     fn decoded(self) -> Result<Part> {
@@ -122,17 +120,14 @@ pub fn feed(
         Takers { cube, rect, asset, layers }.take(part).map_err(|e| (position, e))
     };
     // Whole windows one after the other: the tiles of one keep all threads at work, and more of them would be more memory.
-    let (straight, windows): (Vec<_>, Vec<_>) = fed.into_iter().partition(|(part, _)| part.goes_straight());
+    let (straight, windows): (Vec<_>, Vec<_>) = fed.into_iter().partition(|(part, _)| part.straight().is_some());
     straight.into_par_iter().map(take).collect::<Vec<_>>().into_iter().collect::<Result<(), _>>()?;
     windows.into_iter().try_for_each(take)
 }
 
 impl Takers<'_> {
     fn take(mut self, part: Part) -> Result<()> {
-        if let Content::Stored(stored) = &part.content
-            && let Kind::Aligned { cols, rows } = &stored.mapping.kind
-            && part.tiles_go_straight(stored)
-        {
+        if let Some((stored, cols, rows)) = part.straight() {
             return self.take_tiles(&part.opened, stored, cols, rows);
         }
         let part = part.decoded()?;

@@ -97,28 +97,23 @@ impl<'a> Tiles<'a> {
         Tiles { opened, level: image(opened, set), set, position, fetched, reads }
     }
 
-    /// Lends each tile to `body`, with its row and column, on as many threads as the pool has.
+    /// Lends each tile to `body`, on as many threads as the pool has. Those that another thread is decoding just now come
+    /// last: it will have put them into the cache by then.
     ///
     /// # Errors
     /// A tile that does not decode; what `body` says.
     pub fn each(&self, body: impl Fn(TileUse, &Pixels) -> Result<()> + Sync) -> Result<()> {
-        let tiles: Vec<usize> = (0..self.set.tiles.len()).collect();
-        self.each_of(&tiles, &|t, pixels| body(self.set.tiles[t], pixels))
-    }
-
-    /// As [`Tiles::each`], for some of the tiles. Those that another thread is decoding just now come last: it will have put
-    /// them into the cache by then.
-    fn each_of(&self, tiles: &[usize], body: &(impl Fn(usize, &Pixels) -> Result<()> + Sync)) -> Result<()> {
+        let lend = |t: usize, patient| self.with(t, patient, |pixels| body(self.set.tiles[t], pixels));
         let late = Mutex::new(Vec::new());
-        tiles.par_iter().try_for_each(|t| {
-            match self.with(*t, true, |pixels| body(*t, pixels))? {
-                Some(done) => done?,
-                None => late.lock().unwrap_or_else(PoisonError::into_inner).push(*t),
+        (0..self.set.tiles.len()).into_par_iter().try_for_each(|t| match lend(t, true)? {
+            Some(done) => done,
+            None => {
+                late.lock().unwrap_or_else(PoisonError::into_inner).push(t);
+                Ok(())
             }
-            Ok(())
         })?;
         let late = late.into_inner().unwrap_or_else(PoisonError::into_inner);
-        late.into_par_iter().try_for_each(|t| self.with(t, false, |pixels| body(t, pixels))?.unwrap_or(Ok(())))
+        late.into_par_iter().try_for_each(|t| lend(t, false)?.unwrap_or(Ok(())))
     }
 
     /// Lends the decoded tile to `body`: from the cache, or decoded into this thread's buffer. `None` if another thread is

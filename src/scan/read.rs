@@ -134,7 +134,7 @@ impl Composer {
         let mut useful = false;
         let (level, geometry) = self.cube.levels.choose(&opened)?;
         let Some(mapping) = self.mapping(rect, &geometry)? else { return Ok(None) };
-        for (position, band) in self.bands_of(asset_index) {
+        for (position, (_, band)) in self.with_assets().enumerate().filter(|(_, (asset, _))| *asset == asset_index) {
             self.cube.check_source(band, &opened, asset)?;
             samples.push(band.sample);
             useful |= settled[position].as_ref().is_none_or(|set| super::layer::adds(&mapping, rect, set));
@@ -181,13 +181,11 @@ impl Composer {
         Ok(parts)
     }
 
-    /// Position of a band's asset.
-    pub(super) fn asset_of(&self, band: &Band) -> usize {
-        self.assets.iter().position(|key| *key == band.asset).unwrap_or(usize::MAX)
-    }
-
-    fn bands_of(&self, asset: usize) -> impl Iterator<Item = (usize, &Band)> {
-        let key = &self.assets[asset];
-        self.bands.iter().map(|b| &self.cube.bands[*b]).enumerate().filter(move |(_, band)| band.asset == *key)
+    /// The bands in the order of the output, each with the position of its asset.
+    pub(super) fn with_assets(&self) -> impl Iterator<Item = (usize, &Band)> {
+        self.bands.iter().map(|b| {
+            let band = &self.cube.bands[*b];
+            (self.assets.iter().position(|key| *key == band.asset).unwrap_or(usize::MAX), band)
+        })
     }
 }

@@ -1,8 +1,9 @@
 //! Reads of local files.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::ops::Range;
 use std::path::Path;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
@@ -10,6 +11,12 @@ use super::counters::{COUNTERS, add, count_bytes, count_request};
 use crate::buffers;
 use crate::error::{Error, Result};
 use crate::pixels::Pixels;
+
+/// Length and time of a file: what tells one version of it from another without reading it. `None` if it is no file.
+pub fn file_version(path: &Path) -> Option<(u64, SystemTime)> {
+    let metadata = std::fs::metadata(path).ok().filter(Metadata::is_file)?;
+    Some((metadata.len(), metadata.modified().ok()?))
+}
 
 /// The file is opened for each read: a catalog has more files than a process may hold open.
 pub fn read_file(path: &Path, range: Range<u64>) -> Result<Bytes> {

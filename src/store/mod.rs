@@ -26,6 +26,7 @@ use crate::error::Result;
 pub use access::{Access, Allowed};
 pub use address::{Address, Service};
 pub use config::Config;
+pub use file::file_version;
 pub use hints::Hints;
 pub use location::Location;
 pub use object::Object;

@@ -12,7 +12,7 @@ use url::Url;
 use super::address::{Service, is_region};
 use super::config::{Config, Origin};
 use super::counters::{COUNTERS, add, count_bytes, count_request};
-use super::file::read_file;
+use super::file::{file_version, read_file};
 use super::http::{self, Failure, Fetched};
 use super::session::{Route, Session};
 use super::{ByteSource, Files, Location, cloud};
@@ -62,11 +62,10 @@ impl Object {
         &self.route
     }
 
-    /// What tells one version of a local file from another without reading it.
+    /// As [`file_version`]; `None` too for what is no local file.
     pub fn file_version(&self) -> Option<(u64, SystemTime)> {
         let Location::File(path) = &self.location else { return None };
-        let metadata = std::fs::metadata(path).ok()?;
-        Some((metadata.len(), metadata.modified().ok()?))
+        file_version(path)
     }
 
     /// The options that decide which object the location names.

@@ -14,9 +14,8 @@ sys.path[:0] = [str(ROOT / "test"), str(ROOT / "test" / "fixtures"), str(ROOT / 
 
 import config  # noqa: E402
 import duckdb  # noqa: E402
-import pyarrow as pa  # noqa: E402
-import pyarrow.parquet as pq  # noqa: E402
 import pytest  # noqa: E402
+from helpers import moved  # noqa: E402
 from server import RangeServer  # noqa: E402
 
 
@@ -83,11 +82,4 @@ def served(fixtures):
 @pytest.fixture
 def over_http(fixtures, served, tmp_path):
     """The archive's index with hrefs on the range server."""
-    table = pq.read_table(fixtures / "archive" / "items.parquet")
-    rows = table.to_pylist()
-    for row in rows:
-        for asset in row["assets"].values():
-            asset["href"] = f"{served.url}/archive/{asset['href'].removeprefix('./')}"
-    path = tmp_path / "over_http.parquet"
-    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
-    return path
+    return moved(fixtures / "archive" / "items.parquet", f"{served.url}/archive", tmp_path / "over_http.parquet")

@@ -1,6 +1,8 @@
 """Calls of the table functions, and the comparison of what they give with the model."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 
 def call(function, items, grid, period="P1D", **named):
@@ -18,6 +20,17 @@ def literal(value):
     if isinstance(value, (int, float)):
         return repr(value)
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def moved(index, base, path):
+    """A copy of an index at `path`, whose hrefs, which are relative, begin with `base`."""
+    table = pq.read_table(index)
+    rows = table.to_pylist()
+    for row in rows:
+        for asset in row["assets"].values():
+            asset["href"] = f"{base}/{asset['href'].removeprefix('./')}"
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    return path
 
 
 def read(connection, items, grid, period="P1D", **named):

@@ -9,11 +9,9 @@ import threading
 import time
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from helpers import call
+from helpers import call, moved
 from model import Grid
 
 GRID = Grid((733000, 4930000, 737000, 4934500), "EPSG:32615", 20)
@@ -72,16 +70,9 @@ def bucket(fixtures):
 
 
 @pytest.fixture
-def in_bucket(fixtures, local, tmp_path):
+def in_bucket(local, tmp_path):
     """The archive's index with hrefs in the bucket."""
-    table = pq.read_table(local)
-    rows = table.to_pylist()
-    for row in rows:
-        for asset in row["assets"].values():
-            asset["href"] = f"s3://bucket/archive/{asset['href'].removeprefix('./')}"
-    path = tmp_path / "bucket.parquet"
-    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
-    return path
+    return moved(local, "s3://bucket/archive", tmp_path / "bucket.parquet")
 
 
 @pytest.fixture
