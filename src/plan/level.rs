@@ -39,6 +39,12 @@ impl Levels {
         Levels { grid, crs, targets: Mutex::default() }
     }
 
+    /// Whether [`Levels::choose`] has the answer already.
+    pub fn knows(&self, opened: &Opened) -> bool {
+        let geometry = Geometry::of(&source(opened, 0));
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&geometry)
+    }
+
     /// The level of `opened` to read, and its geometry.
     pub fn choose(&self, opened: &Opened) -> Result<(usize, Source)> {
         let target = self.target(opened)?;

@@ -1,18 +1,16 @@
 //! One unit becomes one output tile: items are read in the order of the mosaic, decoded, warped and fed to it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use moka::sync::Cache;
 
-use super::coverage::Coverage;
+use super::ahead::{Begun, Queue, Reading};
 use super::failures::{Failure, Failures};
 use super::feed::feed;
 use super::flights::Flights;
 use super::layer::Layer;
-use super::memory::{Memory, Reservation};
-use super::read::{Delivery, ReadItem};
-use super::task::Owned;
+use super::memory::Memory;
+use super::read::Delivery;
 use super::tiles::TileCache;
 use crate::buffers;
 use crate::cog::opened::forget;
@@ -24,9 +22,6 @@ use crate::plan::{Cube, Geometry, Unit, asset_context};
 use crate::request::OnError;
 use crate::runtime;
 use crate::warp::Mapping;
-
-/// Items that are read ahead of the one that the mosaic waits for.
-const ITEMS_AHEAD: usize = 8;
 
 /// A finished output tile.
 #[derive(Debug)]
@@ -58,27 +53,7 @@ pub struct Composer {
     failures: Failures,
     /// For the reads of units at work, and for those of units to come. Two, since the first must never wait for the second.
     memory: Memory,
-    memory_ahead: Memory,
-}
-
-/// A unit whose first reads have begun.
-pub struct Begun {
-    unit: Unit,
-    /// In the order of the mosaic.
-    items: Vec<Arc<Item>>,
-    /// Where the mosaic stops early: what is still open.
-    coverage: Option<Coverage>,
-    reads: Queue,
-}
-
-/// The reads of one unit, in the order of its items.
-struct Queue {
-    ahead: VecDeque<(Arc<Item>, Owned<ReadItem>)>,
-    /// The next item to ask for, and the end of those that are asked for together.
-    next: usize,
-    end: usize,
-    /// For each band the pixels that no item can change any more.
-    settled: Arc<Vec<Option<Vec<u8>>>>,
+    pub(super) memory_ahead: Memory,
 }
 
 impl Composer {
@@ -99,37 +74,10 @@ impl Composer {
             tiles: TileCache::shared(cube.request.cache_size),
             flights: Flights::default(),
             failures: Failures::start(),
-            memory: Memory::new(budget / 4),
-            memory_ahead: Memory::new(budget / 8),
+            memory: Memory::new(budget / 8),
+            memory_ahead: Memory::new(budget / 4),
             cube,
         }
-    }
-
-    /// Begins the reads that a unit needs in any case, as many as memory allows, so that they are there when its turn
-    /// comes. What goes wrong in them is told when the mosaic asks for them.
-    ///
-    /// # Errors
-    /// No transformation between the grid's CRS and longitude and latitude.
-    pub async fn begin(self: Arc<Self>, unit: Unit) -> Result<Begun> {
-        let request = &self.cube.request;
-        let mut items = unit.items.clone();
-        if request.mosaic.reverses() {
-            items.reverse();
-        }
-        let (mut coverage, mut end) = (None, items.len());
-        if request.mosaic.stops_early() && items.len() > 1 {
-            let (cube, rect) = (self.cube.clone(), unit.rect);
-            let mut open = self.on_pool(move || Coverage::new(&cube, rect)).await?;
-            end = open.wave(&items);
-            coverage = Some(open);
-        }
-        let settled = Arc::new(vec![None; self.bands.len()]);
-        let mut reads = Queue { ahead: VecDeque::new(), next: 0, end, settled };
-        while let Some(item) = reads.wanted(&items) {
-            let Some(memory) = self.memory_ahead.reserve(self.cost(item, &unit), false).await? else { break };
-            reads.start(&self, item, &unit, memory);
-        }
-        Ok(Begun { unit, items, coverage, reads })
     }
 
     /// Reads and mosaics a unit.
@@ -137,7 +85,7 @@ impl Composer {
     /// # Errors
     /// The failure of the first item, in the order of the mosaic, that is needed and cannot be read.
     pub async fn compose(self: Arc<Self>, begun: Begun) -> Result<Tile> {
-        let Begun { unit, items, mut coverage, mut reads } = begun;
+        let Begun { unit, items, mut coverage, mut reads, .. } = begun;
         let (method, pixels) = (self.cube.request.mosaic, unit.rect.pixels());
         let mut layers: Vec<Layer> =
             self.bands.iter().map(|b| Layer::new(method, &self.cube.bands[*b], pixels)).collect();
@@ -166,14 +114,14 @@ impl Composer {
         mut layers: Vec<Layer>,
     ) -> Result<Vec<Layer>> {
         loop {
-            while let Some(item) = reads.wanted(items) {
+            reads.fill(self, unit, items);
+            while let Some((reading, first)) = reads.without_memory() {
                 // Only a unit that has nothing in work waits for memory: what others hold, they give back.
-                let wait = reads.ahead.is_empty();
-                let Some(memory) = self.memory.reserve(self.cost(item, unit), wait).await? else { break };
-                reads.start(self, item, unit, memory);
+                let Some(memory) = self.memory.reserve(self.cost(&reading.item, unit), first).await? else { break };
+                reading.grant(memory);
             }
-            let Some((item, read)) = reads.ahead.pop_front() else { return Ok(layers) };
-            let failure = match read.join().await? {
+            let Some(Reading { item, task, .. }) = reads.pop() else { return Ok(layers) };
+            let failure = match task.join().await? {
                 Ok(delivery) => {
                     let (fed, failure) = self.feed(unit.rect, &item, delivery, layers).await?;
                     layers = fed;
@@ -242,18 +190,5 @@ impl Composer {
             let _ = send.send(result);
         });
         receive.await.map_err(|_| Error::Cancelled)?
-    }
-}
-
-impl Queue {
-    /// The item to ask for next, unless enough are asked for.
-    fn wanted<'a>(&self, items: &'a [Arc<Item>]) -> Option<&'a Arc<Item>> {
-        items[..self.end].get(self.next).filter(|_| self.ahead.len() < ITEMS_AHEAD)
-    }
-
-    fn start(&mut self, composer: &Arc<Composer>, item: &Arc<Item>, unit: &Unit, memory: Reservation) {
-        let read = composer.clone().read_item(item.clone(), unit.rect, self.settled.clone(), memory);
-        self.ahead.push_back((item.clone(), Owned::spawn(read)));
-        self.next += 1;
     }
 }

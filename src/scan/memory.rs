@@ -30,6 +30,10 @@ impl Memory {
         Memory { units: Arc::new(Semaphore::new(total as usize)), total }
     }
 
+    pub fn total(&self) -> u64 {
+        u64::from(self.total) * UNIT
+    }
+
     /// Takes `bytes`, or all there is if they are more. Waits for them if `wait`, else gives `None` if they are in use.
     pub async fn reserve(&self, bytes: u64, wait: bool) -> Result<Option<Reservation>> {
         let units = u32::try_from(bytes / UNIT + 1).unwrap_or(u32::MAX).min(self.total);

@@ -1,6 +1,7 @@
 //! Runs a plan: units are read, composed and handed over in the order of the plan, as many at once as the memory
 //! budget allows. A scan that is dropped stops its reads.
 
+mod ahead;
 mod bar;
 mod compose;
 mod coverage;
@@ -21,10 +22,11 @@ mod window;
 
 use std::sync::Arc;
 
-use futures::stream::StreamExt;
+use futures::stream::{Stream, StreamExt};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
+use ahead::Begun;
 use progress::{Progress, Running};
 use task::Owned;
 
@@ -34,14 +36,15 @@ pub use tiles::{TileCache, bytes_held};
 
 use crate::error::Result;
 use crate::interrupt;
-use crate::plan::{Cube, Unit, Units, bytes_per_pixel};
+use crate::plan::{Cube, Units, bytes_per_pixel};
 use crate::runtime;
 use crate::store::counters::{COUNTERS, add};
+use crate::store::in_turn;
 
-/// Units that are planned ahead of those whose reads have begun.
+/// Units that are planned ahead of those whose headers are opened.
 const UNITS_AHEAD: usize = 16;
-/// Units whose reads begin ahead of their turn, as far as memory allows.
-const READS_AHEAD: usize = 32;
+/// Units whose reads have begun that may wait for their turn.
+const UNITS_WAITING: usize = 32;
 /// One finished tile waits for DuckDB while another is emitted.
 const TILES_WAITING: u64 = 2;
 /// Units at work for each compute thread: while some wait for the items that fill their holes, others keep it busy.
@@ -66,7 +69,7 @@ impl Scan {
         let in_flight = in_flight(&cube, &bands);
         let running = Running::start(function, &cube)?;
         let composer = Arc::new(Composer::new(cube.clone(), bands));
-        let units = plan_ahead(cube, composer.assets.clone(), running.progress())?;
+        let units = plan_ahead(composer.clone(), running.progress())?;
         let (send, tiles) = mpsc::channel(1);
         let driver = runtime::io()?.spawn(drive(composer, units, in_flight, send, running.progress()));
         Ok(Scan { tiles: Mutex::new(tiles), driver, running })
@@ -88,12 +91,13 @@ impl Scan {
 }
 
 /// Plans units on a thread of its own, since the item query blocks.
-fn plan_ahead(cube: Arc<Cube>, assets: Vec<String>, progress: Arc<Progress>) -> Result<mpsc::Receiver<Result<Unit>>> {
+fn plan_ahead(composer: Arc<Composer>, progress: Arc<Progress>) -> Result<mpsc::Receiver<Result<Begun>>> {
     let (send, receive) = mpsc::channel(UNITS_AHEAD);
-    runtime::io()?.spawn_blocking(move || match Units::new(cube, &assets) {
+    runtime::io()?.spawn_blocking(move || match Units::new(composer.cube.clone(), &composer.assets) {
         Ok(units) => {
             let mut planned = 0;
             for unit in units {
+                let unit = unit.and_then(|unit| Begun::new(&composer.cube, composer.bands.len(), unit, planned + 1));
                 let failed = unit.is_err();
                 // Nobody listens any more where the query was dropped.
                 if send.blocking_send(unit).is_err() || failed {
@@ -110,19 +114,19 @@ fn plan_ahead(cube: Arc<Cube>, assets: Vec<String>, progress: Arc<Progress>) -> 
 
 async fn drive(
     composer: Arc<Composer>,
-    units: mpsc::Receiver<Result<Unit>>,
+    units: mpsc::Receiver<Result<Begun>>,
     in_flight: usize,
     send: mpsc::Sender<Result<Tile>>,
     progress: Arc<Progress>,
 ) {
-    let units = futures::stream::unfold(units, |mut units| async move { Some((units.recv().await?, units)) });
-    let begun = units.map(|unit| {
+    let (begun, waiting) = mpsc::channel(UNITS_WAITING);
+    let _ahead = Owned::spawn(ahead::ahead(composer.clone(), stream(units), begun));
+    let tasks = stream(waiting).map(|begun| {
         let composer = composer.clone();
-        async move { Owned::spawn(composer.begin(unit?)).join().await? }
-    });
-    let tasks = begun.buffered(READS_AHEAD).map(|begun| {
-        let composer = composer.clone();
-        async move { Owned::spawn(composer.compose(begun?)).join().await? }
+        async move {
+            let begun = begun?;
+            Owned::spawn(in_turn(begun.turn, composer.compose(begun))).join().await?
+        }
     });
     let mut tiles = std::pin::pin!(tasks.buffered(in_flight));
     // Room first: a finished tile that waits outside the queue is memory that nobody counts.
@@ -138,6 +142,10 @@ async fn drive(
             return;
         }
     }
+}
+
+fn stream<T>(receiver: mpsc::Receiver<T>) -> impl Stream<Item = T> {
+    futures::stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) })
 }
 
 /// How many units may be at work, so that they fit into half of the memory budget with the tiles that wait to be emitted.

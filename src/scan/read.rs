@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use futures::TryFutureExt;
 use futures::future::join_all;
+use tokio::sync::oneshot;
 
 use super::compose::Composer;
 use super::feed::{Content, Part, Stored};
 use super::memory::{Reservation, shrink};
 use super::raster::assemble;
-use super::window::{self, Fetched, Reads};
+use super::window::{self, Fetched};
 use crate::cog::opened::Opened;
 use crate::error::{Error, Result};
 use crate::grid::Rect;
@@ -31,13 +33,35 @@ pub struct Delivery {
 /// A delivery, or the position of the asset that could not be read, and why.
 pub type ReadItem = Result<Delivery, (usize, Error)>;
 
-/// One COG of one item, ready to be read for a unit.
+/// How a read of an item speaks with its unit.
+pub struct Slots {
+    /// For the news that the headers are open.
+    pub opened: oneshot::Sender<()>,
+    /// Nothing is read before this is granted.
+    pub memory: oneshot::Receiver<Reservation>,
+}
+
+/// Which pixels of one COG a unit takes.
 struct Source {
-    object: Arc<Object>,
-    opened: Arc<Opened>,
     level: usize,
+    /// More than one where the window is read in parts.
     mappings: Vec<Arc<Mapping>>,
     samples: Vec<u16>,
+}
+
+/// A part that is to be fetched.
+struct Planned {
+    object: Arc<Object>,
+    level: usize,
+    mappings: Vec<Arc<Mapping>>,
+    part: Part,
+}
+
+impl Planned {
+    /// What the part will take; `None` where only its pixels tell.
+    fn memory(&self) -> Option<u64> {
+        matches!(self.part.content, Content::Stored(_)).then(|| self.part.memory())
+    }
 }
 
 impl Composer {
@@ -57,67 +81,97 @@ impl Composer {
         item: Arc<Item>,
         rect: Rect,
         settled: Arc<Vec<Option<Vec<u8>>>>,
-        mut memory: Reservation,
+        slots: Slots,
     ) -> ReadItem {
         let assets =
             self.assets.iter().enumerate().filter_map(|(i, key)| Some((i, key, item.assets.get(i)?.as_ref()?)));
-        let parts = assets.map(|(i, key, asset)| {
-            let (composer, item, settled) = (&self, &item, &settled);
-            async move { composer.read_asset(item, i, key, asset, rect, settled).await.map_err(|e| (i, e)) }
+        let cube = &self.cube;
+        let opening = assets.map(|(i, key, asset)| {
+            let open = cube.open(&item.id, key, asset);
+            async move { (i, asset, open.await) }
         });
-        let mut read = Vec::new();
-        for part in join_all(parts).await {
-            read.extend(part?);
+        let opened = join_all(opening).await;
+        // Nobody listens where the unit is at work already.
+        let _ = slots.opened.send(());
+        let mut memory = slots.memory.await.map_err(|_| (0, Error::Cancelled))?;
+        let plans = opened.into_iter().map(|(i, asset, opened)| {
+            let (composer, settled) = (&self, &settled);
+            async move { composer.plan_asset(i, asset, opened?, rect, settled).await }.map_err(move |e| (i, e))
+        });
+        let plans: Vec<_> =
+            join_all(plans).await.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        if let Some(bytes) = plans.iter().map(Planned::memory).sum() {
+            shrink(&mut memory, bytes);
         }
-        shrink(&mut memory, read.iter().map(Part::memory).sum());
-        Ok(Delivery { parts: read, _memory: memory })
+        let parts = plans.into_iter().map(|plan| {
+            let asset = plan.part.asset;
+            self.fetch(plan).map_err(move |e| (asset, e))
+        });
+        let parts: Vec<_> = join_all(parts).await.into_iter().collect::<Result<_, _>>()?;
+        shrink(&mut memory, parts.iter().map(Part::memory).sum());
+        Ok(Delivery { parts, _memory: memory })
     }
 
-    async fn read_asset(
+    /// What is to be read of one COG; `None` if it cannot add a pixel.
+    async fn plan_asset(
         self: &Arc<Self>,
-        item: &Arc<Item>,
         index: usize,
-        key: &str,
         asset: &Asset,
+        (object, opened): (Object, Arc<Opened>),
         rect: Rect,
         settled: &Arc<Vec<Option<Vec<u8>>>>,
-    ) -> Result<Option<Part>> {
-        let (object, opened) = self.cube.open(&item.id, key, asset).await?;
-        let source = {
-            let (composer, asset, settled) = (self.clone(), asset.clone(), settled.clone());
-            self.on_pool(move || composer.source(index, &asset, object, opened, rect, &settled)).await?
+    ) -> Result<Option<Planned>> {
+        // What takes microseconds does not wait for a compute thread, which decodes.
+        let source = if settled.iter().all(Option::is_none) && self.is_mapped(rect, &opened)? {
+            self.source(index, asset, &opened, rect, settled)?
+        } else {
+            let (composer, asset, opened, settled) = (self.clone(), asset.clone(), opened.clone(), settled.clone());
+            self.on_pool(move || composer.source(index, &asset, &opened, rect, &settled)).await?
         };
-        let Some(source) = source else { return Ok(None) };
-        let source = Arc::new(source);
-        let content = self.read_source(&source).await?;
-        let (samples, opened) = (source.samples.clone(), source.opened.clone());
-        Ok(Some(Part { asset: index, samples, opened, content }))
+        let Some(Source { level, mappings, samples }) = source else { return Ok(None) };
+        let content = match &mappings[..] {
+            [mapping] => Content::Stored(Box::new(self.stored(&opened, level, &samples, mapping))),
+            _ => Content::Rasters(Vec::new()),
+        };
+        let part = Part { asset: index, samples, opened, content };
+        Ok(Some(Planned { object: Arc::new(object), level, mappings, part }))
     }
 
-    async fn read_source(self: &Arc<Self>, source: &Arc<Source>) -> Result<Content> {
-        if let [mapping] = &source.mappings[..] {
-            let (reads, bytes) = self.fetch(source, mapping).await?;
-            return Ok(Content::Stored(Box::new(Stored { mapping: mapping.clone(), reads, bytes })));
-        }
-        let mut placed = Vec::with_capacity(source.mappings.len());
-        for mapping in source.mappings.clone() {
-            let (reads, bytes) = self.fetch(source, &mapping).await?;
-            let source = source.clone();
-            let place = self.on_pool(move || {
-                let raster = assemble(&source.opened, &reads, &bytes, &source.samples, &mapping)?;
-                Ok((Arc::new(Mapping::identity(mapping.rect)), raster.on_grid(&mapping)))
-            });
-            placed.push(place.await?);
-        }
-        Ok(Content::Rasters(placed))
+    fn stored(&self, opened: &Opened, level: usize, samples: &[u16], mapping: &Arc<Mapping>) -> Stored {
+        let reads = window::plan(&self.tiles, opened, level, samples, mapping);
+        Stored { mapping: mapping.clone(), reads, bytes: Fetched::default() }
     }
 
-    async fn fetch(self: &Arc<Self>, source: &Arc<Source>, mapping: &Arc<Mapping>) -> Result<(Reads, Fetched)> {
-        let (cache, shared, place) = (self.tiles.clone(), source.clone(), mapping.clone());
-        let plan = move || Ok(window::plan(&cache, &shared.opened, shared.level, &shared.samples, &place));
-        let reads = self.on_pool(plan).await?;
-        let bytes = window::fetch(&source.object, source.opened.id, &reads, &self.flights).await?;
-        Ok((reads, bytes))
+    /// Fetches what is planned. A window in parts is decoded part by part.
+    async fn fetch(&self, plan: Planned) -> Result<Part> {
+        let Planned { object, level, mappings, mut part } = plan;
+        let (opened, flights) = (&part.opened, &self.flights);
+        match &mut part.content {
+            Content::Stored(stored) => stored.bytes = window::fetch(&object, opened.id, &stored.reads, flights).await?,
+            Content::Rasters(placed) => {
+                for mapping in mappings {
+                    let Stored { reads, .. } = self.stored(opened, level, &part.samples, &mapping);
+                    let bytes = window::fetch(&object, opened.id, &reads, flights).await?;
+                    let (opened, samples) = (opened.clone(), part.samples.clone());
+                    let place = self.on_pool(move || {
+                        let raster = assemble(&opened, &reads, &bytes, &samples, &mapping)?;
+                        Ok((Arc::new(Mapping::identity(mapping.rect)), raster.on_grid(&mapping)))
+                    });
+                    placed.push(place.await?);
+                }
+            }
+        }
+        Ok(part)
+    }
+
+    /// Whether [`Composer::source`] has no transformation to make.
+    fn is_mapped(&self, rect: Rect, opened: &Opened) -> Result<bool> {
+        if !self.cube.levels.knows(opened) {
+            return Ok(false);
+        }
+        let (_, geometry) = self.cube.levels.choose(opened)?;
+        let aligned = geometry.crs.same_as(self.cube.crs()) && geometry.transform.is_axis_aligned();
+        Ok(aligned || self.mappings.contains_key(&(rect, Geometry::of(&geometry))))
     }
 
     /// Level, mappings and samples of one COG for one rectangle; `None` if it cannot add a pixel.
@@ -125,17 +179,16 @@ impl Composer {
         &self,
         asset_index: usize,
         asset: &Asset,
-        object: Object,
-        opened: Arc<Opened>,
+        opened: &Opened,
         rect: Rect,
         settled: &[Option<Vec<u8>>],
     ) -> Result<Option<Source>> {
         let mut samples = Vec::new();
         let mut useful = false;
-        let (level, geometry) = self.cube.levels.choose(&opened)?;
+        let (level, geometry) = self.cube.levels.choose(opened)?;
         let Some(mapping) = self.mapping(rect, &geometry)? else { return Ok(None) };
         for (position, (_, band)) in self.with_assets().enumerate().filter(|(_, (asset, _))| *asset == asset_index) {
-            self.cube.check_source(band, &opened, asset)?;
+            self.cube.check_source(band, opened, asset)?;
             samples.push(band.sample);
             useful |= settled[position].as_ref().is_none_or(|set| super::layer::adds(&mapping, rect, set));
         }
@@ -146,7 +199,7 @@ impl Composer {
         samples.sort_unstable();
         samples.dedup();
         let mappings = self.split(mapping, &geometry)?;
-        Ok(Some(Source { object: Arc::new(object), opened, level, mappings, samples }))
+        Ok(Some(Source { level, mappings, samples }))
     }
 
     fn mapping(&self, rect: Rect, source: &crate::warp::Source) -> Result<Option<Arc<Mapping>>> {

@@ -136,6 +136,7 @@ fn touched(level: &Level, planes: &[u16], mapping: &Mapping, own_tiles: bool) ->
 }
 
 /// The compressed bytes of a planned read.
+#[derive(Default)]
 pub struct Fetched {
     /// By position in the sets.
     tiles: HashMap<(usize, usize), Bytes>,

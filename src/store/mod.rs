@@ -14,6 +14,7 @@ pub mod hints;
 mod http;
 pub mod location;
 mod object;
+mod permits;
 pub mod session;
 
 use std::fmt::Debug;
@@ -30,6 +31,7 @@ pub use file::file_version;
 pub use hints::Hints;
 pub use location::Location;
 pub use object::Object;
+pub use permits::in_turn;
 pub use session::{Options, Route, Session};
 
 /// One object, open for ranged reads.

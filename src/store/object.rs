@@ -260,7 +260,7 @@ impl ByteSource for Object {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        let _permit = self.session.permits.acquire().await.map_err(|_| Error::Cancelled)?;
+        let _permit = self.session.permits.acquire().await.ok_or(Error::Cancelled)?;
         let traffic = self.session.traffic().clone();
         match (&self.route, &self.location) {
             (Route::Files(files), _) => self.read_through(files.clone(), range).await,

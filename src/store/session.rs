@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use super::address::{Address, Service};
 use super::config::{self, Config};
 use super::counters::Traffic;
 use super::hints::Hints;
 use super::object::Object;
+use super::permits::Permits;
 use super::{Access, Files, Location};
 use crate::error::{Error, Result};
 
@@ -34,7 +33,7 @@ pub struct Options {
 #[derive(Debug, Clone)]
 pub struct Session {
     options: Arc<Options>,
-    pub(super) permits: Arc<Semaphore>,
+    pub(super) permits: Arc<Permits>,
     traffic: Arc<Traffic>,
     environment: Arc<BTreeMap<String, String>>,
     /// Buckets behind https that gave nothing without a signature.
@@ -43,7 +42,7 @@ pub struct Session {
 
 impl Session {
     pub fn new(options: Options) -> Session {
-        let permits = Arc::new(Semaphore::new(options.max_concurrent.max(1)));
+        let permits = Permits::new(options.max_concurrent.max(1));
         let environment = Arc::new(config::environment());
         Session { options: Arc::new(options), permits, traffic: Arc::default(), environment, signed: Arc::default() }
     }
