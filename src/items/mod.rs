@@ -11,6 +11,7 @@ pub mod fuzzing;
 mod geometry;
 pub mod item;
 mod layout;
+mod memo;
 mod query;
 mod remote;
 mod rows;
@@ -27,7 +28,7 @@ pub use stream::ItemStream;
 
 use crate::error::Result;
 use crate::time::{Interval, Period};
-pub use query::Memo;
+pub use memo::Memo;
 use query::Query;
 
 /// Which items, and in which order.
@@ -49,7 +50,7 @@ pub struct Selection {
     pub hive: Option<bool>,
     /// Threads that the query may use.
     pub threads: usize,
-    /// What its queries have in common; empty at first.
+    /// What is known of it from earlier queries: see [`Memo::of`].
     pub memo: Memo,
 }
 
@@ -59,7 +60,16 @@ impl Selection {
     /// # Errors
     /// Everything that is wrong with the source or with an argument of the selection.
     pub fn first(&self) -> Result<Option<FirstItem>> {
-        Query::new(self)?.first()
+        let version = self.source.version();
+        let known = version.as_ref().and_then(|version| self.memo.at(version, |known| known.first.clone()));
+        if let Some(first) = known {
+            return Ok(first);
+        }
+        let first = Query::new(self)?.first()?;
+        if let Some(version) = version {
+            self.memo.at(&version, |known| known.first = Some(first.clone()));
+        }
+        Ok(first)
     }
 
     /// Every asset key that some item of the source has, sorted. Reads every row where the schema does not tell.
@@ -76,6 +86,12 @@ impl Selection {
     /// As [`Selection::first`]; and, from the iterator, an item without a time, or with a bare date where the period
     /// needs more.
     pub fn stream(&self, assets: &[String]) -> Result<ItemStream> {
-        Query::new(self)?.stream(assets)
+        let Some(version) = self.source.version() else { return Query::new(self)?.stream(assets) };
+        if let Some(items) = self.memo.at(&version, |known| known.items(assets)) {
+            return Ok(ItemStream::of(items));
+        }
+        let stream = Query::new(self)?.stream(assets)?;
+        let (memo, keys) = (self.memo.clone(), assets.to_vec());
+        Ok(stream.then_tell(move |items| memo.at(&version, |known| known.set_items(keys, items))))
     }
 }

@@ -1,6 +1,6 @@
 //! The query over an item relation.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use duckdb::Connection;
 use serde_json::Value;
@@ -10,7 +10,6 @@ use super::fields::{Kind, near_misses};
 use super::item::{Asset, FirstAsset, FirstItem};
 use super::layout::{Bbox, Layout};
 use super::session::{self, failed, literal};
-use super::source::Version;
 use super::storage::{self, Storage};
 use super::stream::{AssetColumn, Columns, ItemStream};
 use super::{Selection, filter, geometry, rows};
@@ -25,7 +24,7 @@ pub(super) struct Query<'a> {
 
 /// What a look at the items tells, without their rows.
 #[derive(Debug, Clone)]
-struct Looks {
+pub(super) struct Looks {
     layout: Layout,
     /// Every condition, all of which must hold.
     conditions: Vec<String>,
@@ -33,26 +32,13 @@ struct Looks {
     needs_geometry: bool,
 }
 
-/// The last look, kept while the files are the same: each of its queries takes longer than most reads of rows.
-#[derive(Debug, Clone, Default)]
-pub struct Memo(Arc<Mutex<Option<(Version, Looks)>>>);
-
-impl Memo {
-    fn get(&self, version: &Version) -> Option<Looks> {
-        let memo = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memo.as_ref().filter(|(of, _)| of == version).map(|(_, looks)| looks.clone())
-    }
-
-    fn set(&self, version: Version, looks: Looks) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((version, looks));
-    }
-}
-
 impl<'a> Query<'a> {
     pub(super) fn new(selection: &'a Selection) -> Result<Self> {
         let connection = session::connect(selection.threads)?;
         let version = selection.source.version();
-        if let Some(looks) = version.as_ref().and_then(|version| selection.memo.get(version)) {
+        if let Some(looks) =
+            version.as_ref().and_then(|version| selection.memo.at(version, |known| known.looks.clone()))
+        {
             return Ok(Query { selection, connection, looks });
         }
         let relation = selection.source.relation(&connection, selection.hive)?;
@@ -65,7 +51,7 @@ impl<'a> Query<'a> {
         query.looks.conditions.extend(place);
         query.looks.needs_geometry = needs_geometry;
         if let Some(version) = version {
-            selection.memo.set(version, query.looks.clone());
+            selection.memo.at(&version, |known| known.looks = Some(query.looks.clone()));
         }
         Ok(query)
     }

@@ -261,7 +261,7 @@ fn escape_wildcards(path: &str) -> String {
     })
 }
 
-fn is_json(path: &str) -> bool {
+pub(super) fn is_json(path: &str) -> bool {
     let path = path.split('?').next().unwrap_or(path).to_ascii_lowercase();
     let path = path.trim_end_matches(".gz").trim_end_matches(".zst");
     [".json", ".geojson", ".ndjson", ".jsonl"].iter().any(|suffix| path.ends_with(suffix))

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::assets::{Facts, facts};
 use super::geometry::{self, Encoding};
 use super::item::{Asset, Item};
+use super::memo::MOST_ITEMS;
 use super::session::failed;
 use super::source::Relation;
 use super::storage::{self, Storage};
@@ -52,12 +53,16 @@ pub(super) enum AssetColumn {
     Object,
 }
 
+type Tell = Box<dyn FnOnce(Vec<Item>) + Send>;
+
 /// The matching items by step, then `sortby`, then file order. Ends with the first error.
 pub struct ItemStream {
     batches: Option<Receiver<Result<Vec<Item>>>>,
     batch: std::vec::IntoIter<Item>,
-    thread: Option<JoinHandle<()>>,
-    interrupt: Arc<InterruptHandle>,
+    /// `None` where all items were known before.
+    thread: Option<(JoinHandle<()>, Arc<InterruptHandle>)>,
+    /// The items so far, and who wants to have them if they stay few.
+    told: Option<(Vec<Item>, Tell)>,
 }
 
 impl ItemStream {
@@ -82,7 +87,29 @@ impl ItemStream {
         };
         let thread = std::thread::Builder::new().name("lazycogs-items".into()).spawn(run);
         let thread = thread.map_err(|e| Error::Items(format!("cannot start a thread to read items: {e}")))?;
-        Ok(Self { batches: Some(receiver), batch: Vec::new().into_iter(), thread: Some(thread), interrupt })
+        let thread = Some((thread, interrupt));
+        Ok(Self { batches: Some(receiver), batch: Vec::new().into_iter(), thread, told: None })
+    }
+
+    /// The items of an earlier stream.
+    pub(super) fn of(items: Vec<Item>) -> Self {
+        Self { batches: None, batch: items.into_iter(), thread: None, told: None }
+    }
+
+    /// Lets `tell` have all items at the end, if there are no more than [`MOST_ITEMS`].
+    pub(super) fn then_tell(mut self, tell: impl FnOnce(Vec<Item>) + Send + 'static) -> Self {
+        self.told = Some((Vec::new(), Box::new(tell)));
+        self
+    }
+
+    fn note(&mut self, item: &Item) {
+        if let Some((items, _)) = &mut self.told {
+            if items.len() == MOST_ITEMS {
+                self.told = None;
+            } else {
+                items.push(item.clone());
+            }
+        }
     }
 }
 
@@ -92,6 +119,7 @@ impl Iterator for ItemStream {
     fn next(&mut self) -> Option<Result<Item>> {
         loop {
             if let Some(item) = self.batch.next() {
+                self.note(&item);
                 return Some(Ok(item));
             }
             let next = match self.batches.as_ref()?.recv_timeout(interrupt::PACE) {
@@ -103,14 +131,17 @@ impl Iterator for ItemStream {
                 Err(RecvTimeoutError::Disconnected) => {
                     self.batches = None;
                     // The end of the items, unless the thread died before it.
-                    let died = self.thread.take().is_some_and(|thread| thread.join().is_err());
+                    let died = self.thread.take().is_some_and(|(thread, _)| thread.join().is_err());
+                    if let Some((items, tell)) = self.told.take().filter(|_| !died) {
+                        tell(items);
+                    }
                     return died.then(|| Err(Error::Items("internal error while reading items".into())));
                 }
             };
             match next {
                 Ok(batch) => self.batch = batch.into_iter(),
                 Err(error) => {
-                    self.batches = None;
+                    (self.batches, self.told) = (None, None);
                     return Some(Err(error));
                 }
             }
@@ -121,8 +152,8 @@ impl Iterator for ItemStream {
 impl Drop for ItemStream {
     fn drop(&mut self) {
         self.batches = None;
-        if self.thread.is_some() {
-            self.interrupt.interrupt();
+        if let Some((_, interrupt)) = &self.thread {
+            interrupt.interrupt();
         }
     }
 }

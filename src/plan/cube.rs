@@ -14,7 +14,7 @@ use crate::crs::Crs;
 use crate::error::{Error, Result};
 use crate::grid::Tiling;
 use crate::interrupt;
-use crate::items::{Asset, FirstItem, default_bands};
+use crate::items::{Asset, FirstItem, Memo, default_bands};
 use crate::request::Request;
 use crate::store::location::shown_text;
 use crate::store::{Location, Object, Session};
@@ -47,6 +47,7 @@ impl Cube {
         let session = Session::new(request.store.clone());
         let levels = Levels::new(request.grid, request.crs.clone());
         request.selection.source = request.selection.source.reachable(&session, request.threads)?;
+        request.selection.memo = Memo::of(&request.selection);
         let selection = request.selection.clone();
         let first = interrupt::apart(move || selection.first())?.ok_or_else(|| nothing_matches(&request, &area))?;
         let wanted = match &request.bands {

@@ -7,7 +7,7 @@ use regex::Regex;
 use super::cube::located;
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::items::{FirstAsset, Selection, default_bands};
+use crate::items::{FirstAsset, Memo, Selection, default_bands};
 use crate::store::config::Setting;
 use crate::store::location::shown_url;
 use crate::store::{Address, Config, Location, Options, Route, Session};
@@ -42,6 +42,7 @@ pub fn openings(
 ) -> Result<Vec<Opening>> {
     let session = Session::new(options);
     selection.source = selection.source.reachable(&session, selection.threads)?;
+    selection.memo = Memo::of(&selection);
     let first = interrupt::apart(move || selection.first())?
         .ok_or_else(|| Error::Items("there is no item with a place on the Earth".into()))?;
     let keys = match asset {
