@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use futures::stream::{Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
 use super::compose::Composer;
@@ -14,11 +13,9 @@ use super::read::{ReadItem, Slots};
 use super::task::Owned;
 use crate::error::Result;
 use crate::items::Item;
-use crate::plan::{Cube, Unit};
+use crate::plan::Unit;
 use crate::store::in_turn;
 
-/// Units whose headers are opened, and units whose reads have begun, ahead of those at work.
-const UNITS_AHEAD: usize = 32;
 /// Items that are read ahead of the one that the mosaic waits for.
 const ITEMS_AHEAD: usize = 8;
 
@@ -64,9 +61,12 @@ impl Reading {
 }
 
 impl Begun {
+    /// Starts to open the headers that a unit needs in any case. Called on a thread of the I/O runtime.
+    ///
     /// # Errors
     /// No transformation between the grid's CRS and longitude and latitude.
-    pub fn new(cube: &Cube, bands: usize, unit: Unit, turn: u64) -> Result<Begun> {
+    pub fn new(composer: &Arc<Composer>, unit: Unit, turn: u64) -> Result<Begun> {
+        let cube = &composer.cube;
         let mosaic = cube.request.mosaic;
         let mut items = unit.items.clone();
         if mosaic.reverses() {
@@ -78,8 +78,9 @@ impl Begun {
             end = open.wave(&items);
             coverage = Some(open);
         }
-        let settled = Arc::new(vec![None; bands]);
-        let reads = Queue { turn, waiting: VecDeque::new(), next: 0, end, settled };
+        let settled = Arc::new(vec![None; composer.bands.len()]);
+        let mut reads = Queue { turn, waiting: VecDeque::new(), next: 0, end, settled };
+        reads.fill(composer, &unit, &items);
         Ok(Begun { unit, turn, items, coverage, reads })
     }
 }
@@ -110,21 +111,13 @@ impl Queue {
     }
 }
 
-/// Brings `units` to the point where their first reads have begun, and hands them over in their order.
+/// Has the first reads of `units` begin, and hands them over in their order.
 pub async fn ahead(
     composer: Arc<Composer>,
-    units: impl Stream<Item = Result<Begun>> + Send,
+    mut units: mpsc::Receiver<Result<Begun>>,
     send: mpsc::Sender<Result<Begun>>,
 ) {
-    let opening = units.map(|unit| {
-        let mut unit = unit;
-        if let Ok(Begun { unit, items, reads, .. }) = &mut unit {
-            reads.fill(&composer, unit, items);
-        }
-        std::future::ready(unit)
-    });
-    let mut opening = std::pin::pin!(opening.buffered(UNITS_AHEAD));
-    while let Some(unit) = opening.next().await {
+    while let Some(unit) = units.recv().await {
         let begun = match unit {
             Ok(mut unit) => composer.begin(&mut unit).await.map(|()| unit),
             failed => failed,

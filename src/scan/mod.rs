@@ -22,7 +22,7 @@ mod window;
 
 use std::sync::Arc;
 
-use futures::stream::{Stream, StreamExt};
+use futures::stream::StreamExt;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
@@ -41,10 +41,9 @@ use crate::runtime;
 use crate::store::counters::{COUNTERS, add};
 use crate::store::in_turn;
 
-/// Units that are planned ahead of those whose headers are opened.
-const UNITS_AHEAD: usize = 16;
-/// Units whose reads have begun that may wait for their turn.
-const UNITS_WAITING: usize = 32;
+/// Units that are planned, and whose headers are opened, ahead of those whose reads begin; and units whose reads have
+/// begun that may wait for their turn.
+const UNITS_AHEAD: usize = 32;
 /// One finished tile waits for DuckDB while another is emitted.
 const TILES_WAITING: u64 = 2;
 /// Units at work for each compute thread: while some wait for the items that fill their holes, others keep it busy.
@@ -97,7 +96,7 @@ fn plan_ahead(composer: Arc<Composer>, progress: Arc<Progress>) -> Result<mpsc::
         Ok(units) => {
             let mut planned = 0;
             for unit in units {
-                let unit = unit.and_then(|unit| Begun::new(&composer.cube, composer.bands.len(), unit, planned + 1));
+                let unit = unit.and_then(|unit| Begun::new(&composer, unit, planned + 1));
                 let failed = unit.is_err();
                 // Nobody listens any more where the query was dropped.
                 if send.blocking_send(unit).is_err() || failed {
@@ -119,9 +118,10 @@ async fn drive(
     send: mpsc::Sender<Result<Tile>>,
     progress: Arc<Progress>,
 ) {
-    let (begun, waiting) = mpsc::channel(UNITS_WAITING);
-    let _ahead = Owned::spawn(ahead::ahead(composer.clone(), stream(units), begun));
-    let tasks = stream(waiting).map(|begun| {
+    let (begun, waiting) = mpsc::channel(UNITS_AHEAD);
+    let _ahead = Owned::spawn(ahead::ahead(composer.clone(), units, begun));
+    let waiting = futures::stream::unfold(waiting, |mut queue| async move { Some((queue.recv().await?, queue)) });
+    let tasks = waiting.map(|begun| {
         let composer = composer.clone();
         async move {
             let begun = begun?;
@@ -142,10 +142,6 @@ async fn drive(
             return;
         }
     }
-}
-
-fn stream<T>(receiver: mpsc::Receiver<T>) -> impl Stream<Item = T> {
-    futures::stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) })
 }
 
 /// How many units may be at work, so that they fit into half of the memory budget with the tiles that wait to be emitted.
