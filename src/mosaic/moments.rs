@@ -24,19 +24,24 @@ impl Moments {
 
 impl<W: Pixel> Mosaic<W> for Moments {
     fn feed(&mut self, start: usize, values: &[W], valid: &[u8]) {
-        for (i, (value, valid)) in values.iter().zip(valid).enumerate() {
-            if *valid == 0 {
-                continue;
+        let run = start..start + values.len();
+        let (count, mean) = (&mut self.count[run.clone()], &mut self.mean[run.clone()]);
+        count.iter_mut().zip(valid).for_each(|(n, valid)| *n += u32::from(*valid));
+        let values = values.iter().zip(valid);
+        if self.squares.is_empty() {
+            // The sum while it grows; divided once at the end, so that whole numbers stay exact.
+            for (sum, (value, valid)) in mean.iter_mut().zip(values) {
+                *sum += if *valid != 0 { value.to_f64() } else { 0.0 };
             }
-            let (at, value) = (start + i, value.to_f64());
-            self.count[at] += 1;
-            if self.squares.is_empty() {
-                // The sum while it grows; divided once at the end, so that whole numbers stay exact.
-                self.mean[at] += value;
-            } else {
-                let delta = value - self.mean[at];
-                self.mean[at] += delta / f64::from(self.count[at]);
-                self.squares[at] += delta * (value - self.mean[at]);
+            return;
+        }
+        for (((mean, squares), n), (value, valid)) in mean.iter_mut().zip(&mut self.squares[run]).zip(count).zip(values)
+        {
+            if *valid != 0 {
+                let value = value.to_f64();
+                let delta = value - *mean;
+                *mean += delta / f64::from(*n);
+                *squares += delta * (value - *mean);
             }
         }
     }

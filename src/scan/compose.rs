@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use moka::sync::Cache;
+use rayon::prelude::*;
 
 use super::ahead::{Begun, Queue, Reading};
 use super::failures::{Failure, Failures};
@@ -100,9 +101,17 @@ impl Composer {
                 _ => break,
             }
         }
-        let dtype = |i: usize| self.cube.bands[self.bands[i]].dtype;
-        let finished = layers.into_iter().enumerate().map(|(i, layer)| layer.finish(dtype(i))).collect();
-        Ok(Tile { unit, layers: finished })
+        Ok(Tile { unit, layers: self.finish(layers).await? })
+    }
+
+    async fn finish(self: &Arc<Self>, layers: Vec<Layer>) -> Result<Vec<(Pixels, Vec<u8>)>> {
+        let composer = self.clone();
+        let finish = move |(i, layer): (usize, Layer)| layer.finish(composer.cube.bands[composer.bands[i]].dtype);
+        if self.cube.request.mosaic.stops_early() {
+            // Values are there as they are, or one cast away.
+            return Ok(layers.into_iter().enumerate().map(finish).collect());
+        }
+        self.on_pool(move || Ok(layers.into_par_iter().enumerate().map(finish).collect())).await
     }
 
     /// Feeds the items up to the end of `reads`, in their order, and keeps as many reads ahead as memory allows.
