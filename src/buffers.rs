@@ -4,8 +4,8 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::pixels::{Pixel, Pixels};
 
-/// Bytes that are kept for the next taker.
-const KEPT_BYTES: usize = 32 << 20;
+/// Bytes that are kept for the next taker while nobody works.
+const IDLE_BYTES: usize = 32 << 20;
 /// Smaller buffers come from the allocator's own memory anyway.
 const SMALLEST: usize = 128 << 10;
 
@@ -13,6 +13,35 @@ const SMALLEST: usize = 128 << 10;
 struct Shelf {
     buffers: Vec<Pixels>,
     bytes: usize,
+    /// Bytes that may be kept beyond [`IDLE_BYTES`].
+    allowed: usize,
+}
+
+/// Lets more bytes be kept until it is dropped.
+pub struct Allowance(usize);
+
+pub fn allow(bytes: u64) -> Allowance {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX / 4);
+    let mut shelf = shelf();
+    shelf.allowed = shelf.allowed.saturating_add(bytes);
+    Allowance(bytes)
+}
+
+impl Drop for Allowance {
+    fn drop(&mut self) {
+        let mut shelf = shelf();
+        shelf.allowed = shelf.allowed.saturating_sub(self.0);
+        while shelf.bytes > shelf.room() {
+            let Some(buffer) = shelf.buffers.pop() else { return };
+            shelf.bytes -= capacity(&buffer);
+        }
+    }
+}
+
+impl Shelf {
+    fn room(&self) -> usize {
+        IDLE_BYTES.saturating_add(self.allowed)
+    }
 }
 
 static SHELF: LazyLock<Mutex<Shelf>> = LazyLock::new(Mutex::default);
@@ -31,10 +60,9 @@ pub fn take<T: Pixel>(len: usize) -> Vec<T> {
     if bytes < SMALLEST {
         return vec![T::default(); len];
     }
-    let mut values = taken(bytes).unwrap_or_else(|| {
-        // Sizes in steps, so that a buffer fits more than one use.
-        Vec::with_capacity(bytes.next_multiple_of(SMALLEST) / T::DTYPE.size())
-    });
+    // Fresh memory is zero as it comes. Sizes in steps, so that a buffer fits more than one use.
+    let fresh = || vec![T::default(); bytes.next_multiple_of(SMALLEST) / T::DTYPE.size()];
+    let mut values = taken(bytes).unwrap_or_else(fresh);
     values.resize(len, T::default());
     values
 }
@@ -56,7 +84,7 @@ fn taken<T: Pixel>(bytes: usize) -> Option<Vec<T>> {
 pub fn give(buffer: Pixels) {
     let bytes = capacity(&buffer);
     let mut shelf = shelf();
-    if bytes >= SMALLEST && shelf.bytes + bytes <= KEPT_BYTES {
+    if bytes >= SMALLEST && shelf.bytes + bytes <= shelf.room() {
         shelf.bytes += bytes;
         shelf.buffers.push(buffer);
     }
@@ -70,6 +98,15 @@ pub fn held() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_is_kept_while_it_is_allowed() {
+        let allowance = allow(256 << 20);
+        give(Pixels::Int64(vec![1; 20 << 20]));
+        assert!(held() >= 160 << 20);
+        drop(allowance);
+        assert!(held() <= IDLE_BYTES as u64);
+    }
 
     #[test]
     fn a_buffer_comes_back_with_the_length_asked_for() {

@@ -34,6 +34,7 @@ pub use compose::{Composer, Tile};
 pub use failures::{Failure, last_failures};
 pub use tiles::{TileCache, bytes_held};
 
+use crate::buffers::{Allowance, allow};
 use crate::error::Result;
 use crate::interrupt;
 use crate::plan::{Cube, Units, bytes_per_pixel};
@@ -54,6 +55,8 @@ pub struct Scan {
     tiles: Mutex<mpsc::Receiver<Result<Tile>>>,
     driver: JoinHandle<()>,
     running: Running,
+    /// As many bytes of buffers as its output tiles may take stay at hand for the next ones.
+    _buffers: Allowance,
 }
 
 impl Drop for Scan {
@@ -65,13 +68,13 @@ impl Drop for Scan {
 impl Scan {
     /// Starts to read `bands` (positions in `cube.bands`) of every unit of the cube, for the SQL function `function`.
     pub fn start(function: &'static str, cube: Arc<Cube>, bands: Vec<usize>) -> Result<Scan> {
-        let in_flight = in_flight(&cube, &bands);
+        let (in_flight, buffers) = (in_flight(&cube, &bands), allow(cube.request.memory_budget / 2));
         let running = Running::start(function, &cube)?;
         let composer = Arc::new(Composer::new(cube.clone(), bands));
         let units = plan_ahead(composer.clone(), running.progress())?;
         let (send, tiles) = mpsc::channel(1);
         let driver = runtime::io()?.spawn(drive(composer, units, in_flight, send, running.progress()));
-        Ok(Scan { tiles: Mutex::new(tiles), driver, running })
+        Ok(Scan { tiles: Mutex::new(tiles), driver, running, _buffers: buffers })
     }
 
     /// The next tile, in the order of the plan; `None` after the last. A call that is given up takes no tile.
