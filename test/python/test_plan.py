@@ -1,11 +1,13 @@
 """lazycogs_explain, lazycogs_info, lazycogs_cache_stats, and what planning costs."""
 
 import json
+import os
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 import pytest
-from helpers import call
+from helpers import call, moved
 from model import Grid, load_items, overview_of, step_of
 
 GRID = Grid((733000, 4930000, 737000, 4934500), "EPSG:32615", 20)
@@ -204,3 +206,29 @@ def in_a_new_process(extension, sql):
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     return tuple(json.loads(result.stdout))
+
+
+def test_an_index_that_changed_is_looked_up_again(con, fixtures, tmp_path):
+    # Files that are not young: what is known of them is kept from query to query.
+    index = moved(fixtures / "archive" / "items.parquet", f"{fixtures}/archive", tmp_path / "items.parquet")
+    whole, sql = pq.read_table(index), f"SELECT DISTINCT item_id FROM {call('lazycogs_explain', index, GRID, 'P1M')}"
+    os.utime(index, (1e9, 1e9))
+    before = {name for (name,) in con.execute(sql).fetchall()}
+    assert {name for (name,) in con.execute(sql).fetchall()} == before
+    pq.write_table(whole.slice(0, 1), index)
+    os.utime(index, (1e9 + 60, 1e9 + 60))
+    assert {name for (name,) in con.execute(sql).fetchall()} == {whole["id"][0].as_py()} < before
+
+
+def test_what_is_known_of_an_index_is_of_one_selection(con, fixtures, tmp_path):
+    index = moved(fixtures / "archive" / "items.parquet", f"{fixtures}/archive", tmp_path / "items.parquet")
+    os.utime(index, (1e9, 1e9))
+
+    def ids(period="P1M", **named):
+        text = call("lazycogs_explain", index, GRID, period, **named)
+        return con.execute(f"SELECT time, item_id, read_order FROM {text} WHERE band = 'red' ORDER BY ALL").fetchall()
+
+    choices = [{}, {"period": "P1D"}, {"filter": "eo:cloud_cover < 20"}, {"sortby": ["-datetime"]}, {"bands": ["red"]}]
+    first = [ids(**choice) for choice in choices]
+    assert [ids(**choice) for choice in choices] == first
+    assert first[0] == first[4] and all(first[0] != other for other in first[1:4])
