@@ -37,7 +37,7 @@ const SETTINGS: [Setting; 7] = [
     },
     Setting {
         name: MEMORY_BUDGET,
-        default: Default::Text("192MB"),
+        default: Default::Text("256MB"),
         description: "lazycogs: memory that the tiles in work of one query may take, such as '256MB'",
     },
     Setting {

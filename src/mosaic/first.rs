@@ -46,7 +46,7 @@ impl<W: Pixel> Mosaic<W> for First<W> {
     }
 
     fn settled(&self) -> Option<&[u8]> {
-        Some(&self.set)
+        (self.missing < self.set.len()).then_some(&self.set)
     }
 
     fn finish(self: Box<Self>, dtype: DataType) -> (Pixels, Vec<u8>) {

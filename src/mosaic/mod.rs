@@ -20,7 +20,7 @@ pub trait Mosaic<W: Pixel>: Send {
     fn is_done(&self) -> bool {
         false
     }
-    /// Where further items may still change something: 1 for each pixel that is settled. `None` if no pixel ever is.
+    /// 1 for each pixel that no further item can change; `None` if there is none yet, or never.
     fn settled(&self) -> Option<&[u8]> {
         None
     }

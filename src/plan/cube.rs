@@ -33,8 +33,10 @@ pub struct Cube {
 }
 
 /// Sides of output tiles that the planner chooses from.
-const CHUNK_SIZES: [u64; 4] = [2048, 1024, 512, 256];
-/// So many tiles should fit into their half of the memory budget, so that computing and emitting overlap.
+const CHUNK_SIZES: [u64; 4] = [256, 512, 1024, 2048];
+/// The planner takes a smaller one only where memory forces it to.
+const USUAL_CHUNK_SIZE: u64 = 512;
+/// So many tiles should fit into their quarter of the memory budget, so that computing and emitting overlap.
 const TILES_IN_FLIGHT: u64 = 4;
 
 impl Cube {
@@ -77,7 +79,10 @@ impl Cube {
             .collect();
         let bands = bands::resolve(&request, sampled)?;
         let source_pixels = source_pixels(&levels, opened.values())?;
-        let size = request.chunk_size.unwrap_or_else(|| choose_chunk_size(&request, &bands));
+        let size = match request.chunk_size {
+            Some(size) => size,
+            None => choose_chunk_size(&request, &bands, &levels, opened.values())?,
+        };
         let tiling = Tiling { width: request.grid.width, height: request.grid.height, size };
         Ok(Cube { request, area, tiling, bands, session, levels, source_pixels })
     }
@@ -212,12 +217,26 @@ fn source_pixels<'a>(levels: &Levels, opened: impl Iterator<Item = &'a Arc<Opene
     Ok(most)
 }
 
-/// The largest tile of which several fit into their half of the memory budget: the larger the tile, the fewer source
-/// tiles are cut by its edges and decoded twice.
-fn choose_chunk_size(request: &Request, bands: &[Band]) -> u64 {
+/// Side of an output tile: no smaller than a source tile, which would be decoded for many output tiles otherwise, as long as
+/// several fit into their share of the memory budget. Small ones take less memory, and more of them is in the processor's caches.
+fn choose_chunk_size<'a>(
+    request: &Request,
+    bands: &[Band],
+    levels: &Levels,
+    opened: impl Iterator<Item = &'a Arc<Opened>>,
+) -> Result<u64> {
+    let mut side: f64 = USUAL_CHUNK_SIZE as f64;
+    for opened in opened {
+        let (level, source) = levels.choose(opened)?;
+        let size = pixel_size(&opened.level_transform(level));
+        let tile = f64::from(source.tile.0.max(source.tile.1)) * size;
+        side = side.max(levels.target(opened)?.map_or(0.0, |target| tile / target));
+    }
     let per_pixel: usize = bands.iter().map(|b| bytes_per_pixel(request, b)).sum();
-    let fits = |size: u64| size * size * TILES_IN_FLIGHT * per_pixel as u64 <= request.memory_budget / 2;
-    CHUNK_SIZES.into_iter().find(|s| fits(*s)).unwrap_or(CHUNK_SIZES[CHUNK_SIZES.len() - 1])
+    let fits = |size: &u64| size * size * TILES_IN_FLIGHT * per_pixel as u64 <= request.memory_budget / 4;
+    let fitting: Vec<u64> = CHUNK_SIZES.into_iter().filter(fits).collect();
+    let wanted = fitting.iter().find(|size| **size as f64 >= side * 0.98);
+    Ok(*wanted.or(fitting.last()).unwrap_or(&CHUNK_SIZES[0]))
 }
 
 /// Bytes that one output pixel of a band takes while its tile is worked on and waits to be emitted.

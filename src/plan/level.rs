@@ -67,6 +67,32 @@ impl Levels {
         Ok(target)
     }
 
+    /// Columns and rows of the grid, as fractions, between which the image of a rectangle of a level's pixels lies: left, top,
+    /// right, bottom. `None` where it has no image.
+    pub fn on_grid(&self, opened: &Opened, level: usize, rect: [u32; 4]) -> Result<Option<[f64; 4]>> {
+        /// Points along each side: curved edges bulge between the corners.
+        const POINTS: u32 = 4;
+        let transform = opened.level_transform(level);
+        let [left, top, right, bottom] = rect.map(f64::from);
+        let along = |start: f64, end: f64, i: u32| start + (end - start) * f64::from(i) / f64::from(POINTS);
+        let side = |i: u32| {
+            let (x, y) = (along(left, right, i), along(top, bottom, i));
+            [(x, top), (x, bottom), (left, y), (right, y)]
+        };
+        let (mut xs, mut ys): (Vec<f64>, Vec<f64>) =
+            (0..=POINTS).flat_map(side).map(|(col, row)| transform.apply(col, row)).unzip();
+        transformer(&opened.crs, &self.crs)?.transform(&mut xs, &mut ys);
+        if !xs.iter().chain(&ys).all(|v| v.is_finite()) {
+            return Ok(None);
+        }
+        let bounds = |values: Vec<f64>| {
+            values.into_iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
+        };
+        let (c0, c1) = bounds(xs.iter().map(|x| (x - self.grid.xmin) / self.grid.resolution).collect());
+        let (r0, r1) = bounds(ys.iter().map(|y| (self.grid.ymax - y) / self.grid.resolution).collect());
+        Ok(Some([c0, r0, c1, r1]))
+    }
+
     /// Centre, as a grid position, of the bounding box of those points of a lattice over the source that fall into the
     /// grid; the grid's own centre where the grid is smaller than the lattice is wide.
     fn centre(&self, full: &Source) -> Result<(f64, f64)> {

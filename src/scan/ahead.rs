@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::compose::Composer;
 use super::coverage::Coverage;
 use super::memory::Reservation;
-use super::read::{ReadItem, Slots};
+use super::read::{ReadItem, Slots, Target};
 use super::task::Owned;
 use crate::error::Result;
 use crate::items::Item;
@@ -93,7 +93,7 @@ impl Queue {
             let (tell, opened) = oneshot::channel();
             let (give, memory) = oneshot::channel();
             let slots = Slots { opened: tell, memory };
-            let read = composer.clone().read_item(item.clone(), unit.rect, self.settled.clone(), slots);
+            let read = composer.clone().read_item(item.clone(), Target::of(unit), self.settled.clone(), slots);
             let task = Owned::spawn(in_turn(self.turn, read));
             self.waiting.push_back(Reading { item, task, opened: Some(opened), memory: Some(give) });
             self.next += 1;

@@ -9,6 +9,7 @@ use super::ahead::{Begun, Queue, Reading};
 use super::failures::{Failure, Failures};
 use super::feed::feed;
 use super::flights::Flights;
+use super::larder::Larder;
 use super::layer::Layer;
 use super::memory::Memory;
 use super::read::Delivery;
@@ -41,6 +42,13 @@ impl Drop for Tile {
     }
 }
 
+/// Whether what one band takes from one item may stay in the process's cache for the next query.
+fn is_small(cube: &Cube, tiles: &TileCache) -> bool {
+    let widest = cube.bands.iter().map(|band| band.source_dtype.size()).max().unwrap_or(1);
+    let pixels = cube.request.grid.width as f64 * cube.request.grid.height as f64 * cube.source_pixels;
+    tiles.has_room_for((pixels * widest as f64) as u64)
+}
+
 /// What the units of one scan share.
 pub struct Composer {
     pub cube: Arc<Cube>,
@@ -50,6 +58,8 @@ pub struct Composer {
     pub assets: Vec<String>,
     pub(super) mappings: Cache<(Rect, Geometry), Option<Arc<Mapping>>>,
     pub(super) tiles: TileCache,
+    /// Decoded tiles for neighbours, where the cache does not keep them.
+    pub(super) larder: Option<Arc<Larder>>,
     pub(super) flights: Flights,
     failures: Failures,
     /// For the reads of units at work, and for those of units to come. Two, since the first must never wait for the second.
@@ -60,7 +70,7 @@ pub struct Composer {
 impl Composer {
     pub fn new(cube: Arc<Cube>, bands: Vec<usize>) -> Composer {
         let assets = cube.assets(bands.iter().copied());
-        let budget = cube.request.memory_budget;
+        let (budget, tiles) = (cube.request.memory_budget, TileCache::shared(cube.request.cache_size));
         let mappings = Cache::builder()
             .max_capacity(budget / 8)
             .weigher(|(rect, _): &(Rect, Geometry), mapping: &Option<Arc<Mapping>>| match mapping {
@@ -72,7 +82,8 @@ impl Composer {
             bands,
             assets,
             mappings,
-            tiles: TileCache::shared(cube.request.cache_size),
+            larder: (!is_small(&cube, &tiles)).then(|| Arc::new(Larder::new(cube.clone(), budget / 4))),
+            tiles,
             flights: Flights::default(),
             failures: Failures::start(),
             memory: Memory::new(budget / 8),

@@ -58,7 +58,8 @@ impl Coverage {
     pub fn settle(&mut self, layers: &[Layer], rect: Rect) {
         let (width, height) = (rect.width as usize, rect.height as usize);
         self.open.fill(false);
-        for set in layers.iter().filter(|l| !l.is_done()).filter_map(Layer::settled) {
+        for layer in layers.iter().filter(|l| !l.is_done()) {
+            let Some(set) = layer.settled() else { return self.open.fill(true) };
             for (row, line) in set.chunks(width).enumerate() {
                 let cell_row = row * SIDE / height;
                 for cell_col in 0..SIDE {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt};
 
 use super::tiles::TileCache;
-use super::window;
+use super::window::{self, Keep};
 use crate::error::Result;
 use crate::interrupt;
 use crate::items::Item;
@@ -120,8 +120,9 @@ fn open(
         let (level, source) = cube.levels.choose(&opened).map_err(within)?;
         let mapping = Mapping::new(&cube.request.grid, cube.crs(), unit.rect, &source).map_err(within)?;
         let samples: Vec<u16> = [band.sample].into_iter().chain(opened.cog.alpha).collect();
+        let cache = TileCache::shared(cube.request.cache_size);
         let window = mapping.map(|mapping| {
-            let reads = window::plan(&TileCache::shared(cube.request.cache_size), &opened, level, &samples, &mapping);
+            let reads = window::plan(Keep::for_later(&cache), &opened, level, &samples, &mapping, None);
             let (requests, bytes) = reads.cost();
             Window {
                 col: u64::from(mapping.col),

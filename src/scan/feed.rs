@@ -1,6 +1,5 @@
 //! Brings what one item gives to the layers of an output tile. Runs on the compute threads.
 
-use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
@@ -15,7 +14,7 @@ use crate::grid::Rect;
 use crate::items::{Asset, Item};
 use crate::plan::{Band, Cube};
 use crate::request::OnError;
-use crate::warp::{Kind, Mapping, OUTSIDE};
+use crate::warp::{Kind, Mapping, runs};
 
 /// What one asset of one item gives to one output tile.
 pub struct Part {
@@ -66,16 +65,24 @@ impl Part {
         (alone && sets.len() == 1 && self.samples.len() == 1).then_some((&**stored, cols, rows))
     }
 
-    fn decoded(self) -> Result<Part> {
+    /// `open` as for [`Part::open`].
+    fn decoded(self, open: Option<&[bool]>) -> Result<Part> {
         let content = match self.content {
             Content::Stored(stored) => {
                 let Stored { mapping, reads, bytes } = *stored;
-                let raster = assemble(&self.opened, &reads, &bytes, &self.samples, &mapping)?;
+                let raster = assemble(&self.opened, &reads, &bytes, &self.samples, &mapping, open)?;
                 Content::Rasters(vec![(mapping, raster)])
             }
             decoded => decoded,
         };
         Ok(Part { content, ..self })
+    }
+
+    /// Those of its tiles that can still add a pixel to `layers`; `None` where all of them may.
+    fn open<'l>(&self, rect: Rect, layers: impl Iterator<Item = &'l Layer>) -> Option<Vec<bool>> {
+        let Content::Stored(stored) = &self.content else { return None };
+        let level = self.opened.level(stored.reads.sets[0].level);
+        stored.mapping.open_in_any(rect, (level.tile_width, level.tile_height), layers.map(Layer::settled))
     }
 }
 
@@ -85,6 +92,8 @@ struct Takers<'a> {
     rect: Rect,
     asset: &'a Asset,
     layers: Vec<(&'a Band, &'a mut Layer)>,
+    /// As for [`Part::open`].
+    open: Option<Vec<bool>>,
 }
 
 /// Feeds `parts`, one for each asset at most, to the `layers` of the tile at `rect`. `bands` are those of the layers, each
@@ -97,27 +106,34 @@ pub fn feed(
     cube: &Cube,
     rect: Rect,
     item: &Item,
-    mut parts: Vec<Part>,
+    parts: Vec<Part>,
     bands: &[(usize, &Band)],
     layers: &mut [Layer],
 ) -> Result<(), (usize, Error)> {
-    if cube.request.errors == OnError::Ignore {
-        let decoded = parts.into_par_iter().map(|part| {
-            let asset = part.asset;
-            part.decoded().map_err(|e| (asset, e))
-        });
-        parts = decoded.collect::<Vec<_>>().into_iter().collect::<Result<_, _>>()?;
-    }
-    let mut fed: Vec<(Part, Vec<(&Band, &mut Layer)>)> = parts.into_iter().map(|part| (part, Vec::new())).collect();
+    let with_takers = parts.into_iter().filter_map(|part| {
+        let asset = item.assets.get(part.asset)?.as_ref()?;
+        Some((part, Takers { cube, rect, asset, layers: Vec::new(), open: None }))
+    });
+    let mut fed: Vec<(Part, Takers)> = with_takers.collect();
     for ((asset, band), layer) in bands.iter().zip(layers) {
         if let Some((_, takers)) = fed.iter_mut().find(|(part, _)| part.asset == *asset) {
-            takers.push((*band, layer));
+            takers.layers.push((*band, layer));
         }
     }
-    let take = |(part, layers): (Part, Vec<_>)| {
+    for (part, takers) in &mut fed {
+        takers.open = part.open(rect, takers.layers.iter().map(|(_, layer)| &**layer));
+    }
+    if cube.request.errors == OnError::Ignore {
+        let decoded = fed.into_par_iter().map(|(part, takers)| {
+            let asset = part.asset;
+            let part = part.decoded(takers.open.as_deref()).map_err(|e| (asset, e))?;
+            Ok((part, takers))
+        });
+        fed = decoded.collect::<Vec<_>>().into_iter().collect::<Result<_, _>>()?;
+    }
+    let take = |(part, takers): (Part, Takers)| {
         let position = part.asset;
-        let Some(Some(asset)) = item.assets.get(position) else { return Ok(()) };
-        Takers { cube, rect, asset, layers }.take(part).map_err(|e| (position, e))
+        takers.take(part).map_err(|e| (position, e))
     };
     // Whole windows one after the other: the tiles of one keep all threads at work, and more of them would be more memory.
     let (straight, windows): (Vec<_>, Vec<_>) = fed.into_iter().partition(|(part, _)| part.straight().is_some());
@@ -127,10 +143,13 @@ pub fn feed(
 
 impl Takers<'_> {
     fn take(mut self, part: Part) -> Result<()> {
+        if self.open.as_ref().is_some_and(|open| !open.contains(&true)) {
+            return Ok(());
+        }
         if let Some((stored, cols, rows)) = part.straight() {
             return self.take_tiles(&part.opened, stored, cols, rows);
         }
-        let part = part.decoded()?;
+        let part = part.decoded(self.open.as_deref())?;
         if let Content::Rasters(rasters) = part.content {
             for (mapping, raster) in rasters {
                 self.take_raster(&mapping, &part.opened, &part.samples, raster);
@@ -141,10 +160,10 @@ impl Takers<'_> {
 
     fn take_tiles(self, opened: &Opened, stored: &Stored, cols: &[u32], rows: &[u32]) -> Result<()> {
         let mapping = &stored.mapping;
-        let tiles = Tiles::new(opened, &stored.reads, &stored.bytes, 0);
+        let Takers { cube, rect, asset, layers, open } = self;
+        let tiles = Tiles::new(opened, &stored.reads, &stored.bytes, 0, open.as_deref());
         let (tw, th) = (tiles.level.tile_width, tiles.level.tile_height);
         let (cols, rows) = (runs(cols, mapping.col, tw), runs(rows, mapping.row, th));
-        let Takers { cube, rect, asset, layers } = self;
         let layers = Mutex::new(layers);
         tiles.each(|tile, pixels| {
             let mut layers = layers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -179,30 +198,5 @@ impl Takers<'_> {
             layer.feed(&Patch::whole(self.rect, mapping, &raster.samples[at], mask), nodata);
         }
         raster.samples.into_iter().for_each(buffers::give);
-    }
-}
-
-/// Runs of positions, relative to `start`, that lie in the same tile along one axis: the tile, and which positions.
-fn runs(positions: &[u32], start: u32, tile: u32) -> Vec<(u32, Range<usize>)> {
-    let mut runs: Vec<(u32, Range<usize>)> = Vec::new();
-    for (i, position) in positions.iter().enumerate().filter(|(_, p)| **p != OUTSIDE) {
-        let here = (start + position) / tile;
-        match runs.last_mut() {
-            Some((tile, run)) if *tile == here && run.end == i => run.end += 1,
-            _ => runs.push((here, i..i + 1)),
-        }
-    }
-    runs
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_end_at_tiles_and_gaps() {
-        assert_eq!(runs(&[0, 1, 2, 3], 6, 8), [(0, 0..2), (1, 2..4)]);
-        assert_eq!(runs(&[3, OUTSIDE, 3, 0], 0, 2), [(1, 0..1), (1, 2..3), (0, 3..4)]);
-        assert_eq!(runs(&[OUTSIDE], 0, 2), []);
     }
 }

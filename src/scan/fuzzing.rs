@@ -8,7 +8,7 @@ use futures::executor::block_on;
 use super::flights::Flights;
 use super::raster::assemble;
 use super::tiles::TileCache;
-use super::window;
+use super::window::{self, Keep};
 use crate::cog::{Cog, opened};
 use crate::error::{Error, Result};
 use crate::grid::Grid;
@@ -34,9 +34,9 @@ pub fn read_window(file: &Bytes, cog: Cog, level: usize, grid: &Grid, most: u64)
         return Ok(0);
     }
     let samples = [0, opened.cog.samples - 1];
-    let reads = window::plan(&TileCache::shared(0), &opened, level, &samples, &mapping);
+    let reads = window::plan(Keep::for_later(&TileCache::shared(0)), &opened, level, &samples, &mapping, None);
     let fetched = block_on(window::fetch(&Arc::new(file.clone()), opened.id, &reads, &Flights::default()))?;
-    let raster = assemble(&opened, &reads, &fetched, &samples, &mapping)?;
+    let raster = assemble(&opened, &reads, &fetched, &samples, &mapping, None)?;
     let whole = raster.samples.iter().all(|plane| plane.len() as u64 == mapping.window_pixels());
     if !whole {
         return Err(Error::Corrupt(format!(

@@ -8,7 +8,7 @@ use crate::mosaic::{Method, Mosaic};
 use crate::pixels::{DataType, Pixel, Pixels};
 use crate::plan::Band;
 use crate::store::counters::{COUNTERS, add};
-use crate::warp::{Kind, Mapping, OUTSIDE, Sampler, Window};
+use crate::warp::{Mapping, Sampler, Window};
 use crate::with_type;
 
 /// A mosaic whose working type is known only at run time.
@@ -65,38 +65,18 @@ impl Layer {
         self.state.is_done()
     }
 
-    /// 1 for each pixel that no further item changes; `None` if that is never known.
+    /// 1 for each pixel that no further item changes; `None` if there is none yet, or never.
     pub fn settled(&self) -> Option<&[u8]> {
         self.state.settled()
     }
 
     pub fn all_settled(layers: &[Layer]) -> Vec<Option<Vec<u8>>> {
-        layers.iter().map(|l| l.settled().filter(|s| s.contains(&1)).map(<[u8]>::to_vec)).collect()
+        layers.iter().map(|l| l.settled().map(<[u8]>::to_vec)).collect()
     }
 
     pub fn finish(self, dtype: DataType) -> (Pixels, Vec<u8>) {
         self.state.finish(dtype)
     }
-}
-
-/// Whether `mapping` reaches a pixel of the tile at `rect` that is not settled.
-pub fn adds(mapping: &Mapping, rect: Rect, settled: &[u8]) -> bool {
-    let width = mapping.rect.width as usize;
-    (0..mapping.rect.height as usize).any(|row| {
-        let start = start_of(mapping, rect, row);
-        let open = settled[start..start + width].iter().enumerate().filter(|(_, s)| **s == 0).map(|(i, _)| i);
-        match &mapping.kind {
-            Kind::Aligned { cols, rows } => rows[row] != OUTSIDE && open.into_iter().any(|i| cols[i] != OUTSIDE),
-            Kind::Scattered { places } => open.into_iter().any(|i| places[row * width + i] != OUTSIDE),
-            Kind::Oversized => open.into_iter().next().is_some(),
-        }
-    })
-}
-
-/// Where row `row` of the mapping starts in the tile at `rect`.
-fn start_of(mapping: &Mapping, rect: Rect, row: usize) -> usize {
-    let within = (mapping.rect.row - rect.row) as usize + row;
-    within * rect.width as usize + (mapping.rect.col - rect.col) as usize
 }
 
 impl<W: Pixel> State for Typed<W> {
@@ -130,7 +110,7 @@ fn feed_rows<S: Pixel, W: Pixel>(mosaic: &mut dyn Mosaic<W>, patch: &Patch, samp
     let mut cast: Vec<W> = Vec::new();
     for row in patch.rows.clone() {
         let values = sampler.row(row, &mut values, &mut valid);
-        let start = start_of(patch.mapping, patch.rect, row) + patch.cols.start;
+        let start = patch.mapping.start_of(patch.rect, row) + patch.cols.start;
         match same_type::<S, W>(values) {
             Some(same) => mosaic.feed(start, same, &valid),
             None => {

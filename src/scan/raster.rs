@@ -23,7 +23,8 @@ pub struct Raster {
     pub mask: Option<Vec<u8>>,
 }
 
-/// Decodes the tiles of a planned read into the window of `mapping`. Runs on the calling thread pool.
+/// Decodes the tiles of a planned read into the window of `mapping`: all of them, or those that are `open`. What belongs to
+/// others is unspecified. Runs on the calling thread pool.
 ///
 /// # Errors
 /// A tile that does not decode.
@@ -33,11 +34,12 @@ pub fn assemble(
     fetched: &Fetched,
     samples: &[u16],
     mapping: &Mapping,
+    open: Option<&[bool]>,
 ) -> Result<Raster> {
     let mut rasters = Vec::with_capacity(samples.len());
     let mut mask = None;
     for (position, set) in reads.sets.iter().enumerate() {
-        let tiles = Tiles::new(opened, reads, fetched, position);
+        let tiles = Tiles::new(opened, reads, fetched, position, open);
         let job = Assembly { tiles, mapping };
         if set.mask {
             let Some(plane) = job.run(&[0])?.pop() else { continue };
@@ -89,15 +91,27 @@ pub struct Tiles<'a> {
     position: usize,
     fetched: &'a Fetched,
     reads: &'a Reads,
+    /// Of the tiles that the mapping knows.
+    open: Option<&'a [bool]>,
 }
 
 impl<'a> Tiles<'a> {
-    pub fn new(opened: &'a Opened, reads: &'a Reads, fetched: &'a Fetched, position: usize) -> Tiles<'a> {
+    pub fn new(
+        opened: &'a Opened,
+        reads: &'a Reads,
+        fetched: &'a Fetched,
+        position: usize,
+        open: Option<&'a [bool]>,
+    ) -> Tiles<'a> {
         let set = &reads.sets[position];
-        Tiles { opened, level: image(opened, set), set, position, fetched, reads }
+        Tiles { opened, level: image(opened, set), set, position, fetched, reads, open }
     }
 
-    /// Lends each tile to `body`, on as many threads as the pool has. Those that another thread is decoding just now come
+    fn is_open(&self, tile: usize) -> bool {
+        self.open.zip(self.set.tiles[tile].place).is_none_or(|(open, place)| open[place])
+    }
+
+    /// Lends each open tile to `body`, on as many threads as the pool has. Those that another thread is decoding just now come
     /// last: it will have put them into the cache by then.
     ///
     /// # Errors
@@ -105,11 +119,13 @@ impl<'a> Tiles<'a> {
     pub fn each(&self, body: impl Fn(TileUse, &Pixels) -> Result<()> + Sync) -> Result<()> {
         let lend = |t: usize, patient| self.with(t, patient, |pixels| body(self.set.tiles[t], pixels));
         let late = Mutex::new(Vec::new());
-        (0..self.set.tiles.len()).into_par_iter().try_for_each(|t| match lend(t, true)? {
-            Some(done) => done,
-            None => {
-                late.lock().unwrap_or_else(PoisonError::into_inner).push(t);
-                Ok(())
+        (0..self.set.tiles.len()).into_par_iter().filter(|t| self.is_open(*t)).try_for_each(|t| {
+            match lend(t, true)? {
+                Some(done) => done,
+                None => {
+                    late.lock().unwrap_or_else(PoisonError::into_inner).push(t);
+                    Ok(())
+                }
             }
         })?;
         let late = late.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -128,7 +144,7 @@ impl<'a> Tiles<'a> {
         }
         let TileUse { index, whole, .. } = self.set.tiles[tile];
         if !whole || self.reads.keep_all {
-            return self.with_shared(tile, index, patient, body);
+            return self.with_shared(tile, patient, body);
         }
         let mut buffer = BUFFER.replace(Pixels::UInt8(Vec::new()));
         let result = self.decode(tile, index, &mut buffer).map(|()| Some(body(&buffer)));
@@ -137,27 +153,29 @@ impl<'a> Tiles<'a> {
     }
 
     /// As [`Tiles::with`], for a tile that others may need.
-    fn with_shared<R>(
-        &self,
-        tile: usize,
-        index: usize,
-        patient: bool,
-        body: impl FnOnce(&Pixels) -> R,
-    ) -> Result<Option<R>> {
-        let (cache, key) = (&self.reads.cache, (self.opened.id, self.set.level as u32, self.set.mask, index));
-        let claim = cache.claim(key);
+    fn with_shared<R>(&self, tile: usize, patient: bool, body: impl FnOnce(&Pixels) -> R) -> Result<Option<R>> {
+        let TileUse { row, col, index, .. } = self.set.tiles[tile];
+        let (reads, key) = (self.reads, (self.opened.id, self.set.level as u32, self.set.mask, index));
+        let kept = || reads.larder.as_ref().map_or_else(|| reads.cache.get(&key), |larder| larder.take(&key));
+        let claim = reads.cache.claim(key);
         if claim.is_none() && patient {
             return Ok(None);
         }
         // A neighbour may have decoded it since the read was planned.
-        if let Some(held) = cache.get(&key) {
+        if let Some(held) = kept() {
             add(&COUNTERS.tile_hits, 1);
             return Ok(Some(body(&held.0)));
         }
         let mut decoded = Decoded(with_type!(self.level.dtype, T => T::wrap(buffers::take(self.level.tile_len()))));
         self.decode(tile, index, &mut decoded.0)?;
         let decoded = Arc::new(decoded);
-        cache.insert(key, decoded.clone());
+        match &reads.larder {
+            Some(larder) => {
+                let users = larder.users(self.opened, self.set.level, self.level, (row, col))?;
+                larder.put(key, &decoded, users, reads.row);
+            }
+            None => reads.cache.insert(key, decoded.clone()),
+        }
         drop(claim);
         Ok(Some(body(&decoded.0)))
     }

@@ -8,9 +8,10 @@ use tokio::sync::oneshot;
 
 use super::compose::Composer;
 use super::feed::{Content, Part, Stored};
+use super::larder::Row;
 use super::memory::{Reservation, shrink};
 use super::raster::assemble;
-use super::window::{self, Fetched};
+use super::window::{self, Fetched, Keep};
 use crate::cog::opened::Opened;
 use crate::error::{Error, Result};
 use crate::grid::Rect;
@@ -41,11 +42,26 @@ pub struct Slots {
     pub memory: oneshot::Receiver<Reservation>,
 }
 
+/// The output tile that a read is for.
+#[derive(Clone, Copy)]
+pub struct Target {
+    pub rect: Rect,
+    pub row: Row,
+}
+
+impl Target {
+    pub fn of(unit: &Unit) -> Target {
+        Target { rect: unit.rect, row: (unit.time_index, unit.chunk_row) }
+    }
+}
+
 /// Which pixels of one COG a unit takes.
 struct Source {
     level: usize,
     /// More than one where the window is read in parts.
     mappings: Vec<Arc<Mapping>>,
+    /// Of the tiles that a single mapping knows, those that can add a pixel; `None` for all of them.
+    open: Option<Vec<bool>>,
     samples: Vec<u16>,
 }
 
@@ -54,6 +70,7 @@ struct Planned {
     object: Arc<Object>,
     level: usize,
     mappings: Vec<Arc<Mapping>>,
+    row: Row,
     part: Part,
 }
 
@@ -79,7 +96,7 @@ impl Composer {
     pub(super) async fn read_item(
         self: Arc<Self>,
         item: Arc<Item>,
-        rect: Rect,
+        target: Target,
         settled: Arc<Vec<Option<Vec<u8>>>>,
         slots: Slots,
     ) -> ReadItem {
@@ -96,7 +113,7 @@ impl Composer {
         let mut memory = slots.memory.await.map_err(|_| (0, Error::Cancelled))?;
         let plans = opened.into_iter().map(|(i, asset, opened)| {
             let (composer, settled) = (&self, &settled);
-            async move { composer.plan_asset(i, asset, opened?, rect, settled).await }.map_err(move |e| (i, e))
+            async move { composer.plan_asset(i, asset, opened?, target, settled).await }.map_err(move |e| (i, e))
         });
         let plans: Vec<_> =
             join_all(plans).await.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
@@ -118,43 +135,54 @@ impl Composer {
         index: usize,
         asset: &Asset,
         (object, opened): (Object, Arc<Opened>),
-        rect: Rect,
+        target: Target,
         settled: &Arc<Vec<Option<Vec<u8>>>>,
     ) -> Result<Option<Planned>> {
         // What takes microseconds does not wait for a compute thread, which decodes.
+        let rect = target.rect;
         let source = if settled.iter().all(Option::is_none) && self.is_mapped(rect, &opened)? {
             self.source(index, asset, &opened, rect, settled)?
         } else {
             let (composer, asset, opened, settled) = (self.clone(), asset.clone(), opened.clone(), settled.clone());
             self.on_pool(move || composer.source(index, &asset, &opened, rect, &settled)).await?
         };
-        let Some(Source { level, mappings, samples }) = source else { return Ok(None) };
+        let Some(Source { level, mappings, open, samples }) = source else { return Ok(None) };
         let content = match &mappings[..] {
-            [mapping] => Content::Stored(Box::new(self.stored(&opened, level, &samples, mapping))),
+            [mapping] => {
+                Content::Stored(Box::new(self.stored(&opened, level, &samples, mapping, (target.row, open.as_deref()))))
+            }
             _ => Content::Rasters(Vec::new()),
         };
         let part = Part { asset: index, samples, opened, content };
-        Ok(Some(Planned { object: Arc::new(object), level, mappings, part }))
+        Ok(Some(Planned { object: Arc::new(object), level, mappings, row: target.row, part }))
     }
 
-    fn stored(&self, opened: &Opened, level: usize, samples: &[u16], mapping: &Arc<Mapping>) -> Stored {
-        let reads = window::plan(&self.tiles, opened, level, samples, mapping);
+    fn stored(
+        &self,
+        opened: &Opened,
+        level: usize,
+        samples: &[u16],
+        mapping: &Arc<Mapping>,
+        (row, open): (Row, Option<&[bool]>),
+    ) -> Stored {
+        let keep = Keep { cache: &self.tiles, larder: self.larder.as_ref(), row };
+        let reads = window::plan(keep, opened, level, samples, mapping, open);
         Stored { mapping: mapping.clone(), reads, bytes: Fetched::default() }
     }
 
     /// Fetches what is planned. A window in parts is decoded part by part.
     async fn fetch(&self, plan: Planned) -> Result<Part> {
-        let Planned { object, level, mappings, mut part } = plan;
+        let Planned { object, level, mappings, row, mut part } = plan;
         let (opened, flights) = (&part.opened, &self.flights);
         match &mut part.content {
             Content::Stored(stored) => stored.bytes = window::fetch(&object, opened.id, &stored.reads, flights).await?,
             Content::Rasters(placed) => {
                 for mapping in mappings {
-                    let Stored { reads, .. } = self.stored(opened, level, &part.samples, &mapping);
+                    let Stored { reads, .. } = self.stored(opened, level, &part.samples, &mapping, (row, None));
                     let bytes = window::fetch(&object, opened.id, &reads, flights).await?;
                     let (opened, samples) = (opened.clone(), part.samples.clone());
                     let place = self.on_pool(move || {
-                        let raster = assemble(&opened, &reads, &bytes, &samples, &mapping)?;
+                        let raster = assemble(&opened, &reads, &bytes, &samples, &mapping, None)?;
                         Ok((Arc::new(Mapping::identity(mapping.rect)), raster.on_grid(&mapping)))
                     });
                     placed.push(place.await?);
@@ -184,22 +212,24 @@ impl Composer {
         settled: &[Option<Vec<u8>>],
     ) -> Result<Option<Source>> {
         let mut samples = Vec::new();
-        let mut useful = false;
+        let mut positions = Vec::new();
         let (level, geometry) = self.cube.levels.choose(opened)?;
         let Some(mapping) = self.mapping(rect, &geometry)? else { return Ok(None) };
         for (position, (_, band)) in self.with_assets().enumerate().filter(|(_, (asset, _))| *asset == asset_index) {
             self.cube.check_source(band, opened, asset)?;
             samples.push(band.sample);
-            useful |= settled[position].as_ref().is_none_or(|set| super::layer::adds(&mapping, rect, set));
+            positions.push(position);
         }
-        if !useful {
+        let settled = positions.iter().map(|position| settled[*position].as_deref());
+        let open = mapping.open_in_any(rect, geometry.tile, settled);
+        if open.as_ref().is_some_and(|open| !open.contains(&true)) {
             return Ok(None);
         }
         samples.extend(opened.cog.alpha);
         samples.sort_unstable();
         samples.dedup();
         let mappings = self.split(mapping, &geometry)?;
-        Ok(Some(Source { level, mappings, samples }))
+        Ok(Some(Source { level, mappings, open, samples }))
     }
 
     fn mapping(&self, rect: Rect, source: &crate::warp::Source) -> Result<Option<Arc<Mapping>>> {

@@ -16,6 +16,12 @@ pub type TileKey = (u64, u32, bool, usize);
 #[derive(Debug)]
 pub struct Decoded(pub Pixels);
 
+impl Decoded {
+    pub fn bytes(&self) -> u64 {
+        self.0.as_bytes().len() as u64
+    }
+}
+
 impl Drop for Decoded {
     fn drop(&mut self) {
         buffers::give(std::mem::replace(&mut self.0, Pixels::UInt8(Vec::new())));
@@ -54,8 +60,7 @@ pub fn bytes_held() -> u64 {
     })
 }
 
-/// A read that would take a larger share of the cache than this passes it by: it would only drive out what other reads
-/// come back for.
+/// What would take a larger share of the cache than this passes it by: it would only drive out what others come back for.
 const LARGEST_SHARE: u64 = 16;
 
 impl TileCache {
@@ -69,7 +74,7 @@ impl TileCache {
     }
 
     fn new(capacity: u64) -> TileCache {
-        let weigh = |_: &TileKey, tile: &Arc<Decoded>| u32::try_from(tile.0.as_bytes().len()).unwrap_or(u32::MAX);
+        let weigh = |_: &TileKey, tile: &Arc<Decoded>| u32::try_from(tile.bytes()).unwrap_or(u32::MAX);
         TileCache {
             tiles: Cache::builder()
                 .max_capacity(capacity)
@@ -100,7 +105,7 @@ impl TileCache {
         }
     }
 
-    /// Whether all tiles of a read of so many bytes may be kept.
+    /// Whether so many bytes may be kept.
     pub fn has_room_for(&self, bytes: u64) -> bool {
         bytes <= self.capacity / LARGEST_SHARE
     }

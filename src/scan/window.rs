@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 
 use super::flights::{Flight, Flights};
+use super::larder::{Larder, Row};
 use super::tiles::{Decoded, TileCache};
 use crate::cog::Level;
 use crate::cog::opened::Opened;
@@ -30,6 +31,8 @@ pub struct TileUse {
     pub col: u32,
     /// In the file.
     pub index: usize,
+    /// Among the tiles that the mapping knows; `None` for a mask with tiles of another size.
+    pub place: Option<usize>,
     /// Every pixel of it is in the window: no other output tile of the same item needs it.
     pub whole: bool,
 }
@@ -42,6 +45,8 @@ struct Wanted {
     /// Its bytes in the file.
     range: Range<u64>,
     whole: bool,
+    /// A pixel is taken from it; else it only lies between others.
+    open: bool,
 }
 
 /// What the read of one window takes from the store.
@@ -53,9 +58,12 @@ pub struct Reads {
     pub held: HashMap<(usize, usize), Arc<Decoded>>,
     /// Tiles that the window needs, stored or not.
     pub tiles: usize,
-    /// Where decoded tiles are kept, and whether all of them are or only those that the window uses in part.
+    /// Where decoded tiles are kept for later queries; all of them, if there is no larder and the window is small.
     pub cache: TileCache,
     pub keep_all: bool,
+    /// Where those that the window uses in part are kept for other windows of the scan instead.
+    pub larder: Option<Arc<Larder>>,
+    pub row: Row,
 }
 
 impl Reads {
@@ -78,6 +86,19 @@ fn merged(wanted: &[Wanted]) -> Vec<(Range<u64>, Vec<&Wanted>)> {
     requests.map(|(range, members)| (range, members.into_iter().map(|m| &wanted[m]).collect())).collect()
 }
 
+/// Without the tiles that are not open, unless they lie between others of a request: a second one would cost more.
+fn trimmed(wanted: Vec<Wanted>) -> Vec<Wanted> {
+    if wanted.iter().all(|tile| tile.open) {
+        return wanted;
+    }
+    let kept = merged(&wanted).into_iter().flat_map(|(_, tiles)| {
+        let first = tiles.iter().position(|tile| tile.open).unwrap_or(tiles.len());
+        let end = tiles.iter().rposition(|tile| tile.open).map_or(first, |last| last + 1);
+        tiles[first..end].to_vec()
+    });
+    kept.cloned().collect()
+}
+
 /// The image that a set's tiles belong to.
 pub fn image<'a>(opened: &'a Opened, set: &TileSet) -> &'a Level {
     let level = opened.level(set.level);
@@ -87,8 +108,32 @@ pub fn image<'a>(opened: &'a Opened, set: &TileSet) -> &'a Level {
     }
 }
 
-/// Plans the read of `samples` of a level where `mapping` touches it, with the level's mask if it has one.
-pub fn plan(cache: &TileCache, opened: &Opened, level: usize, samples: &[u16], mapping: &Mapping) -> Reads {
+/// Where the tiles of a read may be kept.
+#[derive(Clone, Copy)]
+pub struct Keep<'a> {
+    pub cache: &'a TileCache,
+    pub larder: Option<&'a Arc<Larder>>,
+    /// The row of output tiles that the read is for.
+    pub row: Row,
+}
+
+impl<'a> Keep<'a> {
+    /// In the cache, if anywhere.
+    pub fn for_later(cache: &'a TileCache) -> Self {
+        Keep { cache, larder: None, row: (0, 0) }
+    }
+}
+
+/// Plans the read of `samples` of a level where `mapping` touches it, with the level's mask if it has one. `open` are the tiles,
+/// of those that the mapping knows, that will be decoded; `None` where all of them may be.
+pub fn plan(
+    keep: Keep,
+    opened: &Opened,
+    level: usize,
+    samples: &[u16],
+    mapping: &Mapping,
+    open: Option<&[bool]>,
+) -> Reads {
     let pixels = opened.level(level);
     let mut planes: Vec<u16> = if pixels.samples_per_tile() > 1 { vec![0] } else { samples.to_vec() };
     planes.sort_unstable();
@@ -98,38 +143,44 @@ pub fn plan(cache: &TileCache, opened: &Opened, level: usize, samples: &[u16], m
         let own_tiles = (mask.tile_width, mask.tile_height) == (pixels.tile_width, pixels.tile_height);
         sets.push(TileSet { level, mask: true, tiles: touched(mask, &[0], mapping, own_tiles) });
     }
+    let Keep { cache, larder, row } = keep;
     let (mut wanted, mut held) = (Vec::new(), HashMap::new());
     for (s, set) in sets.iter().enumerate() {
         for (t, tile) in set.tiles.iter().enumerate() {
-            if let Some(decoded) = cache.get(&(opened.id, level as u32, set.mask, tile.index)) {
+            let key = (opened.id, level as u32, set.mask, tile.index);
+            let open = open.zip(tile.place).is_none_or(|(open, place)| open[place]);
+            let kept = || cache.get(&key).or_else(|| larder.filter(|_| open)?.take(&key));
+            if let Some(decoded) = kept() {
                 held.insert((s, t), decoded);
             } else if let Some(range) = image(opened, set).tile_range(tile.index) {
-                wanted.push(Wanted { at: (s, t), range, whole: tile.whole });
+                wanted.push(Wanted { at: (s, t), range, whole: tile.whole, open });
             }
         }
     }
+    let wanted = trimmed(wanted);
     let tiles = sets.iter().map(|s| s.tiles.len()).sum();
     let decoded = tiles as u64 * (pixels.tile_len() * pixels.dtype.size()) as u64;
-    Reads { sets, wanted, held, tiles, cache: cache.clone(), keep_all: cache.has_room_for(decoded) }
+    let keep_all = larder.is_none() && cache.has_room_for(decoded);
+    Reads { sets, wanted, held, tiles, cache: cache.clone(), keep_all, larder: larder.cloned(), row }
 }
 
-/// The tiles that hold a pixel of the mapping, for each plane.
+/// The tiles that hold a pixel of the mapping, for each plane. A mask may have tiles of another size than the image, of which
+/// the mapping knows nothing: all that lie under its window.
 fn touched(level: &Level, planes: &[u16], mapping: &Mapping, own_tiles: bool) -> Vec<TileUse> {
     let (tw, th) = (level.tile_width, level.tile_height);
     let (c0, r0) = (mapping.col / tw, mapping.row / th);
     let across = (mapping.col + mapping.width - 1) / tw - c0 + 1;
     let down = (mapping.row + mapping.height - 1) / th - r0 + 1;
-    // A mask may have tiles of another size than the image, for which the mapping knows the touched ones.
-    let touched = |i: usize| !own_tiles || mapping.touched[i];
     let mut tiles = Vec::new();
     for plane in planes {
-        for i in (0..(across * down) as usize).filter(|i| touched(*i)) {
+        for i in (0..(across * down) as usize).filter(|i| !own_tiles || mapping.touched[*i]) {
             let (row, col) = (r0 + i as u32 / across, c0 + i as u32 % across);
             let whole = col * tw >= mapping.col
                 && row * th >= mapping.row
                 && ((col + 1) * tw).min(level.width) <= mapping.col + mapping.width
                 && ((row + 1) * th).min(level.height) <= mapping.row + mapping.height;
-            tiles.push(TileUse { row, col, index: level.tile_index(*plane, row, col), whole });
+            let (index, place) = (level.tile_index(*plane, row, col), own_tiles.then_some(i));
+            tiles.push(TileUse { row, col, index, place, whole });
         }
     }
     tiles

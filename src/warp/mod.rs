@@ -4,9 +4,11 @@
 //! [`Sampler`] brings the two together row by row.
 
 mod mapping;
+mod open;
 mod sample;
 
 pub use mapping::{Kind, Mapping, OUTSIDE, Source};
+pub use open::runs;
 pub use sample::{Sampler, Window};
 
 use crate::crs::{Crs, transformer};

@@ -1,0 +1,110 @@
+//! Decoded tiles that several output tiles of a scan need, kept from the first of them to the last.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::tiles::{Decoded, TileKey};
+use crate::cog::Level;
+use crate::cog::opened::Opened;
+use crate::error::Result;
+use crate::plan::Cube;
+
+/// The larder of one scan.
+pub struct Larder {
+    cube: Arc<Cube>,
+    capacity: u64,
+    shelf: Mutex<Shelf>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    tiles: HashMap<TileKey, Kept>,
+    bytes: u64,
+}
+
+struct Kept {
+    tile: Arc<Decoded>,
+    uses: u64,
+    /// The last row of output tiles that may ask for it.
+    last: Row,
+}
+
+/// A row of output tiles: position of the step, and row. They come in this order.
+pub type Row = (u64, u64);
+
+/// Who needs a source tile: how many output tiles, and the last row of them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Users {
+    pub count: u64,
+    pub last: u64,
+}
+
+impl std::fmt::Debug for Larder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Larder({} bytes)", self.capacity)
+    }
+}
+
+impl Larder {
+    pub fn new(cube: Arc<Cube>, capacity: u64) -> Larder {
+        Larder { cube, capacity, shelf: Mutex::default() }
+    }
+
+    /// A tile that another output tile has decoded; the last use takes it away.
+    pub fn take(&self, key: &TileKey) -> Option<Arc<Decoded>> {
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = shelf.tiles.get_mut(key)?;
+        kept.uses -= 1;
+        if kept.uses > 0 {
+            return Some(kept.tile.clone());
+        }
+        shelf.remove(key)
+    }
+
+    /// Keeps a tile that the row `now` has used for its other users. Where there is no room, those go for which the time has
+    /// passed; if that is not enough the new one is not kept, since the others will be asked for sooner.
+    pub fn put(&self, key: TileKey, tile: &Arc<Decoded>, users: Users, now: Row) {
+        if users.count < 2 {
+            return;
+        }
+        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        shelf.remove(&key);
+        if shelf.bytes + tile.bytes() > self.capacity {
+            shelf.tiles.retain(|_, kept| kept.last >= now);
+            shelf.bytes = shelf.tiles.values().map(|kept| kept.tile.bytes()).sum();
+        }
+        if shelf.bytes + tile.bytes() <= self.capacity {
+            shelf.bytes += tile.bytes();
+            shelf.tiles.insert(key, Kept { tile: tile.clone(), uses: users.count - 1, last: (now.0, users.last) });
+        }
+    }
+
+    /// The output tiles that a tile of a level is likely to give pixels to: those that the bounding box of its image meets.
+    ///
+    /// # Errors
+    /// No transformation to the grid's CRS.
+    pub fn users(&self, opened: &Opened, level: usize, image: &Level, (row, col): (u32, u32)) -> Result<Users> {
+        let (left, top) = (col * image.tile_width, row * image.tile_height);
+        let right = (left + image.tile_width).min(image.width);
+        let bottom = (top + image.tile_height).min(image.height);
+        let tiling = &self.cube.tiling;
+        let Some([c0, r0, c1, r1]) = self.cube.levels.on_grid(opened, level, [left, top, right, bottom])? else {
+            return Ok(Users { count: 0, last: 0 });
+        };
+        // A pixel is taken where its centre falls.
+        let chunks = |low: f64, high: f64, length: u64| {
+            let (first, end) = ((low - 0.5).ceil().max(0.0), (high - 0.5).ceil().min(length as f64));
+            if first < end { first as u64 / tiling.size..(end as u64 - 1) / tiling.size + 1 } else { 0..0 }
+        };
+        let (cols, rows) = (chunks(c0, c1, tiling.width), chunks(r0, r1, tiling.height));
+        Ok(Users { count: (cols.end - cols.start) * (rows.end - rows.start), last: rows.end.saturating_sub(1) })
+    }
+}
+
+impl Shelf {
+    fn remove(&mut self, key: &TileKey) -> Option<Arc<Decoded>> {
+        let Kept { tile, .. } = self.tiles.remove(key)?;
+        self.bytes -= tile.bytes();
+        Some(tile)
+    }
+}
