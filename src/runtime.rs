@@ -54,6 +54,8 @@ impl Threads {
 /// What every http client has in common. It follows no redirect: whether it may be followed is for the query to say.
 pub fn http_builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
+        // Of each server; more are opened while a query needs them.
+        .pool_max_idle_per_host(16)
         .user_agent(concat!("lazycogs/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
 }

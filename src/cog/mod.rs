@@ -197,6 +197,11 @@ impl Level {
         (offset != 0 && count != 0).then(|| offset..offset.saturating_add(count))
     }
 
+    /// Bytes of all its tiles in the file.
+    pub fn stored_bytes(&self) -> u64 {
+        self.byte_counts.iter().map(|count| u64::from(*count)).sum()
+    }
+
     fn memory(&self) -> usize {
         let own = size_of::<Self>() + self.offsets.len() * size_of::<u64>() + self.byte_counts.len() * size_of::<u32>();
         own + self.mask.as_ref().map_or(0, |mask| mask.memory())

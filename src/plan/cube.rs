@@ -30,6 +30,10 @@ pub struct Cube {
     pub levels: Levels,
     /// Source pixels under one output pixel, at most, in the sampled COGs.
     pub source_pixels: f64,
+    /// By asset, the bytes that the sampled COG stores under one output pixel.
+    pub stored: HashMap<String, f64>,
+    /// All sampled COGs lie on grids parallel to that of the output, in its CRS.
+    pub is_parallel: bool,
 }
 
 /// Sides of output tiles that the planner chooses from.
@@ -84,7 +88,8 @@ impl Cube {
             None => choose_chunk_size(&request, &bands, &levels, opened.values())?,
         };
         let tiling = Tiling { width: request.grid.width, height: request.grid.height, size };
-        Ok(Cube { request, area, tiling, bands, session, levels, source_pixels })
+        let (stored, is_parallel) = (stored(&levels, &opened)?, is_parallel(&request.crs, &levels, opened.values())?);
+        Ok(Cube { request, area, tiling, bands, session, levels, source_pixels, stored, is_parallel })
     }
 
     /// The object that an asset names.
@@ -215,6 +220,24 @@ fn source_pixels<'a>(levels: &Levels, opened: impl Iterator<Item = &'a Arc<Opene
         most = most.max(side * side);
     }
     Ok(most)
+}
+
+fn stored(levels: &Levels, opened: &HashMap<String, Arc<Opened>>) -> Result<HashMap<String, f64>> {
+    let of_one = |(asset, opened): (&String, &Arc<Opened>)| {
+        let (level, _) = levels.choose(opened)?;
+        let side = levels.target(opened)?.map_or(1.0, |t| t / pixel_size(&opened.level_transform(level)));
+        let image = opened.level(level);
+        let per_pixel = image.stored_bytes() as f64 / (f64::from(image.width) * f64::from(image.height));
+        Ok((asset.clone(), per_pixel * side * side))
+    };
+    opened.iter().map(of_one).collect()
+}
+
+fn is_parallel<'a>(crs: &Crs, levels: &Levels, mut opened: impl Iterator<Item = &'a Arc<Opened>>) -> Result<bool> {
+    opened.try_fold(true, |all, opened| {
+        let (_, source) = levels.choose(opened)?;
+        Ok(all && source.is_parallel_to(crs))
+    })
 }
 
 /// Side of an output tile: no smaller than a source tile, which would be decoded for many output tiles otherwise, as long as

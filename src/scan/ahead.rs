@@ -1,5 +1,5 @@
-//! What is done for units before their turn: headers are opened and the first reads begin, in the order of the plan, as
-//! far as memory allows.
+//! What is done for units before their turn: headers are opened and the first reads begin, group by group in the order of
+//! the plan, as far as memory allows.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,16 +8,18 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::compose::Composer;
 use super::coverage::Coverage;
-use super::memory::Reservation;
+use super::groups::Group;
+use super::memory::{Reservation, part, rounded};
 use super::read::{ReadItem, Slots, Target};
 use super::task::Owned;
-use crate::error::Result;
+use super::together::Seat;
+use crate::error::{Error, Result};
 use crate::items::Item;
 use crate::plan::Unit;
 use crate::store::in_turn;
 
 /// Items that are read ahead of the one that the mosaic waits for.
-const ITEMS_AHEAD: usize = 8;
+const ITEMS_AHEAD: usize = 16;
 
 /// A unit on its way to its turn.
 pub struct Begun {
@@ -61,11 +63,11 @@ impl Reading {
 }
 
 impl Begun {
-    /// Starts to open the headers that a unit needs in any case. Called on a thread of the I/O runtime.
+    /// A unit whose first reads have not begun.
     ///
     /// # Errors
     /// No transformation between the grid's CRS and longitude and latitude.
-    pub fn new(composer: &Arc<Composer>, unit: Unit, turn: u64) -> Result<Begun> {
+    pub fn new(composer: &Composer, unit: Unit, turn: u64) -> Result<Begun> {
         let cube = &composer.cube;
         let mosaic = cube.request.mosaic;
         let mut items = unit.items.clone();
@@ -79,20 +81,41 @@ impl Begun {
             coverage = Some(open);
         }
         let settled = Arc::new(vec![None; composer.bands.len()]);
-        let mut reads = Queue { turn, waiting: VecDeque::new(), next: 0, end, settled };
-        reads.fill(composer, &unit, &items);
-        Ok(Begun { unit, turn, items, coverage, reads })
+        Ok(Begun {
+            unit,
+            turn,
+            items,
+            coverage,
+            reads: Queue { turn, waiting: VecDeque::new(), next: 0, end, settled },
+        })
+    }
+
+    /// The items that it reads before its turn.
+    pub fn first_items(&self) -> &[Arc<Item>] {
+        &self.items[..self.reads.end.min(ITEMS_AHEAD)]
+    }
+
+    /// Starts to open the headers of its first items. Called on a thread of the I/O runtime. `seat` gives a read its seat beside
+    /// those of the same item for other units.
+    pub fn open(&mut self, composer: &Arc<Composer>, seat: impl FnMut(&Item) -> Option<Seat>) {
+        self.reads.fill(composer, &self.unit, &self.items, seat);
     }
 }
 
 impl Queue {
     /// Starts the reads of the next items, a few at a time.
-    pub fn fill(&mut self, composer: &Arc<Composer>, unit: &Unit, items: &[Arc<Item>]) {
+    pub fn fill(
+        &mut self,
+        composer: &Arc<Composer>,
+        unit: &Unit,
+        items: &[Arc<Item>],
+        mut seat: impl FnMut(&Item) -> Option<Seat>,
+    ) {
         while self.waiting.len() < ITEMS_AHEAD && self.next < self.end.min(items.len()) {
             let item = items[self.next].clone();
             let (tell, opened) = oneshot::channel();
             let (give, memory) = oneshot::channel();
-            let slots = Slots { opened: tell, memory };
+            let slots = Slots { opened: tell, memory, seat: seat(&item) };
             let read = composer.clone().read_item(item.clone(), Target::of(unit), self.settled.clone(), slots);
             let task = Owned::spawn(in_turn(self.turn, read));
             self.waiting.push_back(Reading { item, task, opened: Some(opened), memory: Some(give) });
@@ -111,39 +134,70 @@ impl Queue {
     }
 }
 
-/// Has the first reads of `units` begin, and hands them over in their order.
+/// Has the first reads of `groups` begin, and hands their units over in their order.
 pub async fn ahead(
     composer: Arc<Composer>,
-    mut units: mpsc::Receiver<Result<Begun>>,
+    mut groups: mpsc::Receiver<Result<Group>>,
     send: mpsc::Sender<Result<Begun>>,
 ) {
-    while let Some(unit) = units.recv().await {
-        let begun = match unit {
-            Ok(mut unit) => composer.begin(&mut unit).await.map(|()| unit),
-            failed => failed,
+    while let Some(group) = groups.recv().await {
+        let units = match group {
+            Ok(mut group) => composer.begin(&mut group.units).await.map(|()| group.units),
+            Err(e) => Err(e),
         };
-        let failed = begun.is_err();
-        if send.send(begun).await.is_err() || failed {
+        let (units, failed) = match units {
+            Ok(units) => (units.into_iter().map(Ok).collect(), false),
+            Err(e) => (vec![Err(e)], true),
+        };
+        for unit in units {
+            if send.send(unit).await.is_err() {
+                return;
+            }
+        }
+        if failed {
             return;
         }
     }
 }
 
 impl Composer {
-    /// Gives the first reads of a unit memory. What goes wrong in them is told when the mosaic asks for them.
-    async fn begin(&self, begun: &mut Begun) -> Result<()> {
-        let mut asked = 0;
-        while let Some((reading, first)) = begun.reads.without_memory() {
+    /// Gives the first reads of a group memory. What goes wrong in them is told when the mosaic asks for them.
+    async fn begin(&self, units: &mut [Begun]) -> Result<()> {
+        for reading in units.iter_mut().flat_map(|begun| &mut begun.reads.waiting) {
             if let Some(opened) = reading.opened.take() {
                 // A read whose headers cannot be opened ends without a word.
                 let _ = opened.await;
             }
+        }
+        match units {
+            [only] => self.begin_one(only).await,
+            units => self.begin_all(units).await,
+        }
+    }
+
+    /// As far as the memory goes.
+    async fn begin_one(&self, begun: &mut Begun) -> Result<()> {
+        let mut asked = 0;
+        while let Some((reading, first)) = begun.reads.without_memory() {
             let cost = self.cost(&reading.item, &begun.unit);
             asked += cost;
             // Earlier units give back what they hold; what this one holds, it keeps until its turn.
             let wait = first || asked <= self.memory_ahead.total();
             let Some(memory) = self.memory_ahead.reserve(cost, wait).await? else { return Ok(()) };
             reading.grant(memory);
+        }
+        Ok(())
+    }
+
+    /// All at once: reads that wait for each other must not wait for memory that one of them holds. There is enough for a group.
+    async fn begin_all(&self, units: &mut [Begun]) -> Result<()> {
+        let readings =
+            || units.iter().flat_map(|begun| begun.reads.waiting.iter().map(move |r| (&r.item, &begun.unit)));
+        let costs: Vec<u64> = readings().map(|(item, unit)| rounded(self.cost(item, unit))).collect();
+        let Some(mut memory) = self.memory_ahead.reserve(costs.iter().sum(), true).await? else { return Ok(()) };
+        let readings = units.iter_mut().flat_map(|begun| &mut begun.reads.waiting);
+        for (reading, cost) in readings.zip(costs) {
+            reading.grant(part(&mut memory, cost).ok_or(Error::Cancelled)?);
         }
         Ok(())
     }

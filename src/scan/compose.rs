@@ -60,7 +60,7 @@ pub struct Composer {
     pub(super) tiles: TileCache,
     /// Decoded tiles for neighbours, where the cache does not keep them.
     pub(super) larder: Option<Arc<Larder>>,
-    pub(super) flights: Flights,
+    pub(super) flights: Arc<Flights>,
     failures: Failures,
     /// For the reads of units at work, and for those of units to come. Two, since the first must never wait for the second.
     memory: Memory,
@@ -84,7 +84,7 @@ impl Composer {
             mappings,
             larder: (!is_small(&cube, &tiles)).then(|| Arc::new(Larder::new(cube.clone(), budget / 4))),
             tiles,
-            flights: Flights::default(),
+            flights: Arc::default(),
             failures: Failures::start(),
             memory: Memory::new(budget / 8),
             memory_ahead: Memory::new(budget / 4),
@@ -134,7 +134,7 @@ impl Composer {
         mut layers: Vec<Layer>,
     ) -> Result<Vec<Layer>> {
         loop {
-            reads.fill(self, unit, items);
+            reads.fill(self, unit, items, |_| None);
             while let Some((reading, first)) = reads.without_memory() {
                 // Only a unit that has nothing in work waits for memory: what others hold, they give back.
                 let Some(memory) = self.memory.reserve(self.cost(&reading.item, unit), first).await? else { break };

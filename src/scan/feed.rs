@@ -38,6 +38,12 @@ pub struct Stored {
     pub bytes: Fetched,
 }
 
+/// Bytes of a decoded window, as far as they are counted while it waits: small ones are scratch of the thread that decodes.
+pub fn counted_window(bytes: u64) -> u64 {
+    const SMALL: u64 = 8 << 20;
+    if bytes > SMALL { bytes } else { 0 }
+}
+
 impl Part {
     /// Bytes that it takes while it waits, and while it is fed.
     pub fn memory(&self) -> u64 {
@@ -49,7 +55,7 @@ impl Part {
                 }
                 let pixel = self.samples.len() * self.opened.cog.dtype.size();
                 let places = if matches!(mapping.kind, Kind::Scattered { .. }) { mapping.rect.pixels() * 4 } else { 0 };
-                bytes + mapping.window_pixels() * pixel as u64 + places as u64
+                bytes + counted_window(mapping.window_pixels() * pixel as u64) + places as u64
             }
             Content::Rasters(rasters) => rasters.iter().map(|(_, raster)| raster.memory()).sum(),
         }

@@ -37,7 +37,7 @@ impl Flights {
     }
 
     /// A request for `range`, which is sent when somebody waits for it, and which brings the tiles at `places` to others, too.
-    pub fn start<S: ByteSource + 'static>(
+    pub fn start<S: ByteSource + ?Sized + 'static>(
         &self,
         object: &Arc<S>,
         range: Range<u64>,

@@ -24,6 +24,17 @@ pub fn shrink(reservation: &mut Reservation, bytes: u64) {
     drop(reservation.split(reservation.num_permits().saturating_sub(keep)));
 }
 
+/// What a reservation of `bytes` really takes.
+pub fn rounded(bytes: u64) -> u64 {
+    bytes / UNIT * UNIT + UNIT
+}
+
+/// Takes the part for `bytes` out of a reservation, as far as it has them.
+pub fn part(reservation: &mut Reservation, bytes: u64) -> Option<Reservation> {
+    let units = usize::try_from(bytes.div_ceil(UNIT)).unwrap_or(usize::MAX);
+    reservation.split(units.min(reservation.num_permits()))
+}
+
 impl Memory {
     pub fn new(bytes: u64) -> Memory {
         let total = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX / 2).max(1);

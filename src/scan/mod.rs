@@ -11,6 +11,7 @@ mod feed;
 mod flights;
 #[doc(hidden)]
 pub mod fuzzing;
+mod groups;
 mod larder;
 mod layer;
 mod memory;
@@ -19,6 +20,7 @@ mod raster;
 mod read;
 mod task;
 mod tiles;
+mod together;
 mod window;
 
 use std::sync::Arc;
@@ -27,7 +29,7 @@ use futures::stream::StreamExt;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
-use ahead::Begun;
+use groups::{Group, Groups, Room};
 use progress::{Progress, Running};
 use task::Owned;
 
@@ -43,8 +45,9 @@ use crate::runtime;
 use crate::store::counters::{COUNTERS, add};
 use crate::store::in_turn;
 
-/// Units that are planned, and whose headers are opened, ahead of those whose reads begin; and units whose reads have
-/// begun that may wait for their turn.
+/// Groups that are planned, and whose headers are opened, ahead of those whose reads begin.
+const GROUPS_AHEAD: usize = 32;
+/// Units whose reads have begun that may wait for their turn.
 const UNITS_AHEAD: usize = 32;
 /// One finished tile waits for DuckDB while another is emitted.
 const TILES_WAITING: u64 = 2;
@@ -69,12 +72,13 @@ impl Drop for Scan {
 impl Scan {
     /// Starts to read `bands` (positions in `cube.bands`) of every unit of the cube, for the SQL function `function`.
     pub fn start(function: &'static str, cube: Arc<Cube>, bands: Vec<usize>) -> Result<Scan> {
-        let (in_flight, buffers) = (in_flight(&cube, &bands), allow(cube.request.memory_budget / 2));
+        let (in_flight, buffers) = (in_flight(&cube, &bands), allow(cube.request.memory_budget / 8));
         let running = Running::start(function, &cube)?;
         let composer = Arc::new(Composer::new(cube.clone(), bands));
-        let units = plan_ahead(composer.clone(), running.progress())?;
+        let room = Room::default();
+        let groups = plan_ahead(composer.clone(), running.progress(), &room)?;
         let (send, tiles) = mpsc::channel(1);
-        let driver = runtime::io()?.spawn(drive(composer, units, in_flight, send, running.progress()));
+        let driver = runtime::io()?.spawn(drive(composer, (groups, room), in_flight, send, running.progress()));
         Ok(Scan { tiles: Mutex::new(tiles), driver, running, _buffers: buffers })
     }
 
@@ -94,21 +98,20 @@ impl Scan {
 }
 
 /// Plans units on a thread of its own, since the item query blocks.
-fn plan_ahead(composer: Arc<Composer>, progress: Arc<Progress>) -> Result<mpsc::Receiver<Result<Begun>>> {
-    let (send, receive) = mpsc::channel(UNITS_AHEAD);
+fn plan_ahead(composer: Arc<Composer>, progress: Arc<Progress>, room: &Room) -> Result<mpsc::Receiver<Result<Group>>> {
+    let (send, receive) = mpsc::channel(GROUPS_AHEAD);
+    let reads = room.reads();
     runtime::io()?.spawn_blocking(move || match Units::new(composer.cube.clone(), &composer.assets) {
         Ok(units) => {
-            let mut planned = 0;
-            for unit in units {
-                let unit = unit.and_then(|unit| Begun::new(&composer, unit, planned + 1));
-                let failed = unit.is_err();
+            let mut groups = Groups::new(composer.clone(), units, reads);
+            for group in &mut groups {
+                let failed = group.is_err();
                 // Nobody listens any more where the query was dropped.
-                if send.blocking_send(unit).is_err() || failed {
+                if send.blocking_send(group).is_err() || failed {
                     return;
                 }
-                planned += 1;
             }
-            progress.set_total(planned);
+            progress.set_total(groups.planned);
         }
         Err(e) => drop(send.blocking_send(Err(e))),
     });
@@ -117,13 +120,13 @@ fn plan_ahead(composer: Arc<Composer>, progress: Arc<Progress>) -> Result<mpsc::
 
 async fn drive(
     composer: Arc<Composer>,
-    units: mpsc::Receiver<Result<Begun>>,
+    (groups, _room): (mpsc::Receiver<Result<Group>>, Room),
     in_flight: usize,
     send: mpsc::Sender<Result<Tile>>,
     progress: Arc<Progress>,
 ) {
     let (begun, waiting) = mpsc::channel(UNITS_AHEAD);
-    let _ahead = Owned::spawn(ahead::ahead(composer.clone(), units, begun));
+    let _ahead = Owned::spawn(ahead::ahead(composer.clone(), groups, begun));
     let waiting = futures::stream::unfold(waiting, |mut queue| async move { Some((queue.recv().await?, queue)) });
     let tasks = waiting.map(|begun| {
         let composer = composer.clone();

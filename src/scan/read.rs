@@ -7,10 +7,11 @@ use futures::future::join_all;
 use tokio::sync::oneshot;
 
 use super::compose::Composer;
-use super::feed::{Content, Part, Stored};
+use super::feed::{Content, Part, Stored, counted_window};
 use super::larder::Row;
 use super::memory::{Reservation, shrink};
 use super::raster::assemble;
+use super::together::{Order, Seat};
 use super::window::{self, Fetched, Keep};
 use crate::cog::opened::Opened;
 use crate::error::{Error, Result};
@@ -40,6 +41,8 @@ pub struct Slots {
     pub opened: oneshot::Sender<()>,
     /// Nothing is read before this is granted.
     pub memory: oneshot::Receiver<Reservation>,
+    /// Beside the reads of the same item for neighbouring units, if there are some.
+    pub seat: Option<Seat>,
 }
 
 /// The output tile that a read is for.
@@ -75,6 +78,13 @@ struct Planned {
 }
 
 impl Planned {
+    /// What is to be fetched at once; a window in parts is not.
+    fn orders(&self) -> Vec<Order> {
+        let Content::Stored(stored) = &self.part.content else { return Vec::new() };
+        let (object, cog) = (&self.object, self.part.opened.id);
+        stored.reads.ranges().map(|range| Order { object: object.clone(), cog, range }).collect()
+    }
+
     /// What the part will take; `None` where only its pixels tell.
     fn memory(&self) -> Option<u64> {
         matches!(self.part.content, Content::Stored(_)).then(|| self.part.memory())
@@ -84,12 +94,15 @@ impl Planned {
 impl Composer {
     /// Bytes that reading an item for a unit is likely to take: its share of the tile, by their bounding boxes.
     pub(super) fn cost(&self, item: &Item, unit: &Unit) -> u64 {
-        let share = unit.area.share_of(item.bbox);
-        let pixels = unit.rect.pixels() as f64 * (share + 0.02).min(1.0) * self.cube.source_pixels;
-        let pixels = pixels.min(WINDOW_PIXELS as f64);
-        let bytes: usize = self.bands.iter().map(|b| self.cube.bands[*b].source_dtype.size()).sum();
-        // The bytes of the tiles, at most as many as their pixels have, and four bytes of mapping for each pixel of output.
-        (pixels * bytes as f64 + unit.rect.pixels() as f64 * 4.0 * share) as u64
+        /// Tiles are read whole, and some files compress less than the sampled ones.
+        const MARGIN: f64 = 1.25;
+        let cube = &self.cube;
+        let pixels = unit.rect.pixels() as f64 * (unit.area.share_of(item.bbox) + 0.02).min(1.0);
+        let stored: f64 = self.assets.iter().filter_map(|asset| cube.stored.get(asset)).sum();
+        let places = if cube.is_parallel { 0.0 } else { size_of::<u32>() as f64 };
+        let window = (pixels * cube.source_pixels).min(WINDOW_PIXELS as f64);
+        let window: u64 = self.bands.iter().map(|b| window as u64 * cube.bands[*b].source_dtype.size() as u64).sum();
+        (pixels * (stored * MARGIN + places)) as u64 + counted_window(window)
     }
 
     /// Everything that one item has to give, fetched. `settled` is for each band what no item can change any more.
@@ -98,7 +111,7 @@ impl Composer {
         item: Arc<Item>,
         target: Target,
         settled: Arc<Vec<Option<Vec<u8>>>>,
-        slots: Slots,
+        mut slots: Slots,
     ) -> ReadItem {
         let assets =
             self.assets.iter().enumerate().filter_map(|(i, key)| Some((i, key, item.assets.get(i)?.as_ref()?)));
@@ -119,6 +132,9 @@ impl Composer {
             join_all(plans).await.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
         if let Some(bytes) = plans.iter().map(Planned::memory).sum() {
             shrink(&mut memory, bytes);
+        }
+        if let Some(seat) = &mut slots.seat {
+            seat.order(plans.iter().flat_map(Planned::orders).collect()).await;
         }
         let parts = plans.into_iter().map(|plan| {
             let asset = plan.part.asset;
@@ -198,8 +214,7 @@ impl Composer {
             return Ok(false);
         }
         let (_, geometry) = self.cube.levels.choose(opened)?;
-        let aligned = geometry.crs.same_as(self.cube.crs()) && geometry.transform.is_axis_aligned();
-        Ok(aligned || self.mappings.contains_key(&(rect, Geometry::of(&geometry))))
+        Ok(geometry.is_parallel_to(self.cube.crs()) || self.mappings.contains_key(&(rect, Geometry::of(&geometry))))
     }
 
     /// Level, mappings and samples of one COG for one rectangle; `None` if it cannot add a pixel.

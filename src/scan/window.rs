@@ -72,6 +72,11 @@ impl Reads {
         self.held.len()
     }
 
+    /// Where the tiles that are to be fetched lie in the file.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<u64>> {
+        self.wanted.iter().map(|tile| tile.range.clone())
+    }
+
     /// Requests and bytes that fetching takes where no other read shares them.
     pub fn cost(&self) -> (u64, u64) {
         let requests = merged(&self.wanted);
@@ -213,7 +218,7 @@ pub async fn fetch<S: ByteSource + 'static>(
 ) -> Result<Fetched> {
     let (mut own, mut coming) = (Vec::new(), Vec::new());
     for tile in &reads.wanted {
-        match flights.join(&(cog, tile.range.start)).filter(|_| !tile.whole) {
+        match flights.join(&(cog, tile.range.start)) {
             Some((flight, start)) => coming.push((tile, flight, start)),
             None => own.push(tile.clone()),
         }

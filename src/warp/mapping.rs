@@ -38,6 +38,13 @@ pub struct Source {
     pub tile: (u32, u32),
 }
 
+impl Source {
+    /// Whether its columns and rows run along those of a grid in `crs`.
+    pub fn is_parallel_to(&self, crs: &Crs) -> bool {
+        self.crs.same_as(crs) && self.transform.is_axis_aligned()
+    }
+}
+
 /// The source pixels that a part of the output takes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mapping {

@@ -1,0 +1,145 @@
+//! Reads of one item for neighbouring output tiles, fetched together: source tiles that lie one after the other in the file
+//! come in one request, whoever needs them.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::flights::{Flight, Flights};
+use crate::store::{ByteSource, merge_ranges};
+
+/// The reads that wait for each other.
+pub struct Together {
+    flights: Arc<Flights>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Reads that have neither ordered nor gone.
+    absent: usize,
+    orders: Vec<Order>,
+    /// Requests under way, kept for who has not joined them yet.
+    held: Vec<Flight>,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+/// A stored tile that one of the reads needs.
+pub struct Order {
+    pub object: Arc<dyn ByteSource>,
+    /// Id of the opened COG, which is the object's.
+    pub cog: u64,
+    pub range: Range<u64>,
+}
+
+/// The place of one read among them; who gives it up is not waited for.
+pub struct Seat {
+    together: Arc<Together>,
+    ordered: bool,
+}
+
+impl Together {
+    /// Seats for so many reads.
+    pub fn seats(flights: &Arc<Flights>, count: usize) -> impl Iterator<Item = Seat> + use<> {
+        let state = State { absent: count, orders: Vec::new(), held: Vec::new(), waiting: Vec::new() };
+        let together = Arc::new(Together { flights: flights.clone(), state: Mutex::new(state) });
+        (0..count).map(move |_| Seat { together: together.clone(), ordered: false })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// Says what the read needs, and waits until everybody has: then the requests are made, to be joined as long as the seat is
+    /// kept.
+    pub async fn order(&mut self, orders: Vec<Order>) {
+        let coming = {
+            let mut state = self.together.state();
+            state.orders.extend(orders);
+            let (told, coming) = oneshot::channel();
+            state.waiting.push(told);
+            coming
+        };
+        self.arrive();
+        // Whoever arrives last tells the others.
+        let _ = coming.await;
+    }
+
+    fn arrive(&mut self) {
+        if std::mem::replace(&mut self.ordered, true) {
+            return;
+        }
+        let mut state = self.together.state();
+        state.absent -= 1;
+        if state.absent == 0 {
+            let orders = std::mem::take(&mut state.orders);
+            state.held = depart(orders, &self.together.flights);
+            for told in state.waiting.drain(..) {
+                // Nobody listens where a read was given up while it waited.
+                let _ = told.send(());
+            }
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.arrive();
+    }
+}
+
+/// As few requests as bring all that is ordered; those that are under way already are joined.
+fn depart(orders: Vec<Order>, flights: &Flights) -> Vec<Flight> {
+    let mut held = Vec::new();
+    let mut missing: BTreeMap<u64, (Arc<dyn ByteSource>, Vec<Range<u64>>)> = BTreeMap::new();
+    for Order { object, cog, range } in orders {
+        match flights.join(&(cog, range.start)) {
+            Some((flight, _)) => held.push(flight),
+            None => missing.entry(cog).or_insert_with(|| (object, Vec::new())).1.push(range),
+        }
+    }
+    for (cog, (object, mut ranges)) in missing {
+        ranges.sort_unstable_by_key(|range| (range.start, range.end));
+        ranges.dedup();
+        for (range, members) in merge_ranges(&ranges) {
+            let places = members.into_iter().map(|m| (cog, ranges[m].start));
+            held.push(flights.start(&object, range, places));
+        }
+    }
+    held
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures::FutureExt;
+    use futures::executor::block_on;
+
+    use super::*;
+
+    fn order(range: Range<u64>) -> Order {
+        Order { object: Arc::new(Bytes::from_static(&[7; 100])), cog: 1, range }
+    }
+
+    #[test]
+    fn neighbours_get_one_request_when_the_last_has_ordered_or_gone() {
+        let flights = Arc::new(Flights::default());
+        let mut seats: Vec<Seat> = Together::seats(&flights, 3).collect();
+        let (mut a, mut b, c) = (seats.remove(0), seats.remove(0), seats.remove(0));
+        let mut first = Box::pin(a.order(vec![order(0..10), order(10..20)]));
+        assert!(first.as_mut().now_or_never().is_none(), "two are missing");
+        let mut second = Box::pin(b.order(vec![order(10..20), order(20..30)]));
+        assert!(second.as_mut().now_or_never().is_none(), "one is missing");
+        assert!(flights.join(&(1, 0)).is_none());
+        drop(c);
+        block_on(async { futures::join!(first, second) });
+        let found = [0, 10, 20].map(|start| flights.join(&(1, start)).unwrap());
+        assert!(found.iter().all(|(_, start)| *start == 0), "all three are in one request");
+        assert_eq!(block_on(found[0].0.clone()).unwrap().len(), 30);
+        drop((a, b, found));
+        assert!(flights.join(&(1, 0)).is_none(), "and nobody holds it any more");
+    }
+}
