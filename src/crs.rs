@@ -1,14 +1,13 @@
 //! Coordinate reference systems and transformations, by PROJ.
 //!
 //! A PROJ object is used by one thread at a time: a transformer is taken from a pool and goes back to it. Making one
-//! takes milliseconds, so that they are made once for as many threads as need them at once, not once per thread. A
+//! takes tens of milliseconds, so that one is made for each pair of CRSs, and copied for as many threads as need it at once. A
 //! [`Crs`] is only a definition that PROJ has accepted, and is shared freely. x is easting or longitude and y northing or
 //! latitude, always.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::ops::Deref;
 use std::ptr;
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -113,31 +112,78 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// # Errors
 /// PROJ knows none.
 pub fn transformer(from: &Crs, to: &Crs) -> Result<Lease> {
-    if from.same_as(to) {
-        return Ok(Lease { pair: (from.clone(), to.clone()), transformer: Some(Transformer::identity()) });
-    }
+    lease(from, to, ffi::PJ_DIRECTION_PJ_FWD)
+}
+
+/// The way back of [`transformer`], without the search for a transformation of its own. Where PROJ knows several, for
+/// different areas, this one may differ from `transformer(to, from)` by their accuracy.
+///
+/// # Errors
+/// PROJ knows none.
+pub fn way_back(from: &Crs, to: &Crs) -> Result<Lease> {
+    lease(from, to, ffi::PJ_DIRECTION_PJ_INV)
+}
+
+fn lease(from: &Crs, to: &Crs, direction: ffi::PJ_DIRECTION) -> Result<Lease> {
     let pair = (from.clone(), to.clone());
+    if from.same_as(to) {
+        return Ok(Lease { pair, transformer: Some(Transformer::identity()), direction });
+    }
     let kept = lock(&POOL).get_mut(&pair).and_then(Vec::pop);
     let transformer = match kept {
         Some(transformer) => transformer,
-        None => Transformer::new(from, to)?,
+        None => copy_of_original(&pair)?,
     };
-    Ok(Lease { pair, transformer: Some(transformer) })
+    Ok(Lease { pair, transformer: Some(transformer), direction })
 }
+
+/// A copy of the transformer that was found first for a pair of CRSs: a search takes tens of milliseconds, a copy one. Who comes
+/// during the search waits for its end.
+fn copy_of_original(pair: &Pair) -> Result<Transformer> {
+    static ORIGINALS: LazyLock<Mutex<HashMap<Pair, Original>>> = LazyLock::new(Mutex::default);
+    let original = {
+        let mut originals = lock(&ORIGINALS);
+        if originals.len() >= POOL_LIMIT && !originals.contains_key(pair) {
+            originals.clear();
+        }
+        originals.entry(pair.clone()).or_default().clone()
+    };
+    let mut original = lock(&original);
+    match &*original {
+        Some(original) => original.copy(),
+        None => original.insert(Transformer::new(&pair.0, &pair.1)?).copy(),
+    }
+}
+
+type Original = Arc<Mutex<Option<Transformer>>>;
 
 /// A transformer on loan from the pool.
 pub struct Lease {
     pair: Pair,
     /// `None` only while it is given back.
     transformer: Option<Transformer>,
+    direction: ffi::PJ_DIRECTION,
 }
 
 static IDENTITY: Transformer = Transformer::identity();
 
-impl Deref for Lease {
-    type Target = Transformer;
+impl Lease {
+    /// Transforms points in place. A point without an image becomes infinite.
+    pub fn transform(&self, xs: &mut [f64], ys: &mut [f64]) {
+        self.inner().transform(xs, ys, self.direction);
+    }
 
-    fn deref(&self) -> &Transformer {
+    pub fn point(&self, x: f64, y: f64) -> (f64, f64) {
+        let (mut xs, mut ys) = ([x], [y]);
+        self.transform(&mut xs, &mut ys);
+        (xs[0], ys[0])
+    }
+
+    pub fn is_identity(&self) -> bool {
+        self.inner().is_identity()
+    }
+
+    fn inner(&self) -> &Transformer {
         self.transformer.as_ref().unwrap_or(&IDENTITY)
     }
 }
@@ -154,7 +200,7 @@ impl Drop for Lease {
 }
 
 /// A transformation, with the context it lives in.
-pub struct Transformer {
+struct Transformer {
     /// Null for the identity. Destroyed before its context.
     raw: *mut ffi::PJ,
     _context: Option<Context>,
@@ -176,8 +222,19 @@ impl Transformer {
         Ok(Transformer { raw, _context: Some(context) })
     }
 
+    /// The same transformation for another user.
+    fn copy(&self) -> Result<Transformer> {
+        let context = Context::new();
+        // SAFETY: the object is live, and used by nobody else while its original is locked; the copy belongs to the new context.
+        let raw = unsafe { ffi::proj_clone(context.raw, self.raw) };
+        if raw.is_null() {
+            return Err(Error::Crs(format!("a transformation cannot be copied ({})", context.complaint.borrow())));
+        }
+        Ok(Transformer { raw, _context: Some(context) })
+    }
+
     /// Transforms points in place. A point without an image becomes infinite.
-    pub fn transform(&self, xs: &mut [f64], ys: &mut [f64]) {
+    fn transform(&self, xs: &mut [f64], ys: &mut [f64], direction: ffi::PJ_DIRECTION) {
         debug_assert_eq!(xs.len(), ys.len());
         if self.raw.is_null() || xs.is_empty() {
             return;
@@ -188,7 +245,7 @@ impl Transformer {
         unsafe {
             ffi::proj_trans_generic(
                 self.raw,
-                ffi::PJ_DIRECTION_PJ_FWD,
+                direction,
                 xs.as_mut_ptr(),
                 stride,
                 xs.len(),
@@ -210,13 +267,7 @@ impl Transformer {
         }
     }
 
-    pub fn point(&self, x: f64, y: f64) -> (f64, f64) {
-        let (mut xs, mut ys) = ([x], [y]);
-        self.transform(&mut xs, &mut ys);
-        (xs[0], ys[0])
-    }
-
-    pub fn is_identity(&self) -> bool {
+    fn is_identity(&self) -> bool {
         self.raw.is_null()
     }
 }
@@ -425,6 +476,19 @@ mod tests {
         assert!(init && grids.is_err(), "{grids:?}");
         let null_grid = Crs::new("+proj=merc +a=6378137 +b=6378137 +nadgrids=@null").unwrap();
         assert!(transformer(&LONLAT, &null_grid).unwrap().point(90.0, 0.0).0.is_finite(), "a grid that is no file");
+    }
+
+    #[test]
+    fn copies_and_ways_back_agree_with_their_original() {
+        let (grid, utm) = (Crs::new("EPSG:5070").unwrap(), Crs::new("EPSG:32616").unwrap());
+        let point = (500_123.0, 2_400_456.0);
+        let leases: Vec<Lease> = (0..3).map(|_| transformer(&grid, &utm).unwrap()).collect();
+        let found: Vec<(f64, f64)> = leases.iter().map(|t| t.point(point.0, point.1)).collect();
+        assert!(found.iter().all(|f| *f == found[0] && f.0.is_finite()), "{found:?}");
+        let back = way_back(&grid, &utm).unwrap().point(found[0].0, found[0].1);
+        assert!((back.0 - point.0).abs() < 1e-6 && (back.1 - point.1).abs() < 1e-6, "{back:?}");
+        let own = transformer(&utm, &grid).unwrap().point(found[0].0, found[0].1);
+        assert!((back.0 - own.0).abs() < 1e-6 && (back.1 - own.1).abs() < 1e-6, "{back:?} {own:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::cog::opened::Opened;
-use crate::crs::{Crs, transformer};
+use crate::crs::{Crs, way_back};
 use crate::error::Result;
 use crate::grid::{Affine, Grid};
 use crate::warp::{Source, choose_level, pixel_size, target_size};
@@ -81,7 +81,7 @@ impl Levels {
         };
         let (mut xs, mut ys): (Vec<f64>, Vec<f64>) =
             (0..=POINTS).flat_map(side).map(|(col, row)| transform.apply(col, row)).unzip();
-        transformer(&opened.crs, &self.crs)?.transform(&mut xs, &mut ys);
+        way_back(&self.crs, &opened.crs)?.transform(&mut xs, &mut ys);
         if !xs.iter().chain(&ys).all(|v| v.is_finite()) {
             return Ok(None);
         }
@@ -101,7 +101,7 @@ impl Levels {
         let (mut xs, mut ys): (Vec<f64>, Vec<f64>) = (0..POINTS * POINTS)
             .map(|i| full.transform.apply(along(full.width, i % POINTS), along(full.height, i / POINTS)))
             .unzip();
-        transformer(&full.crs, &self.crs)?.transform(&mut xs, &mut ys);
+        way_back(&self.crs, &full.crs)?.transform(&mut xs, &mut ys);
         let (width, height) = (self.grid.width as f64, self.grid.height as f64);
         let mut bounds: Option<[f64; 4]> = None;
         for (x, y) in xs.into_iter().zip(ys) {

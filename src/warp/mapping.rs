@@ -7,7 +7,7 @@
 //! of the whole grid, not of a tile.
 
 use crate::buffers;
-use crate::crs::{Crs, Transformer, transformer};
+use crate::crs::{Crs, Lease, transformer};
 use crate::error::Result;
 use crate::grid::{Affine, Grid, Rect};
 use crate::pixels::Pixels;
@@ -207,7 +207,7 @@ fn relative(indices: &mut [u32]) -> Option<(u32, u32)> {
 /// The exact transformation from output pixels to source pixels.
 struct Exact<'a> {
     grid: Affine,
-    to_source: &'a Transformer,
+    to_source: &'a Lease,
     inverse: Affine,
     round: Option<Round>,
 }
