@@ -32,7 +32,7 @@ const PROGRESS: &str = "lazycogs_progress";
 const SETTINGS: [Setting; 7] = [
     Setting {
         name: MAX_CONCURRENT_READS,
-        default: Default::Integer(32),
+        default: Default::Integer(64),
         description: "lazycogs: requests in flight for one query, where the call does not say max_concurrent_reads",
     },
     Setting {

@@ -130,10 +130,12 @@ pub struct Summary {
 }
 
 impl Cube {
-    /// Counts the steps and items that touch the grid, as long as the answer is `wanted`. Reads the item index, nothing else.
+    /// Counts the steps and items that touch the grid, as long as the answer is `wanted`. Reads the item index, nothing else; of a
+    /// small one with the assets that a read will ask for, so that it need not look again.
     pub fn summary(&self, wanted: &dyn Fn() -> bool) -> Result<Summary> {
+        let assets = if self.request.selection.is_small() { self.assets(0..self.bands.len()) } else { Vec::new() };
         let mut summary = Summary::default();
-        for item in self.request.selection.stream(&[])?.take_while(|_| wanted()) {
+        for item in self.request.selection.stream(&assets)?.take_while(|_| wanted()) {
             let item = item?;
             if self.area.touches(item.bbox, item.footprint.as_ref()) {
                 summary.items += 1;
