@@ -178,7 +178,7 @@ fn warping(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 for row in 0..height as usize {
-                    black_box(sampler.row(row, &mut values, black_box(&mut valid)));
+                    black_box(sampler.row(row, 0..width as usize, &mut values, black_box(&mut valid)));
                 }
             });
         });

@@ -2,6 +2,8 @@
 
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use bytes::Bytes;
+
 use crate::pixels::{Pixel, Pixels};
 
 /// Bytes that are kept for the next taker while nobody works.
@@ -88,6 +90,22 @@ pub fn give(buffer: Pixels) {
         shelf.bytes += bytes;
         shelf.buffers.push(buffer);
     }
+}
+
+/// Bytes whose buffer is given back when the last reference to them goes.
+pub fn shared(bytes: Vec<u8>) -> Bytes {
+    struct Lent(Vec<u8>);
+    impl AsRef<[u8]> for Lent {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    impl Drop for Lent {
+        fn drop(&mut self) {
+            give(Pixels::UInt8(std::mem::take(&mut self.0)));
+        }
+    }
+    Bytes::from_owner(Lent(bytes))
 }
 
 /// Bytes of the buffers that wait for a taker.

@@ -109,17 +109,26 @@ fn feed_rows<S: Pixel, W: Pixel>(mosaic: &mut dyn Mosaic<W>, patch: &Patch, samp
     let mut valid = vec![0; patch.cols.len()];
     let mut cast: Vec<W> = Vec::new();
     for row in patch.rows.clone() {
-        let values = sampler.row(row, &mut values, &mut valid);
         let start = patch.mapping.start_of(patch.rect, row) + patch.cols.start;
+        let Some(span) = open_span(mosaic.settled(), start, patch.cols.len()) else { continue };
+        let (start, valid) = (start + span.start, &mut valid[..span.len()]);
+        let values = sampler.row(row, span, &mut values[..valid.len()], valid);
         match same_type::<S, W>(values) {
-            Some(same) => mosaic.feed(start, same, &valid),
+            Some(same) => mosaic.feed(start, same, valid),
             None => {
                 cast.clear();
                 cast.extend(values.iter().map(|v| W::from_f64_saturating(round_for::<W>(v.to_f64()))));
-                mosaic.feed(start, &cast, &valid);
+                mosaic.feed(start, &cast, valid);
             }
         }
     }
+}
+
+/// From the first to behind the last of `len` pixels from `start` on that is not settled; `None` if all of them are.
+fn open_span(settled: Option<&[u8]>, start: usize, len: usize) -> Option<Range<usize>> {
+    let Some(settled) = settled else { return Some(0..len) };
+    let line = &settled[start..start + len];
+    Some(line.iter().position(|set| *set == 0)?..line.iter().rposition(|set| *set == 0)? + 1)
 }
 
 /// Fractions become the nearest integer, not the one towards zero.

@@ -72,7 +72,7 @@ impl Raster {
                     Window { values, mask: mask_in, col: mapping.col, row: mapping.row, width: mapping.width };
                 let sampler = Sampler::new(mapping, 0..width, window, None);
                 for (row, (values, valid)) in placed.chunks_mut(width).zip(mask.chunks_mut(width)).enumerate() {
-                    values.copy_from_slice(sampler.place(row, &mut scratch, valid));
+                    values.copy_from_slice(sampler.place(row, 0..width, &mut scratch, valid));
                 }
                 T::wrap(placed)
             })

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use super::counters::{COUNTERS, add, count_bytes, count_request};
 use crate::buffers;
 use crate::error::{Error, Result};
-use crate::pixels::Pixels;
 
 /// Length and time of a file: what tells one version of it from another without reading it. `None` if it is no file.
 pub fn file_version(path: &Path) -> Option<(u64, SystemTime)> {
@@ -38,22 +37,7 @@ pub fn read_file(path: &Path, range: Range<u64>) -> Result<Bytes> {
     let mut bytes: Vec<u8> = buffers::take((end - start) as usize);
     read_at(&file, &mut bytes, start).map_err(failed)?;
     count_bytes(bytes.len() as u64);
-    Ok(Bytes::from_owner(Reused(bytes)))
-}
-
-/// Bytes whose buffer is used again when the last reference to them goes.
-struct Reused(Vec<u8>);
-
-impl AsRef<[u8]> for Reused {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Drop for Reused {
-    fn drop(&mut self) {
-        buffers::give(Pixels::UInt8(std::mem::take(&mut self.0)));
-    }
+    Ok(buffers::shared(bytes))
 }
 
 #[cfg(unix)]

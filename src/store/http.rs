@@ -10,6 +10,7 @@ use url::Url;
 
 use super::counters::{count_bytes, count_request};
 use super::{Access, Location};
+use crate::buffers;
 
 /// A server that ignores Range sends the whole object; this much of it may be read past to reach the range.
 const SKIP_LIMIT: u64 = 16 * 1024 * 1024;
@@ -134,7 +135,8 @@ async fn partial(response: Response, range: Range<u64>) -> Result<Bytes, Failure
         }
         _ => return Err(Failure::lasting("the server answered another range than the one asked for".into())),
     };
-    let mut bytes = BytesMut::with_capacity(expected.min(64 << 20) as usize);
+    let mut bytes: Vec<u8> = buffers::take(expected.min(64 << 20) as usize);
+    bytes.clear();
     collect(response, |chunk| {
         bytes.extend_from_slice(chunk);
         bytes.len() as u64 <= expected
@@ -143,7 +145,7 @@ async fn partial(response: Response, range: Range<u64>) -> Result<Bytes, Failure
     if bytes.len() as u64 != expected {
         return Err(Failure::passing(format!("the body has {} bytes instead of {expected}", bytes.len())));
     }
-    Ok(bytes.freeze())
+    Ok(buffers::shared(bytes))
 }
 
 /// The server ignored Range and sends the object from its first byte.

@@ -32,12 +32,19 @@ impl Mapping {
                 }
             }
             Kind::Scattered { places } => {
+                // Neighbours mostly come from one line of one tile: its places need no further look.
+                let (mut seen, mut run) = (0, 0);
                 for (row, places) in places.chunks_exact(self.rect.width as usize).enumerate() {
-                    let unsettled =
-                        places.iter().zip(line(row)).filter(|(place, set)| **set == 0 && **place != OUTSIDE);
-                    for (place, _) in unsettled {
+                    for (place, set) in places.iter().zip(line(row)) {
+                        if *set != 0 || *place == OUTSIDE || place.wrapping_sub(seen) < run {
+                            continue;
+                        }
                         let (col, row) = (self.col + place % self.width, self.row + place / self.width);
-                        open[(row / tile.1 - r0) as usize * across + (col / tile.0 - c0) as usize] = true;
+                        let tile_col = col / tile.0;
+                        open[(row / tile.1 - r0) as usize * across + (tile_col - c0) as usize] = true;
+                        let first = (tile_col * tile.0).max(self.col);
+                        let end = ((tile_col + 1) * tile.0).min(self.col + self.width);
+                        (seen, run) = (place - (col - first), end - first);
                     }
                 }
             }

@@ -43,26 +43,27 @@ impl<'a, S: Pixel> Sampler<'a, S> {
         Sampler { mapping, window, nodata, cols, run }
     }
 
-    /// Row `row` of the mapping's rectangle: the values of its columns, and in `valid` for each of them 1 if it is valid,
-    /// else 0. A value that is not valid is unspecified. All slices are as long as there are columns.
-    pub fn row<'s>(&'s self, row: usize, values: &'s mut [S], valid: &mut [u8]) -> &'s [S] {
-        let values = self.place(row, values, valid);
+    /// Row `row` of the mapping's rectangle, `span` of the sampler's columns: their values, and in `valid` for each of them 1 if
+    /// it is valid, else 0. A value that is not valid is unspecified. All slices are as long as the span.
+    pub fn row<'s>(&'s self, row: usize, span: Range<usize>, values: &'s mut [S], valid: &mut [u8]) -> &'s [S] {
+        let values = self.place(row, span, values, valid);
         self.check(values, valid);
         values
     }
 
     /// As [`Sampler::row`], but valid is what the mask does not exclude, whatever the value.
-    pub fn place<'s>(&'s self, row: usize, values: &'s mut [S], valid: &mut [u8]) -> &'s [S] {
+    pub fn place<'s>(&'s self, row: usize, span: Range<usize>, values: &'s mut [S], valid: &mut [u8]) -> &'s [S] {
+        let taken = self.cols.start + span.start..self.cols.start + span.end;
         match &self.mapping.kind {
             Kind::Aligned { cols, rows } => match rows.get(row) {
                 Some(&source) if source != OUTSIDE => {
-                    return self.aligned(source, &cols[self.cols.clone()], values, valid);
+                    return self.aligned(source, &cols[taken], values, valid);
                 }
                 _ => valid.fill(0),
             },
             Kind::Scattered { places } => {
                 let start = row * self.mapping.rect.width as usize;
-                self.scattered(&places[start + self.cols.start..start + self.cols.end], values, valid);
+                self.scattered(&places[start + taken.start..start + taken.end], values, valid);
             }
             Kind::Oversized => valid.fill(0),
         }
@@ -138,7 +139,8 @@ mod tests {
         let mut values = vec![S::default(); m.rect.width as usize];
         let mut valid = vec![9; values.len()];
         let sampler = Sampler::new(m, 0..values.len(), w, nodata);
-        let values = sampler.row(row, &mut values, &mut valid).to_vec();
+        let span = 0..valid.len();
+        let values = sampler.row(row, span, &mut values, &mut valid).to_vec();
         values.into_iter().zip(valid).map(|(v, ok)| (ok == 1).then_some(v)).collect()
     }
 
