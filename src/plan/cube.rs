@@ -32,6 +32,8 @@ pub struct Cube {
     pub source_pixels: f64,
     /// By asset, the bytes that the sampled COG stores under one output pixel.
     pub stored: HashMap<String, f64>,
+    /// The sampled COGs are local files, which are read without delay.
+    pub is_local: bool,
     /// All sampled COGs lie on grids parallel to that of the output, in its CRS.
     pub is_parallel: bool,
 }
@@ -88,8 +90,9 @@ impl Cube {
             None => choose_chunk_size(&request, &bands, &levels, opened.values())?,
         };
         let tiling = Tiling { width: request.grid.width, height: request.grid.height, size };
+        let is_local = assets.values().all(|(_, asset)| matches!(location(&request, asset), Ok(Location::File(_))));
         let (stored, is_parallel) = (stored(&levels, &opened)?, is_parallel(&request.crs, &levels, opened.values())?);
-        Ok(Cube { request, area, tiling, bands, session, levels, source_pixels, stored, is_parallel })
+        Ok(Cube { request, area, tiling, bands, session, levels, source_pixels, stored, is_local, is_parallel })
     }
 
     /// The object that an asset names.

@@ -87,7 +87,8 @@ impl Composer {
             flights: Arc::default(),
             failures: Failures::start(),
             memory: Memory::new(budget / 8),
-            memory_ahead: Memory::new(budget / 4),
+            // What comes without delay need not be there long before.
+            memory_ahead: Memory::new(if cube.is_local { budget / 16 } else { budget / 4 }),
             cube,
         }
     }
