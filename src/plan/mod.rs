@@ -51,7 +51,7 @@ struct Step {
 }
 
 /// Outlines of more tiles than this are computed when they are needed instead of being kept.
-const KEPT_AREAS: u64 = 1 << 16;
+const KEPT_AREAS: u64 = 1 << 14;
 
 impl Units {
     /// The units of `cube`, with `assets` of each item.

@@ -187,7 +187,7 @@ impl Composer {
         let mut asked = 0;
         while let Some((reading, first)) = begun.reads.without_memory() {
             let cost = self.cost(&reading.item, &begun.unit);
-            asked += cost;
+            asked += rounded(cost);
             // Earlier units give back what they hold; what this one holds, it keeps until its turn.
             let wait = first || asked <= self.memory_ahead.total();
             let Some(memory) = self.memory_ahead.reserve(cost, wait).await? else { return Ok(()) };

@@ -1,7 +1,7 @@
 //! Decoded tiles that several output tiles of a scan need, kept from the first of them to the last.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::tiles::{Decoded, TileKey};
 use crate::cog::Level;
@@ -52,31 +52,19 @@ impl Larder {
 
     /// A tile that another output tile has decoded; the last use takes it away.
     pub fn take(&self, key: &TileKey) -> Option<Arc<Decoded>> {
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = shelf.tiles.get_mut(key)?;
-        kept.uses -= 1;
-        if kept.uses > 0 {
-            return Some(kept.tile.clone());
-        }
-        shelf.remove(key)
+        self.shelf().take(key)
     }
 
     /// Keeps a tile that the row `now` has used for its other users. Where there is no room, those go for which the time has
     /// passed; if that is not enough the new one is not kept, since the others will be asked for sooner.
     pub fn put(&self, key: TileKey, tile: &Arc<Decoded>, users: Users, now: Row) {
-        if users.count < 2 {
-            return;
+        if users.count > 1 {
+            self.shelf().put(key, tile, users, now, self.capacity);
         }
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        shelf.remove(&key);
-        if shelf.bytes + tile.bytes() > self.capacity {
-            shelf.tiles.retain(|_, kept| kept.last >= now);
-            shelf.bytes = shelf.tiles.values().map(|kept| kept.tile.bytes()).sum();
-        }
-        if shelf.bytes + tile.bytes() <= self.capacity {
-            shelf.bytes += tile.bytes();
-            shelf.tiles.insert(key, Kept { tile: tile.clone(), uses: users.count - 1, last: (now.0, users.last) });
-        }
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The output tiles that a tile of a level is likely to give pixels to: those that the bounding box of its image meets.
@@ -102,9 +90,54 @@ impl Larder {
 }
 
 impl Shelf {
+    fn take(&mut self, key: &TileKey) -> Option<Arc<Decoded>> {
+        let kept = self.tiles.get_mut(key)?;
+        kept.uses -= 1;
+        match kept.uses {
+            0 => self.remove(key),
+            _ => Some(kept.tile.clone()),
+        }
+    }
+
+    fn put(&mut self, key: TileKey, tile: &Arc<Decoded>, users: Users, now: Row, capacity: u64) {
+        self.remove(&key);
+        if self.bytes + tile.bytes() > capacity {
+            self.tiles.retain(|_, kept| kept.last >= now);
+            self.bytes = self.tiles.values().map(|kept| kept.tile.bytes()).sum();
+        }
+        if self.bytes + tile.bytes() <= capacity {
+            self.bytes += tile.bytes();
+            self.tiles.insert(key, Kept { tile: tile.clone(), uses: users.count - 1, last: (now.0, users.last) });
+        }
+    }
+
     fn remove(&mut self, key: &TileKey) -> Option<Arc<Decoded>> {
         let Kept { tile, .. } = self.tiles.remove(key)?;
         self.bytes -= tile.bytes();
         Some(tile)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pixels::Pixels;
+
+    #[test]
+    fn a_tile_stays_until_its_last_use_or_its_time_has_passed() {
+        let tile = || Arc::new(Decoded(Pixels::UInt8(vec![1; 100])));
+        let key = |index| (1, 0, false, index);
+        let mut shelf = Shelf::default();
+        shelf.put(key(0), &tile(), Users { count: 3, last: 5 }, (2, 4), 250);
+        shelf.put(key(1), &tile(), Users { count: 2, last: 4 }, (2, 4), 250);
+        shelf.put(key(2), &tile(), Users { count: 2, last: 5 }, (2, 4), 250);
+        assert!(shelf.take(&key(2)).is_none(), "there was no room");
+        assert!(shelf.take(&key(0)).is_some() && shelf.take(&key(0)).is_some());
+        assert!(shelf.take(&key(0)).is_none(), "two other users have had it");
+        assert_eq!(shelf.bytes, 100);
+        shelf.put(key(3), &tile(), Users { count: 2, last: 5 }, (2, 5), 150);
+        assert!(shelf.take(&key(1)).is_none(), "row 5 has come, row 4 was the last to ask for it");
+        assert!(shelf.take(&key(3)).is_some());
+        assert_eq!((shelf.bytes, shelf.tiles.len()), (0, 0));
     }
 }

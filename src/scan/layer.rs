@@ -57,7 +57,6 @@ impl Layer {
 
     /// Feeds the pixels of a patch; `nodata` marks those that are none.
     pub fn feed(&mut self, patch: &Patch, nodata: Option<Nodata>) {
-        add(&COUNTERS.pixels_sampled, (patch.rows.len() * patch.cols.len()) as u64);
         self.state.feed(patch, nodata);
     }
 
@@ -108,10 +107,12 @@ fn feed_rows<S: Pixel, W: Pixel>(mosaic: &mut dyn Mosaic<W>, patch: &Patch, samp
     let mut values = vec![S::default(); patch.cols.len()];
     let mut valid = vec![0; patch.cols.len()];
     let mut cast: Vec<W> = Vec::new();
+    let mut sampled = 0;
     for row in patch.rows.clone() {
         let start = patch.mapping.start_of(patch.rect, row) + patch.cols.start;
         let Some(span) = open_span(mosaic.settled(), start, patch.cols.len()) else { continue };
         let (start, valid) = (start + span.start, &mut valid[..span.len()]);
+        sampled += valid.len() as u64;
         let values = sampler.row(row, span, &mut values[..valid.len()], valid);
         match same_type::<S, W>(values) {
             Some(same) => mosaic.feed(start, same, valid),
@@ -122,6 +123,7 @@ fn feed_rows<S: Pixel, W: Pixel>(mosaic: &mut dyn Mosaic<W>, patch: &Patch, samp
             }
         }
     }
+    add(&COUNTERS.pixels_sampled, sampled);
 }
 
 /// From the first to behind the last of `len` pixels from `start` on that is not settled; `None` if all of them are.

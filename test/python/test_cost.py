@@ -167,13 +167,42 @@ def test_output_tiles_within_blocks(con, tmp_path):
     costs(con, sql, **FOUR_BLOCKS_READ, tiles_decoded=DATES * 4, pixels_sampled=DATES * PIXELS)
 
 
-def test_output_tiles_that_share_blocks(con, tmp_path):
-    """16 output tiles, four in each block: two that want one at the same moment may decode it twice."""
+@pytest.mark.parametrize("cache", ["256MB", "0"])
+def test_output_tiles_that_share_blocks(con, tmp_path, cache):
+    """16 output tiles, four in each block: two that want one at the same moment may decode it twice.
+
+    What is decoded for a neighbour is kept for it, whether or not it is kept for later queries.
+    """
+    con.execute(f"SET lazycogs_cache_size = '{cache}'")
     found = cost(con, reading(archive(tmp_path), FOUR_BLOCKS, chunk_size=32))
     assert {name: found[name] for name in FOUR_BLOCKS_READ} == FOUR_BLOCKS_READ
     assert found["tiles_decoded"] + found["tile_hits"] == DATES * 16
     assert DATES * 4 <= found["tiles_decoded"] <= 2 * DATES * 4
     assert found["pixels_sampled"] == DATES * PIXELS
+
+
+def test_a_hole_costs_the_blocks_under_it(con, tmp_path):
+    """`first`: the second item gives the two blocks under the hole of the first, and no others are fetched or decoded."""
+
+    def pixels(number):
+        values = constant(number)
+        values[10:20, 120:140] = 0 if number == 0 else 9
+        return values
+
+    sql = reading(archive(tmp_path, dates=1, per_day=2, pixels=pixels), WHOLE)
+    size = 2 * HEADER + 16 * BLOCK + 15 * GAP + 2 * BLOCK + GAP
+    sampled = SIDE * SIDE + 10 * 20
+    costs(con, sql, requests=4, bytes=size, header_misses=2, tiles_decoded=18, pixels_sampled=sampled, pixels=SIDE * SIDE)
+
+
+@pytest.mark.parametrize("first", [0, 5], ids=["hole", "no hole"])
+def test_a_tiny_tile_reads_the_next_item_at_once(con, tmp_path, first):
+    """One pixel is two round trips, whether or not the first item has it; a block of the second is decoded if it is needed."""
+    where = grid(1, 1, left=LEFT + 70, top=TOP - 70)
+    items = archive(tmp_path, dates=1, per_day=2, pixels=lambda number: constant(first + number - 1))
+    found = cost(con, reading(items, where))
+    assert (found["requests"], found["bytes"]) == (4, 2 * (HEADER + BLOCK))
+    assert found["tiles_decoded"] == (2 if first == 0 else 1)
 
 
 @pytest.mark.parametrize("function", ["lazycogs_info", "lazycogs_explain"])
