@@ -27,6 +27,8 @@ pub struct Request {
     pub dtype: Option<DataType>,
     /// As the user wrote it: it is read in the terms of each band's type.
     pub nodata: Option<String>,
+    /// Apply scale and offset: values become floating-point numbers.
+    pub scale: bool,
     pub errors: OnError,
     /// Side of the output tile in pixels.
     pub chunk_size: Option<u64>,

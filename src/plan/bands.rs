@@ -22,6 +22,15 @@ pub struct Band {
     pub nodata: Option<Nodata>,
 }
 
+/// What the stored values of a source mean.
+#[derive(Debug, Clone, Copy)]
+pub struct Meaning {
+    /// Marks an invalid pixel.
+    pub nodata: Option<Nodata>,
+    /// Scale and offset to apply: STAC's, else those of GDAL's metadata.
+    pub scale: Option<(f64, f64)>,
+}
+
 /// `name` as an asset key and a sample: `'visual:2'` is the second band of `visual`, unless an asset is named so.
 pub fn parse_name(name: &str, is_asset: impl Fn(&str) -> bool) -> Result<(String, Option<u16>)> {
     if is_asset(name) {
@@ -67,14 +76,20 @@ pub fn resolve(request: &Request, sampled: Vec<Sampled>) -> Result<Vec<Band>> {
             Some(dtype) => band.source_dtype.promote(dtype)?,
         });
     }
-    let Some(common) = common else { return Ok(bands) };
+    let Some(mut common) = common else { return Ok(bands) };
+    if request.scale {
+        common = common.promote(DataType::Float32)?;
+    }
     let dtype = output_dtype(request, common)?;
     check_nodata(request, common, dtype)?;
     for band in &mut bands {
         band.dtype = dtype;
         band.source_dtype = common;
-        if let Some(text) = &request.nodata {
-            band.nodata = Nodata::parse(text, dtype);
+        match &request.nodata {
+            Some(text) => band.nodata = Nodata::parse(text, dtype),
+            // What marks a stored value may well be a scaled one.
+            None if request.scale => band.nodata = Nodata::parse("nan", dtype),
+            None => {}
         }
     }
     Ok(bands)
@@ -110,6 +125,9 @@ fn output_dtype(request: &Request, common: DataType) -> Result<DataType> {
             "mosaic '{}' gives fractions, which dtype '{dtype}' cannot hold; use float32 or float64",
             request.mosaic.name()
         ))),
+        Some(dtype) if request.scale && request.mosaic != Method::Count && !dtype.is_float() => Err(Error::Argument(
+            format!("scale := true gives fractions, which dtype '{dtype}' cannot hold; use float32 or float64"),
+        )),
         Some(dtype) => Ok(dtype),
         None => Ok(request.mosaic.output_dtype(common)),
     }

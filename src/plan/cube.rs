@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::future::try_join_all;
 use regex::Regex;
 
-use super::bands::{self, Band};
+use super::bands::{self, Band, Meaning};
 use super::level::Levels;
 use crate::area::Area;
 use crate::cog::opened::{Opened, open_cached};
@@ -288,7 +288,7 @@ impl Cube {
                 dtype.promote(band.source_dtype).map_or("float64".into(), |d| d.to_string())
             )));
         }
-        if self.request.nodata.is_some() {
+        if self.request.nodata.is_some() || self.request.scale {
             return Ok(());
         }
         let stac = asset.nodata.get(usize::from(band.sample)).copied().flatten();
@@ -310,10 +310,16 @@ impl Cube {
         )))
     }
 
-    /// What marks an invalid pixel in one source of a band.
-    pub fn source_nodata(&self, band: &Band, opened: &Opened, asset: &Asset) -> Option<crate::cog::Nodata> {
-        let stac = asset.nodata.get(usize::from(band.sample)).copied().flatten();
-        bands::declared_nodata(&self.request, &opened.cog, band.sample, stac)
+    /// What the stored values of one source of a band mean.
+    pub fn meaning(&self, band: &Band, opened: &Opened, asset: &Asset) -> Meaning {
+        let sample = usize::from(band.sample);
+        let stac = asset.nodata.get(sample).copied().flatten();
+        let nodata = bands::declared_nodata(&self.request, &opened.cog, band.sample, stac);
+        let declared = || {
+            let of = |list: &[Option<(f64, f64)>]| list.get(sample).copied().flatten();
+            of(&asset.scale_offset).or_else(|| of(&opened.cog.scale_offset))
+        };
+        Meaning { nodata, scale: self.request.scale.then(declared).flatten() }
     }
 
     /// The CRS of the output.

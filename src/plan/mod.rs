@@ -8,7 +8,7 @@ mod openings;
 
 use std::sync::Arc;
 
-pub use bands::Band;
+pub use bands::{Band, Meaning};
 pub use cube::{Cube, asset_context, asset_location, bytes_per_pixel};
 pub use level::{Geometry, Levels};
 pub use openings::{Opening, openings};

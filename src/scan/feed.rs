@@ -178,7 +178,7 @@ impl Takers<'_> {
                     let (rows, cols, first) = (rows.clone(), cols.clone(), (tile.col * tw, tile.row * th));
                     let patch = Patch { rect, mapping, rows, cols, pixels, mask: None, first, width: tw };
                     for (band, layer) in layers.iter_mut() {
-                        layer.feed(&patch, cube.source_nodata(band, opened, asset));
+                        layer.feed(&patch, cube.meaning(band, opened, asset));
                     }
                 }
             }
@@ -200,8 +200,8 @@ impl Takers<'_> {
             let Some(at) = samples.iter().position(|s| *s == band.sample) else { continue };
             // An alpha band that is asked for by name is data: its zeros are values.
             let mask = if opened.cog.alpha == Some(band.sample) { None } else { raster.mask.as_deref() };
-            let nodata = self.cube.source_nodata(band, opened, self.asset);
-            layer.feed(&Patch::whole(self.rect, mapping, &raster.samples[at], mask), nodata);
+            let meaning = self.cube.meaning(band, opened, self.asset);
+            layer.feed(&Patch::whole(self.rect, mapping, &raster.samples[at], mask), meaning);
         }
         raster.samples.into_iter().for_each(buffers::give);
     }

@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-use crate::cog::Nodata;
 use crate::grid::Rect;
 use crate::mosaic::{Method, Mosaic};
 use crate::pixels::{DataType, Pixel, Pixels};
-use crate::plan::Band;
+use crate::plan::{Band, Meaning};
 use crate::store::counters::{COUNTERS, add};
 use crate::warp::{Mapping, Sampler, Window};
 use crate::with_type;
@@ -40,7 +39,7 @@ impl<'a> Patch<'a> {
 }
 
 trait State: Send {
-    fn feed(&mut self, patch: &Patch, nodata: Option<Nodata>);
+    fn feed(&mut self, patch: &Patch, meaning: Meaning);
     fn is_done(&self) -> bool;
     fn settled(&self) -> Option<&[u8]>;
     fn finish(self: Box<Self>, dtype: DataType) -> (Pixels, Vec<u8>);
@@ -55,9 +54,9 @@ impl Layer {
         Layer { state }
     }
 
-    /// Feeds the pixels of a patch; `nodata` marks those that are none.
-    pub fn feed(&mut self, patch: &Patch, nodata: Option<Nodata>) {
-        self.state.feed(patch, nodata);
+    /// Feeds the pixels of a patch.
+    pub fn feed(&mut self, patch: &Patch, meaning: Meaning) {
+        self.state.feed(patch, meaning);
     }
 
     pub fn is_done(&self) -> bool {
@@ -79,13 +78,13 @@ impl Layer {
 }
 
 impl<W: Pixel> State for Typed<W> {
-    fn feed(&mut self, patch: &Patch, nodata: Option<Nodata>) {
+    fn feed(&mut self, patch: &Patch, Meaning { nodata, scale }: Meaning) {
         with_type!(patch.pixels.dtype(), S => {
             if let Some(values) = S::slice(patch.pixels) {
                 let ((col, row), width) = (patch.first, patch.width);
                 let window = Window { values, mask: patch.mask, col, row, width };
                 let sampler = Sampler::new(patch.mapping, patch.cols.clone(), window, nodata);
-                feed_rows::<S, W>(self.0.as_mut(), patch, &sampler);
+                feed_rows::<S, W>(self.0.as_mut(), patch, &sampler, scale);
             }
         });
     }
@@ -103,7 +102,13 @@ impl<W: Pixel> State for Typed<W> {
     }
 }
 
-fn feed_rows<S: Pixel, W: Pixel>(mosaic: &mut dyn Mosaic<W>, patch: &Patch, sampler: &Sampler<S>) {
+/// `scale` is the scale and offset to apply.
+fn feed_rows<S: Pixel, W: Pixel>(
+    mosaic: &mut dyn Mosaic<W>,
+    patch: &Patch,
+    sampler: &Sampler<S>,
+    scale: Option<(f64, f64)>,
+) {
     let mut values = vec![S::default(); patch.cols.len()];
     let mut valid = vec![0; patch.cols.len()];
     let mut cast: Vec<W> = Vec::new();
@@ -114,14 +119,18 @@ fn feed_rows<S: Pixel, W: Pixel>(mosaic: &mut dyn Mosaic<W>, patch: &Patch, samp
         let (start, valid) = (start + span.start, &mut valid[..span.len()]);
         sampled += valid.len() as u64;
         let values = sampler.row(row, span, &mut values[..valid.len()], valid);
-        match same_type::<S, W>(values) {
-            Some(same) => mosaic.feed(start, same, valid),
-            None => {
-                cast.clear();
-                cast.extend(values.iter().map(|v| W::from_f64_saturating(round_for::<W>(v.to_f64()))));
-                mosaic.feed(start, &cast, valid);
+        cast.clear();
+        match (same_type::<S, W>(values), scale) {
+            (Some(same), None) => {
+                mosaic.feed(start, same, valid);
+                continue;
+            }
+            (_, None) => cast.extend(values.iter().map(|v| W::from_f64_saturating(round_for::<W>(v.to_f64())))),
+            (_, Some((scale, offset))) => {
+                cast.extend(values.iter().map(|v| W::from_f64_saturating(v.to_f64() * scale + offset)));
             }
         }
+        mosaic.feed(start, &cast, valid);
     }
     add(&COUNTERS.pixels_sampled, sampled);
 }
