@@ -90,7 +90,8 @@ impl Groups {
             cost += begun.first_items().iter().map(|item| rounded(self.composer.cost(item, &begun.unit))).sum::<u64>();
             let fits = cost <= self.composer.memory_ahead.total() / 2;
             let same_step = group.first().is_none_or(|first| first.unit.time_index == begun.unit.time_index);
-            if !group.is_empty() && !(fits && same_step) {
+            let alone = !fits || !same_step;
+            if alone && !group.is_empty() {
                 self.pending = Some(begun);
                 break;
             }

@@ -94,14 +94,16 @@ impl Drop for Seat {
 /// As few requests as bring all that is ordered; those that are under way already are joined.
 fn depart(orders: Vec<Order>, flights: &Flights) -> Vec<Flight> {
     let mut held = Vec::new();
-    let mut missing: BTreeMap<u64, (Arc<dyn ByteSource>, Vec<Range<u64>>)> = BTreeMap::new();
-    for Order { object, cog, range } in orders {
-        match flights.join(&(cog, range.start)) {
+    let mut missing: BTreeMap<u64, Vec<Order>> = BTreeMap::new();
+    for order in orders {
+        match flights.join(&(order.cog, order.range.start)) {
             Some((flight, _)) => held.push(flight),
-            None => missing.entry(cog).or_insert_with(|| (object, Vec::new())).1.push(range),
+            None => missing.entry(order.cog).or_default().push(order),
         }
     }
-    for (cog, (object, mut ranges)) in missing {
+    for (cog, orders) in missing {
+        let Some(object) = orders.first().map(|order| order.object.clone()) else { continue };
+        let mut ranges: Vec<Range<u64>> = orders.into_iter().map(|order| order.range).collect();
         ranges.sort_unstable_by_key(|range| (range.start, range.end));
         ranges.dedup();
         for (range, members) in merge_ranges(&ranges) {

@@ -182,7 +182,7 @@ def test_output_tiles_that_share_blocks(con, tmp_path, cache):
 
 
 def test_a_hole_costs_the_blocks_under_it(con, tmp_path):
-    """`first`: the second item gives the two blocks under the hole of the first, and no others are fetched or decoded."""
+    """`first`: the second item gives the two blocks under the hole of the first, and no others are fetched."""
 
     def pixels(number):
         values = constant(number)
@@ -192,12 +192,14 @@ def test_a_hole_costs_the_blocks_under_it(con, tmp_path):
     sql = reading(archive(tmp_path, dates=1, per_day=2, pixels=pixels), WHOLE)
     size = 2 * HEADER + 16 * BLOCK + 15 * GAP + 2 * BLOCK + GAP
     sampled = SIDE * SIDE + 10 * 20
-    costs(con, sql, requests=4, bytes=size, header_misses=2, tiles_decoded=18, pixels_sampled=sampled, pixels=SIDE * SIDE)
+    costs(
+        con, sql, requests=4, bytes=size, header_misses=2, tiles_decoded=18, pixels_sampled=sampled, pixels=SIDE * SIDE
+    )
 
 
 @pytest.mark.parametrize("first", [0, 5], ids=["hole", "no hole"])
 def test_a_tiny_tile_reads_the_next_item_at_once(con, tmp_path, first):
-    """One pixel is two round trips, whether or not the first item has it; a block of the second is decoded if it is needed."""
+    """One pixel is two round trips, whether or not the first item has it; what is not needed is not decoded."""
     where = grid(1, 1, left=LEFT + 70, top=TOP - 70)
     items = archive(tmp_path, dates=1, per_day=2, pixels=lambda number: constant(first + number - 1))
     found = cost(con, reading(items, where))

@@ -49,7 +49,14 @@ def test_each_item_has_its_own(con, tmp_path):
     old = scene(stored([4000], tmp_path, "old"), scale=0.0001, offset=0.0)
     new = scene(stored([5000], tmp_path, "new"), 1, scale=0.0001, offset=-0.1)
     source = index(tmp_path, [old, new])
-    for mosaic, wanted in [("first", 0.4), ("mean", 0.4), ("median", 0.4), ("highest", 0.4), ("stdev", 0), ("count", 2)]:
+    for mosaic, wanted in [
+        ("first", 0.4),
+        ("mean", 0.4),
+        ("median", 0.4),
+        ("highest", 0.4),
+        ("stdev", 0),
+        ("count", 2),
+    ]:
         assert read(con, source, mosaic=mosaic)[0] == pytest.approx([wanted] * 16, abs=1e-7), mosaic
 
 
@@ -58,7 +65,9 @@ def test_without_a_scale_values_stay_and_become_floats(con, tmp_path):
     assert read(con, source) == ([1.0, 2.0, 3.0, 4.0] * 4, {"FLOAT"})
 
 
-@pytest.mark.parametrize("dtype, kind", [("int16", "FLOAT"), ("int32", "DOUBLE"), ("float32", "FLOAT"), ("float64", "DOUBLE")])
+@pytest.mark.parametrize(
+    "dtype, kind", [("int16", "FLOAT"), ("int32", "DOUBLE"), ("float32", "FLOAT"), ("float64", "DOUBLE")]
+)
 def test_types(con, tmp_path, dtype, kind):
     source = index(tmp_path, [scene(stored([3], tmp_path, dtype=dtype), scale=2, offset=1)])
     assert read(con, source) == ([7.0] * 16, {kind})
