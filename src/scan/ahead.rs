@@ -21,10 +21,6 @@ use crate::store::in_turn;
 /// Items that are read ahead of the one that the mosaic waits for.
 const ITEMS_AHEAD: usize = 16;
 
-/// An output tile of so few pixels takes little more than round trips: the items that would fill its holes are read at once
-/// with the first, not after them.
-const HASTY_PIXELS: usize = 32 * 32;
-
 /// A unit on its way to its turn.
 pub struct Begun {
     pub unit: Unit,
@@ -82,9 +78,6 @@ impl Begun {
         if mosaic.stops_early() && items.len() > 1 {
             let mut open = Coverage::new(cube, unit.rect)?;
             end = open.wave(&items);
-            if unit.rect.pixels() <= HASTY_PIXELS {
-                end += open.wave(&items[end..]);
-            }
             coverage = Some(open);
         }
         let settled = Arc::new(vec![None; composer.bands.len()]);

@@ -1,18 +1,21 @@
 //! One unit becomes one output tile: items are read in the order of the mosaic, decoded, warped and fed to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use moka::sync::Cache;
 use rayon::prelude::*;
 
 use super::ahead::{Begun, Queue, Reading};
+use super::coverage::Coverage;
 use super::failures::{Failure, Failures};
 use super::feed::feed;
 use super::flights::Flights;
 use super::larder::Larder;
 use super::layer::Layer;
 use super::memory::Memory;
-use super::read::Delivery;
+use super::read::{Delivery, ReadItem};
+use super::task::Owned;
 use super::tiles::TileCache;
 use crate::buffers;
 use crate::cog::opened::forget;
@@ -103,7 +106,7 @@ impl Composer {
         let mut layers: Vec<Layer> =
             self.bands.iter().map(|b| Layer::new(method, &self.cube.bands[*b], pixels)).collect();
         loop {
-            layers = self.feed_all(&unit, &items, &mut reads, layers).await?;
+            layers = self.feed_all(&unit, &items, (&mut reads, &mut coverage), layers).await?;
             match &mut coverage {
                 Some(coverage) if reads.end < items.len() && !layers.iter().all(Layer::is_done) => {
                     coverage.settle(&layers, unit.rect);
@@ -131,18 +134,13 @@ impl Composer {
         self: &Arc<Self>,
         unit: &Unit,
         items: &[Arc<Item>],
-        reads: &mut Queue,
+        (reads, coverage): (&mut Queue, &mut Option<Coverage>),
         mut layers: Vec<Layer>,
     ) -> Result<Vec<Layer>> {
         loop {
-            reads.fill(self, unit, items, |_| None);
-            while let Some((reading, first)) = reads.without_memory() {
-                // Only a unit that has nothing in work waits for memory: what others hold, they give back.
-                let Some(memory) = self.memory.reserve(self.cost(&reading.item, unit), first).await? else { break };
-                reading.grant(memory);
-            }
+            self.start_reads(unit, items, reads).await?;
             let Some(Reading { item, task, .. }) = reads.pop() else { return Ok(layers) };
-            let failure = match task.join().await? {
+            let failure = match self.delivered(task, unit, items, (&mut *reads, &mut *coverage)).await? {
                 Ok(delivery) => {
                     let (fed, failure) = self.feed(unit.rect, &item, delivery, layers).await?;
                     layers = fed;
@@ -159,6 +157,43 @@ impl Composer {
                 return Ok(layers);
             }
         }
+    }
+
+    /// Starts the reads of the next items, as far as memory allows.
+    async fn start_reads(self: &Arc<Self>, unit: &Unit, items: &[Arc<Item>], reads: &mut Queue) -> Result<()> {
+        reads.fill(self, unit, items, |_| None);
+        while let Some((reading, first)) = reads.without_memory() {
+            // Only a unit that has nothing in work waits for memory: what others hold, they give back.
+            let Some(memory) = self.memory.reserve(self.cost(&reading.item, unit), first).await? else { break };
+            reading.grant(memory);
+        }
+        Ok(())
+    }
+
+    /// What a read brings. Where it takes its time, and the output tile is so small that all of that goes into round trips, the
+    /// items that would fill its holes are asked for beside it, not after it.
+    async fn delivered(
+        self: &Arc<Self>,
+        mut read: Owned<ReadItem>,
+        unit: &Unit,
+        items: &[Arc<Item>],
+        (reads, coverage): (&mut Queue, &mut Option<Coverage>),
+    ) -> Result<ReadItem> {
+        /// What is in a cache is there sooner, what comes from a server later.
+        const AT_ONCE: Duration = Duration::from_millis(5);
+        const HASTY_PIXELS: usize = 32 * 32;
+        if let Some(coverage) = coverage
+            && reads.end < items.len()
+            && unit.rect.pixels() <= HASTY_PIXELS
+            && !self.cube.is_local
+        {
+            if let Ok(delivered) = tokio::time::timeout(AT_ONCE, read.join()).await {
+                return delivered;
+            }
+            reads.end += coverage.wave(&items[reads.end..]);
+            self.start_reads(unit, items, reads).await?;
+        }
+        read.join().await
     }
 
     /// Takes note of a failure; an error where the call does not ignore it.

@@ -132,7 +132,8 @@ async fn drive(
         let composer = composer.clone();
         async move {
             let begun = begun?;
-            Owned::spawn(in_turn(begun.turn, composer.compose(begun))).join().await?
+            let mut task = Owned::spawn(in_turn(begun.turn, composer.compose(begun)));
+            task.join().await?
         }
     });
     let mut tiles = std::pin::pin!(tasks.buffered(in_flight));

@@ -14,11 +14,11 @@ impl<T: Send + 'static> Owned<T> {
         Owned(tokio::spawn(task))
     }
 
-    /// Its result.
+    /// Its result; to be asked for once.
     ///
     /// # Errors
     /// `Cancelled` where the task was stopped.
-    pub async fn join(mut self) -> Result<T> {
+    pub async fn join(&mut self) -> Result<T> {
         (&mut self.0).await.map_err(|_| Error::Cancelled)
     }
 }

@@ -198,13 +198,22 @@ def test_a_hole_costs_the_blocks_under_it(con, tmp_path):
 
 
 @pytest.mark.parametrize("first", [0, 5], ids=["hole", "no hole"])
-def test_a_tiny_tile_reads_the_next_item_at_once(con, tmp_path, first):
-    """One pixel is two round trips, whether or not the first item has it; what is not needed is not decoded."""
-    where = grid(1, 1, left=LEFT + 70, top=TOP - 70)
-    items = archive(tmp_path, dates=1, per_day=2, pixels=lambda number: constant(first + number - 1))
-    found = cost(con, reading(items, where))
-    assert (found["requests"], found["bytes"]) == (4, 2 * (HEADER + BLOCK))
-    assert found["tiles_decoded"] == (2 if first == 0 else 1)
+def test_a_tiny_tile_does_not_wait_for_the_next_item(con, tmp_path, first):
+    """One pixel: where answers take their time, the item that would fill a hole is read beside the first, not after it.
+
+    Two round trips, whether or not it is needed; and again, from the caches, none.
+    """
+    archive(tmp_path, dates=1, per_day=2, pixels=lambda number: constant(first + number - 1))
+    with RangeServer(tmp_path, lifetime=60, latency=0.1) as served:
+        paths = [tmp_path / f"{number}_red.tif" for number in range(2)]
+        shapes = [item(path.stem, {"red": path}, (2024, 5, 1, 12, i)) for i, path in enumerate(paths)]
+        for shape, path in zip(shapes, paths):
+            shape.assets["red"] = f"{served.url}/{path.name}"
+        sql = reading(index(tmp_path / "http", shapes), grid(1, 1, left=LEFT + 70, top=TOP - 70))
+        found = cost(con, sql)
+        assert (found["header_misses"], found["tiles_decoded"]) == (2, 2 if first == 0 else 1)
+        assert served.most_at_once == 2
+        assert cost(con, sql)["requests"] == 0
 
 
 @pytest.mark.parametrize("function", ["lazycogs_info", "lazycogs_explain"])
