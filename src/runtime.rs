@@ -55,7 +55,7 @@ impl Threads {
 pub fn http_builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         // Of each server; more are opened while a query needs them.
-        .pool_max_idle_per_host(16)
+        .pool_max_idle_per_host(64)
         .user_agent(concat!("lazycogs/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
 }

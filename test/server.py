@@ -65,7 +65,9 @@ class Fault:
 class RangeServer:
     """Serves the files under `folder`. Thread safe; every connection has a thread of its own."""
 
-    def __init__(self, folder, lifetime=900, latency=0.0):
+    def __init__(self, folder, lifetime=900, latency=0.0, idle=None):
+        """`idle` is how many seconds a connection may wait for its next request; for ever where it is None."""
+        self.idle = idle
         self.folder = Path(folder).resolve()
         self.latency = latency
         self._lock = threading.Lock()
@@ -174,6 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Tests print what matters to them."""
 
     def setup(self):
+        self.timeout = self.server.owner.idle
         super().setup()
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

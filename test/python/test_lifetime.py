@@ -12,8 +12,9 @@ import time
 
 import duckdb
 import pytest
-from helpers import call
+from helpers import call, moved
 from model import Grid
+from server import RangeServer
 
 GRID = Grid((733000, 4930000, 737000, 4934500), "EPSG:32615", 20)
 # 1.8 billion pixels a month: minutes of work, from a few small files.
@@ -214,8 +215,8 @@ print(json.dumps([[repr(rows) for rows in (mine, again, *theirs)], [process.exit
 
 
 @linux_only
-def test_many_queries_leave_the_process_as_it_was(extension, over_http):
-    """Two hundred one after the other, then eight at once, five times."""
+def test_many_queries_leave_the_process_as_it_was(extension, fixtures, tmp_path):
+    """Two hundred one after the other, then eight at once, five times; the server ends connections that nobody uses."""
     code = """
 def run(cursor):
     return cursor.execute(sql).fetchall()
@@ -227,14 +228,16 @@ def at_once():
     for thread in threads: thread.join()
     assert answers == [wanted] * 8
 for _ in range(20): run(con)
-for _ in range(5): at_once()
+at_once()
 before = settled()
 for _ in range(200): assert run(con) == wanted
 alone = settled()
 for _ in range(5): at_once()
 print(json.dumps([before, alone, settled()]))
 """
-    before, alone, together = in_child(extension, total(over_http, GRID), code, timeout=300)
+    with RangeServer(fixtures, lifetime=300, idle=1.0) as served:
+        items = moved(fixtures / "archive" / "items.parquet", f"{served.url}/archive", tmp_path / "items.parquet")
+        before, alone, together = in_child(extension, total(items, GRID), code, timeout=300)
     print(before, alone, together)
     for after in (alone, together):
         assert after["threads"] <= before["threads"] + 2
