@@ -9,6 +9,7 @@ use regex::Regex;
 use super::bands::{self, Band, Meaning};
 use super::level::Levels;
 use crate::area::Area;
+use crate::cog::Level;
 use crate::cog::opened::{Opened, open_cached};
 use crate::crs::Crs;
 use crate::error::{Error, Result};
@@ -215,23 +216,26 @@ fn open_all(
     Ok(opened.into_iter().collect())
 }
 
+/// The level of a COG that is read, and how many of its pixels lie under one output pixel.
+fn pixels_under<'a>(levels: &Levels, opened: &'a Opened) -> Result<(&'a Level, f64)> {
+    let (level, _) = levels.choose(opened)?;
+    let side = levels.target(opened)?.map_or(1.0, |t| t / pixel_size(&opened.level_transform(level)));
+    Ok((opened.level(level), side * side))
+}
+
 fn source_pixels<'a>(levels: &Levels, opened: impl Iterator<Item = &'a Arc<Opened>>) -> Result<f64> {
     let mut most: f64 = 1.0;
     for opened in opened {
-        let (level, _) = levels.choose(opened)?;
-        let side = levels.target(opened)?.map_or(1.0, |t| t / pixel_size(&opened.level_transform(level)));
-        most = most.max(side * side);
+        most = most.max(pixels_under(levels, opened)?.1);
     }
     Ok(most)
 }
 
 fn stored(levels: &Levels, opened: &HashMap<String, Arc<Opened>>) -> Result<HashMap<String, f64>> {
     let of_one = |(asset, opened): (&String, &Arc<Opened>)| {
-        let (level, _) = levels.choose(opened)?;
-        let side = levels.target(opened)?.map_or(1.0, |t| t / pixel_size(&opened.level_transform(level)));
-        let image = opened.level(level);
+        let (image, pixels) = pixels_under(levels, opened)?;
         let per_pixel = image.stored_bytes() as f64 / (f64::from(image.width) * f64::from(image.height));
-        Ok((asset.clone(), per_pixel * side * side))
+        Ok((asset.clone(), per_pixel * pixels))
     };
     opened.iter().map(of_one).collect()
 }
