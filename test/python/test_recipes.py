@@ -1,6 +1,9 @@
 """The Python of docs/recipes.md, run as it stands there."""
 
 import re
+import signal
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +17,18 @@ xarray = pytest.importorskip("xarray")
 RECIPES = Path(__file__).resolve().parents[2] / "docs" / "recipes.md"
 
 
-@pytest.fixture(scope="module")
-def to_xarray():
-    code = re.search(r"```python\n(.*?)```", RECIPES.read_text(), re.S).group(1)
+def recipe(name):
+    """The function of that name, as it is printed."""
+    printed = re.findall(r"```python\n(.*?)```", RECIPES.read_text(), re.S)
+    (code,) = (code for code in printed if f"def {name}(" in code)
     scope = {}
     exec(code, scope)  # noqa: S102
-    return scope["to_xarray"]
+    return scope[name]
+
+
+@pytest.fixture(scope="module")
+def to_xarray():
+    return recipe("to_xarray")
 
 
 def arguments(source, grid, **named):
@@ -56,3 +65,19 @@ def test_a_fill_of_ones_own(con, fixtures, to_xarray):
     assert np.isnan(found.attrs["_FillValue"]) and found.dtype == np.float32
     sure = ~first["red"].doubt
     assert (np.isfinite(found[0, 0].values) == first["red"].valid)[sure].all(), "zeros of the sources stay nodata"
+
+
+def test_a_query_that_ctrl_c_ends(con, fixtures):
+    run = recipe("run")
+    source = fixtures / "archive" / "items.parquet"
+    fine = Grid((733000, 4930000, 737000, 4934500), "EPSG:32615", 0.2)  # a minute of work
+    count = "SELECT count(red) FROM " + call("lazycogs_read", source, fine, "P1M", bands=["red"])
+    assert run(con, "SELECT 7") == [(7,)]
+    with pytest.raises(Exception, match="no_such_table"):
+        run(con, "FROM no_such_table")
+    threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(con, count)
+    assert time.monotonic() - started < 5
+    assert run(con, "SELECT 7") == [(7,)]
