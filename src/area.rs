@@ -2,7 +2,7 @@
 
 use geo::{BoundingRect, Coord, Intersects, LineString, MultiPolygon, Polygon, Scale, Translate};
 
-use crate::crs::{Crs, LONLAT, transformer};
+use crate::crs::{Crs, transformer};
 use crate::error::Result;
 use crate::grid::{Grid, Rect};
 
@@ -28,7 +28,7 @@ impl Area {
     /// # Errors
     /// No transformation from `crs` to longitude and latitude.
     pub fn of(grid: &Grid, crs: &Crs, rect: Rect) -> Result<Area> {
-        let to_lonlat = transformer(crs, &LONLAT)?;
+        let to_lonlat = transformer(crs, &crs.lonlat()?)?;
         let (mut xs, mut ys) = outline(grid, rect);
         to_lonlat.transform(&mut xs, &mut ys);
         let mut points: Vec<Coord> = xs.iter().zip(&ys).map(|(x, y)| Coord { x: *x, y: *y }).collect();

@@ -1,32 +1,59 @@
 //! Coordinate reference systems and transformations, by PROJ.
 //!
-//! A PROJ object is used by one thread at a time: a transformer is taken from a pool and goes back to it. Making one
-//! takes tens of milliseconds, so that one is made for each pair of CRSs, and copied for as many threads as need it at once. A
-//! [`Crs`] is only a definition that PROJ has accepted, and is shared freely. x is easting or longitude and y northing or
-//! latitude, always.
+//! A [`Crs`] is only a definition that PROJ has accepted, with what we need to know of it, and is shared freely. x is easting or
+//! longitude and y northing or latitude, always; heights are left out.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
-use std::ptr;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use proj_sys as ffi;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 
+pub mod parts;
+mod proj;
 mod sealed;
+mod transformer;
+
+pub use transformer::{Lease, caution, transformer, way_back};
 
 /// A CRS that PROJ accepts.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone)]
 pub struct Crs {
     definition: Arc<str>,
-    /// Its x is a longitude in degrees, which comes round after 360.
-    comes_round: bool,
+    is_geographic: bool,
+    /// Metres or radians in one unit of its coordinates.
+    unit: f64,
+    body: Arc<str>,
+    datum: Option<Arc<str>>,
 }
 
-/// Longitude and latitude in degrees, in this order.
-pub static LONLAT: LazyLock<Crs> = LazyLock::new(|| Crs { definition: "OGC:CRS84".into(), comes_round: true });
+impl PartialEq for Crs {
+    fn eq(&self, other: &Crs) -> bool {
+        self.definition == other.definition
+    }
+}
+
+impl Eq for Crs {}
+
+impl Hash for Crs {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.definition.hash(state);
+    }
+}
+
+/// Longitude and latitude on the Earth, in degrees, in this order.
+pub static LONLAT: LazyLock<Crs> = LazyLock::new(|| Crs {
+    definition: "OGC:CRS84".into(),
+    is_geographic: true,
+    unit: 1f64.to_radians(),
+    body: EARTH.into(),
+    datum: Some("World Geodetic System 1984 ensemble".into()),
+});
+
+/// What PROJ calls it.
+const EARTH: &str = "Earth";
 
 type Pair = (Crs, Crs);
 
@@ -36,28 +63,24 @@ static KNOWN: LazyLock<Mutex<HashMap<Arc<str>, Result<Crs>>>> = LazyLock::new(Mu
 static SAME: LazyLock<Mutex<HashMap<Pair, bool>>> = LazyLock::new(Mutex::default);
 const KNOWN_LIMIT: usize = 4096;
 
-/// Transformers that nobody uses.
-static POOL: LazyLock<Mutex<HashMap<Pair, Vec<Transformer>>>> = LazyLock::new(Mutex::default);
-/// Pairs that are kept; more are made anew when they are needed.
-const POOL_LIMIT: usize = 64;
-
-thread_local! {
-    /// For looking at definitions.
-    static PROJ: Context = Context::new();
-}
-
 impl Crs {
     /// Checks `definition` (an authority code, WKT, PROJJSON or a PROJ string).
     ///
     /// # Errors
-    /// PROJ's own reason where it does not accept the definition, or where it is not a CRS.
+    /// PROJ's own reason where it does not accept the definition, or where it is not a CRS; a CRS without map coordinates.
     pub fn new(definition: &str) -> Result<Crs> {
         if let Some(known) = lock(&KNOWN).get(definition) {
             return known.clone();
         }
-        let result = PROJ.with(|proj| {
-            let object = proj.object(definition)?;
-            Ok(Crs { definition: definition.trim().into(), comes_round: proj.is_in_degrees(&object) })
+        let result = proj::with(|proj| {
+            let facts = proj.facts(&proj.horizontal(definition)?, definition)?;
+            Ok(Crs {
+                definition: definition.trim().into(),
+                is_geographic: facts.is_geographic,
+                unit: facts.unit,
+                body: facts.body.into(),
+                datum: facts.datum.map(Into::into),
+            })
         });
         let mut known = lock(&KNOWN);
         if known.len() >= KNOWN_LIMIT {
@@ -72,9 +95,46 @@ impl Crs {
         &self.definition
     }
 
+    /// Its coordinates are longitude and latitude.
+    pub fn is_geographic(&self) -> bool {
+        self.is_geographic
+    }
+
+    /// Metres in one unit of a projected CRS, radians in one of a geographic CRS.
+    pub fn unit(&self) -> f64 {
+        self.unit
+    }
+
+    /// The celestial body, as PROJ calls it.
+    pub fn body(&self) -> &str {
+        &self.body
+    }
+
+    /// The name of its datum; `None` where it is declared unknown.
+    pub fn datum(&self) -> Option<&str> {
+        self.datum.as_deref()
+    }
+
     /// After how many units the same place comes again along x: 360 where x is a longitude in degrees.
     pub fn turn(&self) -> Option<f64> {
-        self.comes_round.then_some(360.0)
+        // To the nearest billionth: definitions give their units with some 15 digits.
+        self.is_geographic.then(|| (std::f64::consts::TAU / self.unit * 1e9).round() / 1e9)
+    }
+
+    /// Longitude and latitude as items of the same celestial body are written in.
+    ///
+    /// # Errors
+    /// PROJ cannot derive them.
+    pub fn lonlat(&self) -> Result<Crs> {
+        if self.body() == EARTH { Ok(LONLAT.clone()) } else { self.own_lonlat() }
+    }
+
+    /// Longitude and latitude in degrees on its own datum.
+    ///
+    /// # Errors
+    /// PROJ cannot derive them.
+    pub fn own_lonlat(&self) -> Result<Crs> {
+        Crs::new(&proj::with(|proj| proj.own_lonlat(&proj.horizontal(&self.definition)?))?)
     }
 
     /// The same CRS but for the order of its axes, which we never look at.
@@ -86,7 +146,7 @@ impl Crs {
         if let Some(same) = lock(&SAME).get(&pair) {
             return *same;
         }
-        let same = PROJ.with(|proj| proj.equivalent(self, other)).unwrap_or(false);
+        let same = proj::with(|proj| proj.equivalent(&self.definition, &other.definition)).unwrap_or(false);
         let mut known = lock(&SAME);
         if known.len() >= KNOWN_LIMIT {
             known.clear();
@@ -105,313 +165,6 @@ pub fn proj_version() -> String {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// A transformation from one CRS to another, for the caller alone.
-///
-/// # Errors
-/// PROJ knows none.
-pub fn transformer(from: &Crs, to: &Crs) -> Result<Lease> {
-    lease(from, to, ffi::PJ_DIRECTION_PJ_FWD)
-}
-
-/// The way back of [`transformer`], without the search for a transformation of its own. Where PROJ knows several, for
-/// different areas, this one may differ from `transformer(to, from)` by their accuracy.
-///
-/// # Errors
-/// PROJ knows none.
-pub fn way_back(from: &Crs, to: &Crs) -> Result<Lease> {
-    lease(from, to, ffi::PJ_DIRECTION_PJ_INV)
-}
-
-fn lease(from: &Crs, to: &Crs, direction: ffi::PJ_DIRECTION) -> Result<Lease> {
-    let pair = (from.clone(), to.clone());
-    if from.same_as(to) {
-        return Ok(Lease { pair, transformer: Some(Transformer::identity()), direction });
-    }
-    let kept = lock(&POOL).get_mut(&pair).and_then(Vec::pop);
-    let transformer = match kept {
-        Some(transformer) => transformer,
-        None => copy_of_original(&pair)?,
-    };
-    Ok(Lease { pair, transformer: Some(transformer), direction })
-}
-
-/// A copy of the transformer that was found first for a pair of CRSs: a search takes tens of milliseconds, a copy one. Who comes
-/// during the search waits for its end.
-fn copy_of_original(pair: &Pair) -> Result<Transformer> {
-    static ORIGINALS: LazyLock<Mutex<HashMap<Pair, Original>>> = LazyLock::new(Mutex::default);
-    let original = {
-        let mut originals = lock(&ORIGINALS);
-        if originals.len() >= POOL_LIMIT && !originals.contains_key(pair) {
-            originals.clear();
-        }
-        originals.entry(pair.clone()).or_default().clone()
-    };
-    let mut original = lock(&original);
-    match &*original {
-        Some(original) => original.copy(),
-        None => original.insert(Transformer::new(&pair.0, &pair.1)?).copy(),
-    }
-}
-
-type Original = Arc<Mutex<Option<Transformer>>>;
-
-/// A transformer on loan from the pool.
-pub struct Lease {
-    pair: Pair,
-    /// `None` only while it is given back.
-    transformer: Option<Transformer>,
-    direction: ffi::PJ_DIRECTION,
-}
-
-static IDENTITY: Transformer = Transformer::identity();
-
-impl Lease {
-    /// Transforms points in place. A point without an image becomes infinite.
-    pub fn transform(&self, xs: &mut [f64], ys: &mut [f64]) {
-        self.inner().transform(xs, ys, self.direction);
-    }
-
-    pub fn point(&self, x: f64, y: f64) -> (f64, f64) {
-        let (mut xs, mut ys) = ([x], [y]);
-        self.transform(&mut xs, &mut ys);
-        (xs[0], ys[0])
-    }
-
-    pub fn is_identity(&self) -> bool {
-        self.inner().is_identity()
-    }
-
-    fn inner(&self) -> &Transformer {
-        self.transformer.as_ref().unwrap_or(&IDENTITY)
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let Some(transformer) = self.transformer.take().filter(|t| !t.is_identity()) else { return };
-        let mut pool = lock(&POOL);
-        if pool.len() >= POOL_LIMIT && !pool.contains_key(&self.pair) {
-            pool.clear();
-        }
-        pool.entry(self.pair.clone()).or_default().push(transformer);
-    }
-}
-
-/// A transformation, with the context it lives in.
-struct Transformer {
-    /// Null for the identity. Destroyed before its context.
-    raw: *mut ffi::PJ,
-    _context: Option<Context>,
-}
-
-// SAFETY: object and context are owned together and reached only through `&self` of one leaseholder; PROJ ties neither
-// to the thread that made it. The identity, which alone is shared, has neither.
-unsafe impl Send for Transformer {}
-unsafe impl Sync for Transformer {}
-
-impl Transformer {
-    const fn identity() -> Transformer {
-        Transformer { raw: ptr::null_mut(), _context: None }
-    }
-
-    fn new(from: &Crs, to: &Crs) -> Result<Transformer> {
-        let context = Context::new();
-        let raw = context.operation(from, to)?;
-        Ok(Transformer { raw, _context: Some(context) })
-    }
-
-    /// The same transformation for another user.
-    fn copy(&self) -> Result<Transformer> {
-        let context = Context::new();
-        // SAFETY: the object is live, and used by nobody else while its original is locked; the copy belongs to the new context.
-        let raw = unsafe { ffi::proj_clone(context.raw, self.raw) };
-        if raw.is_null() {
-            return Err(Error::Crs(format!("a transformation cannot be copied ({})", context.complaint.borrow())));
-        }
-        Ok(Transformer { raw, _context: Some(context) })
-    }
-
-    /// Transforms points in place. A point without an image becomes infinite.
-    fn transform(&self, xs: &mut [f64], ys: &mut [f64], direction: ffi::PJ_DIRECTION) {
-        debug_assert_eq!(xs.len(), ys.len());
-        if self.raw.is_null() || xs.is_empty() {
-            return;
-        }
-        let stride = size_of::<f64>();
-        // SAFETY: the object lives as long as `self`, which one thread uses at a time; both slices
-        // have the same length; z and t are not given.
-        unsafe {
-            ffi::proj_trans_generic(
-                self.raw,
-                direction,
-                xs.as_mut_ptr(),
-                stride,
-                xs.len(),
-                ys.as_mut_ptr(),
-                stride,
-                ys.len().min(xs.len()),
-                ptr::null_mut(),
-                0,
-                0,
-                ptr::null_mut(),
-                0,
-                0,
-            );
-        }
-        for (x, y) in xs.iter_mut().zip(ys.iter_mut()) {
-            if !x.is_finite() || !y.is_finite() {
-                (*x, *y) = (f64::INFINITY, f64::INFINITY);
-            }
-        }
-    }
-
-    fn is_identity(&self) -> bool {
-        self.raw.is_null()
-    }
-}
-
-impl Drop for Transformer {
-    fn drop(&mut self) {
-        // SAFETY: owned; destroying null is allowed.
-        unsafe { ffi::proj_destroy(self.raw) };
-    }
-}
-
-/// An owned PROJ object that is not a transformation.
-struct Object(*mut ffi::PJ);
-
-impl Drop for Object {
-    fn drop(&mut self) {
-        // SAFETY: owned.
-        unsafe { ffi::proj_destroy(self.0) };
-    }
-}
-
-/// A PROJ context.
-struct Context {
-    raw: *mut ffi::PJ_CONTEXT,
-    /// The last thing PROJ complained about; boxed, since PROJ keeps its address.
-    complaint: Box<RefCell<String>>,
-}
-
-impl Drop for Context {
-    fn drop(&mut self) {
-        // SAFETY: owned; every object made in it is gone.
-        unsafe { ffi::proj_context_destroy(self.raw) };
-    }
-}
-
-impl Context {
-    fn new() -> Context {
-        let complaint = Box::new(RefCell::new(String::new()));
-        // SAFETY: the log target outlives the context. The search path is one that does not exist, so that the
-        // proj.db inside this library is used, never another version's that PROJ_DATA points to.
-        unsafe {
-            let raw = ffi::proj_context_create();
-            let nowhere = c"/nonexistent/lazycogs".as_ptr();
-            ffi::proj_context_set_search_paths(raw, 1, &nowhere);
-            ffi::proj_context_set_fileapi(raw, &sealed::NO_FILES, ptr::null_mut());
-            ffi::proj_log_func(raw, ptr::from_ref::<RefCell<String>>(&complaint) as *mut c_void, Some(keep_complaint));
-            Context { raw, complaint }
-        }
-    }
-
-    fn object(&self, definition: &str) -> Result<Object> {
-        let reject = |why: &str| {
-            let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-            let shown: String = definition.chars().take(120).collect();
-            Error::Crs(format!(
-                "unknown CRS '{shown}'{why}; give an authority code such as 'EPSG:32615', WKT, PROJJSON or a PROJ string"
-            ))
-        };
-        let text = CString::new(definition.trim()).map_err(|_| reject("it contains a NUL character"))?;
-        self.complaint.borrow_mut().clear();
-        // SAFETY: the context is live and the text NUL-terminated; the result is null or ours.
-        let object = Object(unsafe { ffi::proj_create(self.raw, text.as_ptr()) });
-        if object.0.is_null() {
-            return Err(reject(self.complaint.borrow().trim_start_matches("proj_create: ")));
-        }
-        // SAFETY: the object is not null.
-        if unsafe { ffi::proj_is_crs(object.0) } == 0 {
-            // A PROJ string without +type=crs describes an operation; users mean the CRS.
-            if definition.trim_start().starts_with('+') && !definition.contains("+type=crs") {
-                return self.object(&format!("{} +type=crs", definition.trim()));
-            }
-            return Err(reject("it is not a coordinate reference system"));
-        }
-        Ok(object)
-    }
-
-    /// Whether a CRS is geographic, and its axes in degrees.
-    fn is_in_degrees(&self, object: &Object) -> bool {
-        let mut unit = 0.0;
-        // SAFETY: the objects are live and of this context; what is not asked for may be null.
-        unsafe {
-            let kind = ffi::proj_get_type(object.0);
-            if kind != ffi::PJ_TYPE_PJ_TYPE_GEOGRAPHIC_2D_CRS && kind != ffi::PJ_TYPE_PJ_TYPE_GEOGRAPHIC_3D_CRS {
-                return false;
-            }
-            let axes = Object(ffi::proj_crs_get_coordinate_system(self.raw, object.0));
-            let none = ptr::null_mut;
-            !axes.0.is_null()
-                && ffi::proj_cs_get_axis_info(
-                    self.raw,
-                    axes.0,
-                    0,
-                    none(),
-                    none(),
-                    none(),
-                    &raw mut unit,
-                    none(),
-                    none(),
-                    none(),
-                ) != 0
-                && (unit - 1f64.to_radians()).abs() < 1e-12
-        }
-    }
-
-    fn equivalent(&self, a: &Crs, b: &Crs) -> Result<bool> {
-        let (a, b) = (self.object(&a.definition)?, self.object(&b.definition)?);
-        let criterion = ffi::PJ_COMPARISON_CRITERION_PJ_COMP_EQUIVALENT_EXCEPT_AXIS_ORDER_GEOGCRS;
-        // SAFETY: both objects are live and of this context.
-        Ok(unsafe { ffi::proj_is_equivalent_to_with_ctx(self.raw, a.0, b.0, criterion) } != 0)
-    }
-
-    fn operation(&self, from: &Crs, to: &Crs) -> Result<*mut ffi::PJ> {
-        let (source, target) = (self.object(&from.definition)?, self.object(&to.definition)?);
-        self.complaint.borrow_mut().clear();
-        // SAFETY: both CRSs are live and of this context; area and options may be null; results are null or ours.
-        let raw = unsafe {
-            let operation =
-                Object(ffi::proj_create_crs_to_crs_from_pj(self.raw, source.0, target.0, ptr::null_mut(), ptr::null()));
-            if operation.0.is_null() {
-                ptr::null_mut()
-            } else {
-                ffi::proj_normalize_for_visualization(self.raw, operation.0)
-            }
-        };
-        if raw.is_null() {
-            return Err(Error::Crs(format!(
-                "no transformation from '{}' to '{}' ({})",
-                from.definition,
-                to.definition,
-                self.complaint.borrow()
-            )));
-        }
-        Ok(raw)
-    }
-}
-
-unsafe extern "C" fn keep_complaint(target: *mut c_void, _level: c_int, message: *const c_char) {
-    // SAFETY: PROJ calls this on the thread that uses the context, with the address given in `Context::new` and a C string.
-    unsafe {
-        let text = CStr::from_ptr(message).to_string_lossy();
-        if let Ok(mut complaint) = (*target.cast::<RefCell<String>>()).try_borrow_mut() {
-            *complaint = text.into_owned();
-        }
-    }
 }
 
 #[cfg(test)]
@@ -435,11 +188,57 @@ mod tests {
     }
 
     #[test]
-    fn only_degrees_come_round() {
-        let turn = |code: &str| Crs::new(code).unwrap().turn();
+    fn longitudes_come_round() {
+        let turn = |definition: &str| Crs::new(definition).unwrap().turn().map(|turn| (turn * 1e9).round() / 1e9);
         assert_eq!([turn("EPSG:4326"), turn("OGC:CRS84"), turn("EPSG:4979"), LONLAT.turn()], [Some(360.0); 4]);
-        // NTF (Paris) counts in grads.
-        assert_eq!([turn("EPSG:32615"), turn("EPSG:3857"), turn("EPSG:4807")], [None; 3]);
+        // Compound, bound; NTF (Paris) counts in grads.
+        assert_eq!(turn("EPSG:9518"), Some(360.0));
+        assert_eq!(turn("+proj=longlat +ellps=intl +towgs84=-87,-98,-121"), Some(360.0));
+        assert_eq!(turn("EPSG:4807"), Some(400.0));
+        assert_eq!([turn("EPSG:32615"), turn("EPSG:3857"), turn("EPSG:7415")], [None; 3]);
+    }
+
+    #[test]
+    fn heights_are_left_out() {
+        let same = |a: &str, b: &str| Crs::new(a).unwrap().same_as(&Crs::new(b).unwrap());
+        assert!(same("EPSG:9518", "EPSG:4326") && same("EPSG:4979", "OGC:CRS84") && same("EPSG:7415", "EPSG:28992"));
+        assert!(!same("EPSG:7415", "EPSG:28991"));
+    }
+
+    #[test]
+    fn what_has_no_map_coordinates_is_refused() {
+        let local = "ENGCRS[\"x\",EDATUM[\"y\"],CS[Cartesian,2],AXIS[\"x\",east],AXIS[\"y\",north],LENGTHUNIT[\"metre\",1]]";
+        for (definition, kind) in [("EPSG:4978", "geocentric"), ("EPSG:5703", "vertical"), (local, "local")] {
+            let message = Crs::new(definition).unwrap_err().to_string();
+            assert!(message.contains(kind) && message.contains("no map coordinates"), "{message}");
+        }
+    }
+
+    #[test]
+    fn each_body_has_longitudes_of_its_own() {
+        let [mars, moon] = ["IAU_2015:49910", "IAU_2015:30110"].map(|code| Crs::new(code).unwrap());
+        let (lon, lat) = transformer(&mars, &mars.lonlat().unwrap()).unwrap().point(3_396_190f64.to_radians(), 0.0);
+        assert!((lon - 1.0).abs() < 1e-9 && lat.abs() < 1e-9, "{lon} {lat}");
+        let sphere = Crs::new("+proj=longlat +R=3396190").unwrap();
+        assert!(transformer(&mars, &sphere).unwrap().point(1e6, 1e6).0.is_finite());
+        for other in [&moon, &LONLAT] {
+            let message = transformer(&mars, other).map(|_| ()).unwrap_err().to_string();
+            assert!(message.contains("on Mars") && message.contains(other.body()), "{message}");
+        }
+        assert_eq!(Crs::new("EPSG:32615").unwrap().lonlat().unwrap(), *LONLAT);
+    }
+
+    #[test]
+    fn a_ballpark_transformation_is_told() {
+        let about = |from: &str, to: &str, at: (f64, f64)| {
+            caution(&Crs::new(from).unwrap(), &Crs::new(to).unwrap(), &[at]).unwrap()
+        };
+        // Xian 1980 is tied to nothing in the database.
+        let found = about("EPSG:32650", "EPSG:4610", (500_000.0, 4_000_000.0)).unwrap();
+        assert!(found.contains("ballpark") && found.contains("Xian 1980") && found.contains("World Geodetic"), "{found}");
+        assert_eq!(about("EPSG:32631", "EPSG:23031", (500_000.0, 5_000_000.0)), None, "ED50 has transformations");
+        assert_eq!(about("EPSG:32631", "+proj=longlat +ellps=bessel", (500_000.0, 5e6)), None, "an unknown datum");
+        assert_eq!(about("EPSG:2334", "EPSG:4610", (500_000.0, 4e6)), None, "one datum");
     }
 
     #[test]

@@ -2,10 +2,13 @@
 //!
 //! OGC GeoTIFF 1.1 (19-008r4); where files deviate from it, what libgeotiff and GDAL make of them.
 
-use super::ellipsoids::{ELLIPSOIDS, GEOGRAPHIC, LENGTH_UNITS, PRIME_MERIDIANS, WITH_PRIME_MERIDIAN};
+use std::f64::consts::PI;
+
 use super::ifd::{Ifd, Tag};
 use super::{CogCrs, projection};
-use crate::error::Result;
+use crate::crs::Crs;
+use crate::crs::parts::{self, Projection};
+use crate::error::{Error, Result};
 
 /// The keys that we read.
 #[repr(u16)]
@@ -126,13 +129,18 @@ impl GeoKeys {
             return CogCrs::Definition(wkt.to_owned());
         }
         let has = |key| self.short(key).is_some();
-        match self.short(Key::ModelType) {
-            Some(3) => CogCrs::Unresolvable("the file's CRS is geocentric: it has no map coordinates".into()),
-            Some(1) => self.projected(projected),
+        let found = match self.short(Key::ModelType) {
+            Some(3) => Err(Error::Crs("the file's CRS is geocentric: it has no map coordinates".into())),
+            Some(1) => self.projected(projected).map(Some),
             Some(2) => self.geographic(),
-            _ if has(Key::ProjectedType) => self.projected(projected),
+            _ if has(Key::ProjectedType) => self.projected(projected).map(Some),
             _ if has(Key::GeographicType) => self.geographic(),
-            _ => CogCrs::Missing,
+            _ => Ok(None),
+        };
+        match found {
+            Ok(Some(definition)) => CogCrs::Definition(definition),
+            Ok(None) => CogCrs::Missing,
+            Err(why) => CogCrs::Unresolvable(why.to_string()),
         }
     }
 
@@ -142,134 +150,185 @@ impl GeoKeys {
         citations.into_iter().find_map(|key| self.text(key).strip_prefix("ESRI PE String = "))
     }
 
-    fn geographic(&self) -> CogCrs {
-        match self.code(Key::GeographicType) {
-            Some(code) => CogCrs::Definition(authority(code)),
-            None if self.axes().is_none() && self.known_base().is_none() => CogCrs::Missing,
-            None => CogCrs::Definition(self.geographic_wkt()),
+    /// `None` where the keys say nothing of it.
+    fn geographic(&self) -> Result<Option<String>> {
+        match (self.base()?, self.radians()?) {
+            (Some(base), Some(radians)) if is_other_unit(&base, radians) => parts::in_unit(&base, radians).map(Some),
+            (base, _) => Ok(base),
         }
     }
 
-    fn projected(&self, code: Option<u16>) -> CogCrs {
+    fn projected(&self, code: Option<u16>) -> Result<String> {
+        let metres = self.metres()?;
         if let Some(code) = code {
-            return CogCrs::Definition(authority(code));
-        }
-        let Some(metres) = self.metres() else {
-            return CogCrs::Unresolvable(format!(
-                "the file's CRS has the unknown linear unit {:?}",
-                self.short(Key::LinearUnit)
-            ));
-        };
-        let geographic = self.geographic_wkt();
-        if let Some(method) = self.code(Key::Method) {
-            return match projection::from_method(method, self, &geographic, metres) {
-                Some(wkt) => CogCrs::Definition(wkt),
-                None => CogCrs::Unresolvable(format!(
-                    "the file's CRS uses the projection method {method}, which PROJ lacks"
-                )),
+            let named = authority(code);
+            return match metres {
+                Some(metres) if is_other_unit(&named, metres) => parts::in_unit(&named, metres),
+                _ => Ok(named),
             };
         }
+        // A file that says nothing of its geographic CRS is taken for WGS 84, as GDAL does.
+        let base = self.base()?.unwrap_or_else(|| authority(4326));
+        let metres = metres.unwrap_or(1.0);
+        parts::projected(&base, &self.projection(metres)?, metres)
+    }
+
+    fn projection(&self, metres: f64) -> Result<Projection> {
+        if let Some(method) = self.code(Key::Method) {
+            let found = projection::from_method(method, self, self.degrees()?, metres);
+            let missing = || Error::Crs(format!("the file's CRS uses the projection method {method}, which PROJ lacks"));
+            return found.map(Projection::Spelled).ok_or_else(missing);
+        }
         let citation = [Key::ProjectedCitation, Key::Citation].map(|key| self.text(key));
-        let base = self.code(Key::GeographicType);
-        match (self.code(Key::Projection), base) {
-            (Some(zone @ 16001..=16060), _) => {
-                CogCrs::Definition(projection::utm(zone - 16000, false, &geographic, metres))
-            }
-            (Some(zone @ 16101..=16160), _) => {
-                CogCrs::Definition(projection::utm(zone - 16100, true, &geographic, metres))
-            }
-            // PROJ looks both up in the EPSG dataset; 4400 is easting and northing in metres.
-            (Some(conversion), Some(base)) if metres == 1.0 => CogCrs::Definition(format!(
-                "urn:ogc:def:crs,crs:EPSG::{base},cs:EPSG::4400,coordinateOperation:EPSG::{conversion}"
-            )),
-            _ => match citation.into_iter().find_map(utm_citation) {
-                Some((zone, south)) => CogCrs::Definition(projection::utm(zone, south, &geographic, metres)),
-                None => CogCrs::Unresolvable(format!(
-                    "the file's CRS is user-defined ('{}') but its projection is missing",
-                    citation.into_iter().find(|c| !c.is_empty()).unwrap_or_default()
-                )),
-            },
+        let cited = || citation.into_iter().find_map(utm_citation);
+        self.code(Key::Projection).or_else(cited).map(Projection::Coded).ok_or_else(|| {
+            Error::Crs(format!(
+                "the file's CRS is user-defined ('{}') but its projection is missing",
+                citation.into_iter().find(|c| !c.is_empty()).unwrap_or_default()
+            ))
+        })
+    }
+
+    /// The geographic CRS: by its code or that of its datum, unless other keys overrule what the code stands for. `None` where the
+    /// keys say nothing of it.
+    fn base(&self) -> Result<Option<String>> {
+        let coded = match (self.code(Key::GeographicType), self.code(Key::Datum)) {
+            (Some(code), _) => Some(Ok(authority(code))),
+            (None, Some(datum)) => Some(parts::on_datum(datum)),
+            (None, None) => None,
+        };
+        let coded = match coded {
+            Some(Err(_)) if self.axes()?.is_some() => None,
+            other => other.transpose()?,
+        };
+        let Some(coded) = coded else { return self.spelled_out(None) };
+        let (axes, meridian) = (self.ellipsoid()?, self.meridian()?);
+        if axes.is_none() && meridian.is_none() {
+            return Ok(Some(coded));
+        }
+        let known = match parts::figure(&coded) {
+            // A code that PROJ does not know, beside the axes it stands for.
+            Err(_) if axes.is_some() => return self.spelled_out(None),
+            known => known?,
+        };
+        // Where it matters less than a millimetre on the ground, it is a matter of digits.
+        let same_axes = axes.is_none_or(|(a, rf)| {
+            (a - known.semi_major).abs() < 1e-3 && (rf - known.inverse_flattening).abs() < 1e-5
+        });
+        let same_meridian = meridian.is_none_or(|longitude| (longitude - known.meridian).abs() < 1e-8);
+        if same_axes && same_meridian { Ok(Some(coded)) } else { self.spelled_out(Some(known)) }
+    }
+
+    /// The geographic CRS as WKT, with the names of its parts where a citation gives them: PROJ knows datums by name, too. What
+    /// the keys leave out is as in `known`.
+    fn spelled_out(&self, known: Option<parts::Figure>) -> Result<Option<String>> {
+        let named = known.map(|figure| (figure.semi_major, figure.inverse_flattening));
+        let Some((a, rf)) = self.ellipsoid()?.or(named) else { return Ok(None) };
+        let meridian = self.meridian()?.or(known.map(|figure| figure.meridian)).unwrap_or(0.0);
+        let [crs, ellipsoid, greenwich] = ["GCS Name", "Ellipsoid", "Primem"].map(|part| self.cited(part));
+        // What overrules a datum's ellipsoid or meridian is another datum, whatever it is called.
+        let datum = if known.is_some() { "unknown".to_owned() } else { self.cited("Datum") };
+        let radians = self.radians()?.unwrap_or(DEGREE);
+        let geographic = format!(
+            "GEOGCRS[\"{crs}\",DATUM[\"{datum}\",ELLIPSOID[\"{ellipsoid}\",{a},{rf},LENGTHUNIT[\"metre\",1]]],\
+             PRIMEM[\"{greenwich}\",{meridian},ANGLEUNIT[\"degree\",{DEGREE}]],CS[ellipsoidal,2],\
+             AXIS[\"longitude\",east],AXIS[\"latitude\",north],ANGLEUNIT[\"{}\",{radians}]]",
+            if radians == DEGREE { "degree" } else { "unit" }
+        );
+        Ok(Some(match *self.doubles(Key::ToWgs84) {
+            [x, y, z] => bound(&geographic, [x, y, z, 0.0, 0.0, 0.0, 0.0]),
+            [x, y, z, rx, ry, rz, scale] => bound(&geographic, [x, y, z, rx, ry, rz, scale]),
+            _ => geographic,
+        }))
+    }
+
+    /// What GDAL writes into a citation, as `GCS Name = x|Datum = y|Ellipsoid = z|Primem = Greenwich|`.
+    fn cited(&self, part: &str) -> String {
+        let parts = self.text(Key::GeogCitation).split('|').filter_map(|pair| pair.split_once('='));
+        let found = parts.into_iter().find(|(name, _)| name.trim() == part).map(|(_, value)| value.trim());
+        found.filter(|name| !name.is_empty()).unwrap_or("unknown").replace('"', "'")
+    }
+
+    /// Semi-major axis in metres and inverse flattening (0 = sphere), from keys that give them, else by the ellipsoid's code.
+    fn ellipsoid(&self) -> Result<Option<(f64, f64)>> {
+        match (self.axes()?, self.code(Key::Ellipsoid)) {
+            (Some(axes), _) => Ok(Some(axes)),
+            (None, code) => code.map(parts::ellipsoid).transpose(),
         }
     }
 
-    /// The geographic CRS as WKT 1. A file that says nothing of it is taken for WGS 84, as GDAL does.
-    fn geographic_wkt(&self) -> String {
-        let (known, named_meridian) = self.known_base().unwrap_or((7030, 8901));
-        let named = find(ELLIPSOIDS.iter().map(|(code, a, rf)| (*code, (*a, *rf))), known).unwrap_or(WGS84);
-        let (a, rf) = self.axes().unwrap_or(named);
-        let meridian = match (self.double(Key::PrimeMeridianLong), self.code(Key::PrimeMeridian)) {
-            (Some(longitude), _) => longitude * self.degrees(),
-            (None, code) => find(PRIME_MERIDIANS.iter().copied(), code.unwrap_or(named_meridian)).unwrap_or(0.0),
-        };
-        let shift = match *self.doubles(Key::ToWgs84) {
-            [x, y, z] => format!(",TOWGS84[{x},{y},{z},0,0,0,0]"),
-            [x, y, z, rx, ry, rz, s] => format!(",TOWGS84[{x},{y},{z},{rx},{ry},{rz},{s}]"),
-            _ => String::new(),
-        };
-        // Codes carry PROJ's datum transformations, but they would hide axes that the file gives in their stead.
-        let same = (a - named.0).abs() < 1e-3 && (rf - named.1).abs() < 1e-5;
-        let identifier = |key| match self.code(key).filter(|code| same && *code < USER_DEFINED) {
-            Some(code) => format!(",AUTHORITY[\"EPSG\",\"{code}\"]"),
-            None => String::new(),
-        };
-        let (crs, datum) = (identifier(Key::GeographicType), identifier(Key::Datum));
-        format!(
-            "GEOGCS[\"unknown\",DATUM[\"unknown\",SPHEROID[\"unknown\",{a},{rf}]{shift}{datum}],\
-             PRIMEM[\"unknown\",{meridian}],UNIT[\"degree\",0.0174532925199433]{crs}]"
-        )
-    }
-
-    /// The ellipsoid and the prime meridian that a code stands for: of the ellipsoid, the geographic CRS, or its datum.
-    fn known_base(&self) -> Option<(u16, u16)> {
-        let by_crs = |code: u16| {
-            let other = WITH_PRIME_MERIDIAN.iter().find(|(crs, ..)| *crs == code).map(|(_, e, m)| (*e, *m));
-            let greenwich = || GEOGRAPHIC.iter().find(|(_, crs)| crs.contains(&code)).map(|(e, _)| (*e, 8901));
-            other.or_else(greenwich)
-        };
-        let by_datum = |datum: u16| by_crs(datum.checked_sub(2000)?);
-        let crs = self.code(Key::GeographicType).and_then(by_crs);
-        let datum = || self.code(Key::Datum).and_then(by_datum);
-        crs.or_else(datum).or_else(|| self.code(Key::Ellipsoid).map(|e| (e, 8901)))
-    }
-
-    /// Semi-major axis in metres and inverse flattening (0 = sphere), from the keys that give them.
-    fn axes(&self) -> Option<(f64, f64)> {
-        let unit = self.code(Key::GeogLinearUnit).and_then(|code| find(LENGTH_UNITS.iter().copied(), code));
-        let a = self.double(Key::SemiMajorAxis).filter(|a| *a > 0.0)?;
+    fn axes(&self) -> Result<Option<(f64, f64)>> {
+        let Some(a) = self.double(Key::SemiMajorAxis).filter(|a| *a > 0.0) else { return Ok(None) };
         let rf = match (self.double(Key::InvFlattening), self.double(Key::SemiMinorAxis)) {
             (Some(rf), _) => rf,
             (None, Some(b)) if b != a => a / (a - b),
             _ => 0.0,
         };
-        Some((a * unit.unwrap_or(1.0), rf))
+        let unit = self.code(Key::GeogLinearUnit).map(|code| unit(code, "linear unit of its ellipsoid")).transpose()?;
+        Ok(Some((a * unit.unwrap_or(1.0), rf)))
     }
 
-    /// Degrees in one angular unit of the file.
-    pub(super) fn degrees(&self) -> f64 {
-        match (self.short(Key::AngularUnit), self.double(Key::AngularUnitSize)) {
-            (Some(9101), _) => 1f64.to_degrees(),
-            (Some(9103), _) => 1.0 / 60.0,
-            (Some(9104), _) => 1.0 / 3600.0,
-            (Some(9105 | 9106), _) => 0.9,
-            (Some(USER_DEFINED), Some(radians)) => radians.to_degrees(),
-            _ => 1.0,
+    /// Degrees east of Greenwich.
+    fn meridian(&self) -> Result<Option<f64>> {
+        match (self.double(Key::PrimeMeridianLong), self.code(Key::PrimeMeridian)) {
+            (Some(longitude), _) => Ok(Some(longitude * self.degrees()?)),
+            (None, code) => code.map(parts::prime_meridian).transpose(),
         }
     }
 
-    /// Metres in one linear unit of the projected CRS.
-    fn metres(&self) -> Option<f64> {
-        match (self.short(Key::LinearUnit), self.double(Key::LinearUnitSize)) {
-            (Some(USER_DEFINED), Some(size)) => Some(size),
-            (None | Some(0 | USER_DEFINED), _) => Some(1.0),
-            (Some(code), _) => find(LENGTH_UNITS.iter().copied(), code),
+    /// Radians in one angular unit, if the file says it.
+    fn radians(&self) -> Result<Option<f64>> {
+        match (self.code(Key::AngularUnit), self.double(Key::AngularUnitSize)) {
+            // Degrees, minutes and seconds as text; as numbers they are degrees.
+            (Some(9107 | 9108 | 9110), _) => Ok(Some(DEGREE)),
+            (Some(code), _) => unit(code, "angular unit").map(Some),
+            (None, size) => Ok(size.filter(|radians| *radians > 0.0)),
+        }
+    }
+
+    /// Degrees in one angular unit: of the file, else of the geographic CRS that it names.
+    fn degrees(&self) -> Result<f64> {
+        if let Some(radians) = self.radians()? {
+            return Ok(radians.to_degrees());
+        }
+        let named = self.code(Key::GeographicType).map(|code| Crs::new(&authority(code)));
+        Ok(named.and_then(Result::ok).filter(Crs::is_geographic).map_or(1.0, |crs| crs.unit().to_degrees()))
+    }
+
+    /// Metres in one linear unit of the projected CRS, if the file says it.
+    fn metres(&self) -> Result<Option<f64>> {
+        match (self.code(Key::LinearUnit), self.double(Key::LinearUnitSize)) {
+            (Some(code), _) => unit(code, "linear unit").map(Some),
+            (None, size) => Ok(size.filter(|metres| *metres > 0.0)),
         }
     }
 }
 
-const WGS84: (f64, f64) = (6378137.0, 298.257223563);
+const DEGREE: f64 = PI / 180.0;
 
-fn find<T>(table: impl Iterator<Item = (u16, T)>, code: u16) -> Option<T> {
-    table.into_iter().find(|(c, _)| *c == code).map(|(_, value)| value)
+fn unit(code: u16, what: &str) -> Result<f64> {
+    parts::unit(code).ok_or_else(|| Error::Crs(format!("the file's CRS has the unknown {what} {code}")))
+}
+
+/// Whether a CRS that PROJ knows counts in another unit than `unit`.
+fn is_other_unit(definition: &str, unit: f64) -> bool {
+    // A definition that PROJ refuses is refused, with its reason, where it is used.
+    Crs::new(definition).is_ok_and(|crs| (crs.unit() - unit).abs() > 1e-10 * unit)
+}
+
+/// A geographic CRS with its position vector transformation to WGS 84: metres, arc-seconds, parts per million.
+fn bound(geographic: &str, [x, y, z, rx, ry, rz, ppm]: [f64; 7]) -> String {
+    let scale = 1.0 + ppm * 1e-6;
+    format!(
+        "BOUNDCRS[SOURCECRS[{geographic}],TARGETCRS[GEOGCRS[\"WGS 84\",DATUM[\"World Geodetic System 1984\",\
+         ELLIPSOID[\"WGS 84\",6378137,298.257223563]],CS[ellipsoidal,2],AXIS[\"latitude\",north],AXIS[\"longitude\",east],\
+         ANGLEUNIT[\"degree\",{DEGREE}],ID[\"EPSG\",4326]]],ABRIDGEDTRANSFORMATION[\"to WGS 84\",\
+         METHOD[\"Position Vector transformation (geog2D domain)\",ID[\"EPSG\",9606]],\
+         PARAMETER[\"X-axis translation\",{x},ID[\"EPSG\",8605]],PARAMETER[\"Y-axis translation\",{y},ID[\"EPSG\",8606]],\
+         PARAMETER[\"Z-axis translation\",{z},ID[\"EPSG\",8607]],PARAMETER[\"X-axis rotation\",{rx},ID[\"EPSG\",8608]],\
+         PARAMETER[\"Y-axis rotation\",{ry},ID[\"EPSG\",8609]],PARAMETER[\"Z-axis rotation\",{rz},ID[\"EPSG\",8610]],\
+         PARAMETER[\"Scale difference\",{scale},ID[\"EPSG\",8611]]]]"
+    )
 }
 
 /// EPSG has no codes above 32767; ESRI's that fit 16 bits are there.
@@ -277,8 +336,8 @@ fn authority(code: u16) -> String {
     format!("{}:{code}", if code < USER_DEFINED { "EPSG" } else { "ESRI" })
 }
 
-/// Zone and hemisphere of a citation such as `UTM Zone 13, Northern Hemisphere` or `WGS 84 / UTM zone 13S`.
-fn utm_citation(citation: &str) -> Option<(u16, bool)> {
+/// The code of the projection that a citation such as `UTM Zone 13, Northern Hemisphere` or `WGS 84 / UTM zone 13S` names.
+fn utm_citation(citation: &str) -> Option<u16> {
     let lower = citation.to_ascii_lowercase();
     let (_, after) = lower.split_once("utm")?;
     let after = after.trim_start_matches(|c: char| c.is_whitespace() || c == '_' || c == '-');
@@ -287,8 +346,8 @@ fn utm_citation(citation: &str) -> Option<(u16, bool)> {
     let zone: u16 = after[..digits].parse().ok().filter(|zone| (1..=60).contains(zone))?;
     let rest = after[digits..].trim_start_matches([' ', ',', '_']);
     match rest.as_bytes().first()? {
-        b'n' => Some((zone, false)),
-        b's' => Some((zone, true)),
+        b'n' => Some(16000 + zone),
+        b's' => Some(16100 + zone),
         _ => None,
     }
 }

@@ -7,7 +7,6 @@
 
 mod codec;
 mod decode;
-mod ellipsoids;
 mod geokeys;
 mod header;
 mod ifd;

@@ -1,7 +1,6 @@
 //! Projections that a GeoTIFF spells out instead of naming an EPSG code, as WKT.
 //!
-//! GeoTIFF 1.1, annex C, and the parameter keys that libgeotiff reads for each method. WKT 1 rather than a PROJ string: it
-//! keeps the code of the geographic CRS, and with it the datum transformations that PROJ knows.
+//! GeoTIFF 1.1, annex C, and the parameter keys that libgeotiff reads for each method. WKT 1, whose names and parameters are theirs.
 
 use std::fmt::Write;
 
@@ -101,36 +100,21 @@ fn method(code: u16, keys: &GeoKeys) -> Option<(&'static str, &'static [Paramete
     })
 }
 
-/// The projected CRS of a ProjCoordTrans code, its parameters and the WKT of its geographic CRS. `None` for a method that
-/// PROJ does not have either.
-pub fn from_method(code: u16, keys: &GeoKeys, geographic: &str, metres: f64) -> Option<String> {
+/// A projected CRS of a ProjCoordTrans code and its parameters as WKT 1, over a geographic CRS that is none in particular: the true one
+/// takes its place. `degrees` and `metres` are in one unit of the keys. `None` for a method that PROJ does not have either.
+pub fn from_method(code: u16, keys: &GeoKeys, degrees: f64, metres: f64) -> Option<String> {
     let (name, parameters) = method(code, keys)?;
-    let parameters = parameters.iter().chain([&FALSE_EASTING, &FALSE_NORTHING]).map(|p| {
-        let found = p.keys.iter().find_map(|key| keys.double(*key));
-        let factor = if p.unit == Unit::Angle { keys.degrees() } else { 1.0 };
-        (p.name, found.map_or(p.default, |value| value * factor))
-    });
-    Some(wkt(name, parameters, geographic, metres))
-}
-
-/// UTM, zone 1 to 60.
-pub fn utm(zone: u16, south: bool, geographic: &str, metres: f64) -> String {
-    let parameters = [
-        ("latitude_of_origin", 0.0),
-        ("central_meridian", f64::from(zone) * 6.0 - 183.0),
-        ("scale_factor", 0.9996),
-        ("false_easting", 500_000.0 / metres),
-        ("false_northing", if south { 10_000_000.0 / metres } else { 0.0 }),
-    ];
-    wkt("Transverse_Mercator", parameters.into_iter(), geographic, metres)
-}
-
-fn wkt<'a>(method: &str, parameters: impl Iterator<Item = (&'a str, f64)>, geographic: &str, metres: f64) -> String {
-    let mut text = format!("PROJCS[\"unnamed\",{geographic},PROJECTION[\"{method}\"]");
-    for (name, value) in parameters {
+    let mut text = format!(
+        "PROJCS[\"unnamed\",GEOGCS[\"any\",DATUM[\"any\",SPHEROID[\"any\",6378137,298.257223563]],\
+         PRIMEM[\"Greenwich\",0],UNIT[\"degree\",0.0174532925199433]],PROJECTION[\"{name}\"]"
+    );
+    for parameter in parameters.iter().chain([&FALSE_EASTING, &FALSE_NORTHING]) {
+        let found = parameter.keys.iter().find_map(|key| keys.double(*key));
+        let factor = if parameter.unit == Unit::Angle { degrees } else { 1.0 };
+        let value = found.map_or(parameter.default, |value| value * factor);
         // Writing to a String cannot fail.
-        let _ = write!(text, ",PARAMETER[\"{name}\",{value}]");
+        let _ = write!(text, ",PARAMETER[\"{}\",{value}]", parameter.name);
     }
-    let _ = write!(text, ",UNIT[\"{}\",{metres}]]", if metres == 1.0 { "metre" } else { "unknown" });
-    text
+    let _ = write!(text, ",UNIT[\"{}\",{metres}]]", if metres == 1.0 { "metre" } else { "unit" });
+    Some(text)
 }

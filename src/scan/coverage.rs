@@ -6,7 +6,7 @@
 use geo::{Intersects, Point};
 
 use super::layer::Layer;
-use crate::crs::{LONLAT, transformer};
+use crate::crs::transformer;
 use crate::error::Result;
 use crate::grid::Rect;
 use crate::items::Item;
@@ -30,7 +30,7 @@ impl Coverage {
         let (mut xs, mut ys): (Vec<f64>, Vec<f64>) = (0..SIDE * SIDE)
             .map(|i| affine.apply(along(rect.col, rect.width, i % SIDE), along(rect.row, rect.height, i / SIDE)))
             .unzip();
-        transformer(cube.crs(), &LONLAT)?.transform(&mut xs, &mut ys);
+        transformer(cube.crs(), &cube.crs().lonlat()?)?.transform(&mut xs, &mut ys);
         let centres = xs.into_iter().zip(ys).map(|(x, y)| x.is_finite().then_some((x, y))).collect();
         Ok(Coverage { centres, open: vec![true; SIDE * SIDE] })
     }
