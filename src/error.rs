@@ -60,16 +60,20 @@ impl Error {
 
     /// The same kind of error, with `context` and a colon in front of its message.
     pub fn within(self, context: impl std::fmt::Display) -> Self {
-        let prefixed = |message: String| format!("{context}: {message}");
+        self.reworded(|message| format!("{context}: {message}"))
+    }
+
+    /// The same kind of error in other words.
+    pub fn reworded(self, words: impl FnOnce(String) -> String) -> Self {
         match self {
-            Error::Argument(m) => Error::Argument(prefixed(m)),
-            Error::Items(m) => Error::Items(prefixed(m)),
-            Error::Store(m) => Error::Store(prefixed(m)),
-            Error::Http { message, attempts } => Error::Http { message: prefixed(message), attempts },
-            Error::Changed(m) => Error::Changed(prefixed(m)),
-            Error::Corrupt(m) => Error::Corrupt(prefixed(m)),
-            Error::Unsupported(m) => Error::Unsupported(prefixed(m)),
-            Error::Crs(m) => Error::Crs(prefixed(m)),
+            Error::Argument(m) => Error::Argument(words(m)),
+            Error::Items(m) => Error::Items(words(m)),
+            Error::Store(m) => Error::Store(words(m)),
+            Error::Http { message, attempts } => Error::Http { message: words(message), attempts },
+            Error::Changed(m) => Error::Changed(words(m)),
+            Error::Corrupt(m) => Error::Corrupt(words(m)),
+            Error::Unsupported(m) => Error::Unsupported(words(m)),
+            Error::Crs(m) => Error::Crs(words(m)),
             Error::Cancelled => Error::Cancelled,
         }
     }

@@ -1,7 +1,7 @@
 //! The process's threads: tokio for I/O, rayon for decoding, warping and mosaicking. Made on first use, and made anew in
 //! a forked child, where the parent's threads do not exist.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,11 +15,14 @@ const IO_THREADS: usize = 2;
 /// How long a thread that read a file waits for the next one, so that an idle process soon has few threads.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// Databases and sessions with more numbers of threads than these start threads anew.
+const POOLS_KEPT: usize = 2;
+
 struct Threads {
     io: Runtime,
     http: reqwest::Client,
-    /// One pool per number of threads that a query asked for.
-    compute: HashMap<usize, Arc<ThreadPool>>,
+    /// The pools of the numbers of threads that queries asked for last, the latest behind.
+    compute: VecDeque<(usize, Arc<ThreadPool>)>,
 }
 
 /// By process id. An inherited entry is leaked: its threads are gone, and to shut it down would wait for them.
@@ -47,7 +50,7 @@ impl Threads {
             .build()
             .map_err(|e| Error::Store(format!("cannot start I/O threads: {e}")))?;
         let http = http_builder().build().map_err(|e| Error::Store(format!("cannot start an http client: {e}")))?;
-        Ok(Threads { io, http, compute: HashMap::new() })
+        Ok(Threads { io, http, compute: VecDeque::new() })
     }
 }
 
@@ -72,16 +75,39 @@ pub fn http_client() -> Result<reqwest::Client> {
 /// A pool of `threads` compute threads.
 pub fn compute(threads: usize) -> Result<Arc<ThreadPool>> {
     with_threads(|t| {
-        if let Some(pool) = t.compute.get(&threads) {
-            return Ok(pool.clone());
+        let known = t.compute.iter().position(|(count, _)| *count == threads).and_then(|at| t.compute.remove(at));
+        let pool = match known {
+            Some((_, pool)) => pool,
+            None => Arc::new(start_pool(threads)?),
+        };
+        t.compute.push_back((threads, pool.clone()));
+        if t.compute.len() > POOLS_KEPT {
+            // Its threads end with the last scan that has it.
+            t.compute.pop_front();
         }
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("lazycogs-{i}"))
-            .build()
-            .map_err(|e| Error::Store(format!("cannot start {threads} threads: {e}")))?;
-        let pool = Arc::new(pool);
-        t.compute.insert(threads, pool.clone());
         Ok(pool)
     })
+}
+
+fn start_pool(threads: usize) -> Result<ThreadPool> {
+    ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|i| format!("lazycogs-{i}"))
+        .build()
+        .map_err(|e| Error::Store(format!("cannot start {threads} threads: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pools_are_kept_while_they_are_few() {
+        let first = compute(3).unwrap();
+        assert!(Arc::ptr_eq(&first, &compute(3).unwrap()));
+        let (pools, second): (Vec<_>, _) = ((4..4 + POOLS_KEPT).map(|n| compute(n).unwrap()).collect(), 4);
+        assert!(!Arc::ptr_eq(&first, &compute(3).unwrap()), "the oldest is let go");
+        assert_eq!(first.install(|| 1), 1, "and works as long as somebody has it");
+        assert!(!Arc::ptr_eq(&pools[0], &compute(second).unwrap()));
+    }
 }

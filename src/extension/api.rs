@@ -12,6 +12,7 @@ use super::context::{Context, Stay};
 use super::value::Value;
 use crate::error::{Error, Result};
 use crate::interrupt;
+use crate::store::shown;
 
 /// A DuckDB type by its id, or a list, struct or map of others.
 #[derive(Debug, Clone)]
@@ -272,7 +273,7 @@ fn guarded<T>(body: impl FnOnce() -> Result<T>) -> Result<T, String> {
 }
 
 fn c_message<F: TableFunction>(message: &str) -> CString {
-    c_string(&format!("{}: {message}", F::NAME))
+    c_string(&format!("{}: {}", F::NAME, shown::message(message)))
 }
 
 /// A C string; a NUL inside, which C cannot hold, is dropped.

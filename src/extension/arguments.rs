@@ -46,6 +46,7 @@ pub fn named() -> Vec<(&'static str, Type)> {
         ("max_concurrent_reads", Type::BIGINT),
         ("store_options", Type::map(Type::VARCHAR, Type::VARCHAR)),
         ("href_replace", texts()),
+        ("allow_local", Type::BOOLEAN),
         ("hive_partitioning", Type::BOOLEAN),
     ]
 }
@@ -60,7 +61,7 @@ pub struct Archive {
 
 /// The named arguments of `lazycogs_store`.
 pub fn of_archive() -> Vec<(&'static str, Type)> {
-    let kept = ["store_options", "href_replace", "hive_partitioning"];
+    let kept = ["store_options", "href_replace", "allow_local", "hive_partitioning"];
     let mut arguments: Vec<_> = named().into_iter().filter(|(name, _)| kept.contains(name)).collect();
     arguments.push(("asset", Type::VARCHAR));
     arguments
@@ -254,7 +255,8 @@ fn store_options(bind: &BindInfo, settings: &Settings) -> Result<store::Options>
         }
         None => Vec::new(),
     };
-    store::config::check_keys(pairs.iter().map(|(key, _)| key))?;
+    let pairs = pairs.into_iter().collect::<BTreeMap<_, _>>();
+    store::config::check_options(&pairs)?;
     if settings.duckdb_io && !pairs.is_empty() {
         return Err(Error::Argument(
             "store_options do not reach DuckDB's file systems; use CREATE SECRET, or SET lazycogs_io = 'object_store'"
@@ -263,11 +265,12 @@ fn store_options(bind: &BindInfo, settings: &Settings) -> Result<store::Options>
     }
     let max_concurrent = integer(bind, "max_concurrent_reads", 1, 4096)?.unwrap_or(settings.max_concurrent_reads);
     Ok(store::Options {
-        store: pairs.into_iter().collect::<BTreeMap<_, _>>(),
+        store: pairs,
         max_concurrent: max_concurrent as usize,
         timeout: Duration::from_secs(settings.http_timeout),
         max_retries: settings.max_retries,
         access: settings.access.clone(),
+        allow_local: given(bind, "allow_local").and_then(|v| v.boolean()).unwrap_or(false),
         files: settings.duckdb_io.then(|| bind.context().clone() as Arc<dyn store::Files>),
     })
 }

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::session;
-use super::source::{Source, has_wildcard, local};
+use super::source::{Source, glob, has_wildcard, local};
+use super::{rows, session};
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::store::location::shown_text;
-use crate::store::{ByteSource, Location, Object, Session};
+use crate::store::location::plain_path;
+use crate::store::{Access, ByteSource, Location, Object, Session, shown};
 
 /// A larger index does not belong into a temporary file.
 const LARGEST: u64 = 4 << 30;
@@ -25,6 +25,13 @@ pub struct Fetched {
     pub origin: String,
     /// Removed with its last user.
     _file: Option<Temporary>,
+}
+
+impl Fetched {
+    /// A file of this machine, and how it was named.
+    fn here(path: String, origin: String) -> Fetched {
+        Fetched { path, origin, _file: None }
+    }
 }
 
 #[derive(Debug)]
@@ -44,28 +51,35 @@ impl Source {
     /// A path that the settings forbid; a URL that cannot be read, or is a glob that only httpfs could expand.
     pub fn reachable(self, store: &Session, threads: usize) -> Result<Source> {
         let Source::Paths(paths) = self else { return Ok(self) };
+        let within = |path: &str| format!("items '{}'", shown::place(path));
+        let paths = paths.iter().map(|path| plain_path(path).map_err(|e| e.within(within(path))));
+        let paths = paths.collect::<Result<Vec<_>>>()?;
         for path in &paths {
             let checked = Location::resolve(before_wildcard(path), None).and_then(|at| store.check(&at));
-            checked.map_err(|e| e.within(format!("items '{}'", shown(path))))?;
+            checked.map_err(|e| e.within(within(path)))?;
         }
         // Options of the call and secrets of the session are unknown to the private database, and so is what may be opened when
         // it is redirected.
-        let options = store.options();
+        let (options, all_local) = (store.options(), paths.iter().all(|path| local(path).is_some()));
         let plain = options.store.is_empty() && options.files.is_none() && options.access.only.is_none();
-        let in_place = || plain && has_httpfs(threads);
-        if paths.iter().all(|path| local(path).is_some()) || in_place() {
+        if !options.access.is_restricted() && (all_local || plain && has_httpfs(threads)) {
             return Ok(Source::Paths(paths));
         }
-        let files = paths.into_iter().map(|path| fetch(path, store)).collect::<Result<_>>()?;
+        let mut files = Vec::new();
+        for path in paths {
+            match local(&path) {
+                Some(_) if options.access.is_restricted() => {
+                    files.extend(expanded(&path, &options.access, threads).map_err(|e| e.within(within(&path)))?);
+                }
+                Some(_) => files.push(Fetched::here(path.clone(), path)),
+                None => files.push(fetch(path, store)?),
+            }
+        }
+        // Files as they were named are known from one query to the next.
+        if files.iter().all(|file| file.path == file.origin) {
+            return Ok(Source::Paths(files.into_iter().map(|file| file.path).collect()));
+        }
         Ok(Source::Fetched(Arc::new(files)))
-    }
-}
-
-/// The path or URL as it may be shown: without a signature.
-pub(super) fn shown(path: &str) -> String {
-    match local(path) {
-        Some(_) => path.to_owned(),
-        None => Location::resolve(path, None).map_or_else(|_| shown_text(path), |location| location.to_string()),
     }
 }
 
@@ -80,15 +94,49 @@ fn before_wildcard(path: &str) -> &str {
     }
 }
 
+/// The files of a path, a folder or a glob, as DuckDB finds them; each may be opened as it really lies. DuckDB then gets files, and
+/// not a pattern, in which links and dots may lead anywhere.
+fn expanded(path: &str, access: &Access, threads: usize) -> Result<Vec<Fetched>> {
+    let pattern = glob(path)?;
+    if std::fs::metadata(path).is_ok_and(|found| found.is_file()) {
+        return Ok(vec![lying(path.to_owned(), access)?]);
+    }
+    // Where a wildcard stands for a link, the folder above is anywhere: not even its names are looked at.
+    let wild = pattern.split('/').skip_while(|part| !has_wildcard(part));
+    if wild.into_iter().any(|part| part == "..") {
+        return Err(Error::Items("'..' behind a wildcard is not allowed while enable_external_access is false".into()));
+    }
+    let sql = format!("SELECT file FROM glob({})", session::literal(&pattern));
+    let files = rows::query_texts(&session::connect(threads)?, &sql)?;
+    if files.is_empty() {
+        return Err(Error::Items("no file matches".into()));
+    }
+    files.into_iter().map(|file| lying(file, access)).collect()
+}
+
+/// A file by its path without links, which nobody can turn elsewhere after it was checked; by its own where links say what it
+/// is: the kind of file, or the values of partitions.
+fn lying(file: String, access: &Access) -> Result<Fetched> {
+    let path = Path::new(&file);
+    let real = access.real_file(path)?;
+    // What cannot be told is taken for a link.
+    if std::path::absolute(path).is_ok_and(|absolute| absolute == real) {
+        return Ok(Fetched::here(file.clone(), file));
+    }
+    let partitions = |path: &Path| -> Vec<String> {
+        let parts = path.iter().map(|part| part.to_string_lossy().into_owned());
+        parts.filter(|part| part.contains('=')).collect()
+    };
+    let same = path.file_name() == real.file_name() && partitions(path) == partitions(&real);
+    Ok(Fetched::here(if same { path_text(&real)? } else { file.clone() }, file))
+}
+
 fn has_httpfs(threads: usize) -> bool {
     session::connect(threads).is_ok_and(|connection| connection.execute_batch("LOAD httpfs").is_ok())
 }
 
 fn fetch(url: String, store: &Session) -> Result<Fetched> {
-    if local(&url).is_some() {
-        return Ok(Fetched { path: url.clone(), origin: url, _file: None });
-    }
-    let context = || format!("items '{}'", shown(&url));
+    let context = || format!("items '{}'", shown::place(&url));
     let name = url.split(['?', '#']).next().unwrap_or(&url);
     if has_wildcard(name) {
         return Err(Error::Items(format!(

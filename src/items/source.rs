@@ -6,11 +6,11 @@ use std::time::SystemTime;
 
 use duckdb::{Connection, ffi};
 
-use super::remote::{Fetched, shown};
+use super::remote::Fetched;
 use super::rows;
 use super::session::{Table, list, literal};
 use crate::error::{Error, Result};
-use crate::store::file_version;
+use crate::store::{file_version, shown};
 
 /// The `items` argument.
 #[derive(Debug, Clone)]
@@ -156,10 +156,10 @@ impl Source {
             Source::Paths(paths) => (paths.clone(), paths.clone()),
             Source::Fetched(files) => files.iter().map(|file| (file.path.clone(), file.origin.clone())).unzip(),
         };
-        let json = paths.iter().filter(|path| is_json(path)).count();
+        let json = origins.iter().filter(|path| is_json(path)).count();
         let name = match origins.as_slice() {
-            [path] => format!("'{}'", shown(path)),
-            [first, ..] => format!("'{}' and {} more", shown(first), origins.len() - 1),
+            [path] => format!("'{}'", shown::place(path)),
+            [first, ..] => format!("'{}' and {} more", shown::place(first), origins.len() - 1),
             [] => String::new(),
         };
         let globs = paths.iter().map(|path| glob(path)).collect::<Result<Vec<_>>>()?;
@@ -221,7 +221,7 @@ fn json_items(connection: &Connection, globs: &[String], name: String) -> Result
 }
 
 /// The path as DuckDB shall read it: a directory becomes a glob, an existing file is no pattern whatever it is called.
-fn glob(path: &str) -> Result<String> {
+pub(super) fn glob(path: &str) -> Result<String> {
     let Some(file) = local(path) else { return Ok(path.to_owned()) };
     match std::fs::metadata(file) {
         Ok(found) if found.is_dir() => {
@@ -232,19 +232,15 @@ fn glob(path: &str) -> Result<String> {
         Err(_) if has_wildcard(path) => Ok(path.to_owned()),
         Err(_) if path.is_empty() => Err(Error::Argument("items is an empty path".into())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(Error::Items(format!("no such file: '{path}'")))
+            Err(Error::Items(format!("no such file: '{}'", shown::place(path))))
         }
-        Err(error) => Err(Error::Items(format!("cannot read '{path}': {error}"))),
+        Err(error) => Err(Error::Items(format!("cannot read '{}': {error}", shown::place(path)))),
     }
 }
 
-/// The path in the local file system, if it is one.
+/// The path in the local file system, if it is one. File URLs are paths by now.
 pub(super) fn local(path: &str) -> Option<&Path> {
-    match path.split_once("://") {
-        None => Some(Path::new(path)),
-        Some(("file", rest)) => Some(Path::new(rest)),
-        Some(_) => None,
-    }
+    (!path.contains("://")).then(|| Path::new(path))
 }
 
 pub(super) fn has_wildcard(path: &str) -> bool {

@@ -1,5 +1,6 @@
 //! A request made whole: bands, types and tiling, from the item index and one COG header per band.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -17,8 +18,7 @@ use crate::grid::Tiling;
 use crate::interrupt;
 use crate::items::{Asset, FirstItem, Memo, default_bands};
 use crate::request::Request;
-use crate::store::location::shown_text;
-use crate::store::{Location, Object, Session};
+use crate::store::{Location, Object, Options, Session, shown};
 use crate::warp::pixel_size;
 
 /// What a call will read.
@@ -134,22 +134,21 @@ pub fn asset_context(request: &Request, item: &str, key: &str, asset: &Asset) ->
 pub fn asset_location(request: &Request, asset: &Asset) -> String {
     match location(request, asset) {
         Ok(location) => location.to_string(),
-        Err(_) => shown_text(&asset.href),
+        Err(_) => shown::place(&asset.href),
     }
 }
 
 fn location(request: &Request, asset: &Asset) -> Result<Location> {
-    located(request.href_replace.as_ref(), asset)
+    located(&request.store, request.href_replace.as_ref(), asset)
 }
 
 /// Where an asset is, after `href_replace`.
-pub fn located(replace: Option<&(Regex, String)>, asset: &Asset) -> Result<Location> {
-    match replace {
-        Some((pattern, replacement)) => {
-            Location::resolve(&pattern.replace_all(&asset.href, replacement), asset.base.as_deref())
-        }
-        None => Location::resolve(&asset.href, asset.base.as_deref()),
-    }
+pub fn located(options: &Options, replace: Option<&(Regex, String)>, asset: &Asset) -> Result<Location> {
+    let href = match replace {
+        Some((pattern, replacement)) => pattern.replace_all(&asset.href, replacement),
+        None => Cow::Borrowed(&*asset.href),
+    };
+    options.locate(&href, asset.base.as_deref())
 }
 
 fn object(request: &Request, session: &Session, asset: &Asset) -> Result<Object> {

@@ -9,8 +9,7 @@ use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::items::{FirstAsset, Memo, Selection, default_bands};
 use crate::store::config::Setting;
-use crate::store::location::shown_url;
-use crate::store::{Address, Config, Location, Options, Route, Session};
+use crate::store::{Address, Config, Location, Options, Route, Session, shown};
 
 /// One asset's way to its bytes. Holds nothing secret but in `config`.
 pub struct Opening {
@@ -70,7 +69,7 @@ pub fn openings(
 
 fn opening(session: &Session, item: &str, asset: &FirstAsset, replace: Option<&(Regex, String)>) -> Result<Opening> {
     let hints = asset.asset.store.as_deref();
-    let location = located(replace, &asset.asset)?;
+    let location = located(session.options(), replace, &asset.asset)?;
     let object = session.object(location.clone(), hints)?;
     let config = match object.route() {
         // Whatever it takes is not our business.
@@ -93,7 +92,7 @@ fn opening(session: &Session, item: &str, asset: &FirstAsset, replace: Option<&(
         access,
         path: match (&location, &config) {
             (_, Some(config)) => config.address.key.to_string(),
-            (Location::File(path), _) => path.display().to_string(),
+            (Location::File(_), _) => location.to_string(),
             (Location::Http(url) | Location::Cloud(url), _) => url.path().to_owned(),
         },
         config,
@@ -144,6 +143,6 @@ impl Opening {
 
     /// Value, without name and password, and origin.
     pub fn endpoint(&self) -> Option<(String, String)> {
-        Self::told(self.config.as_ref()?.endpoint()).map(|(url, origin)| (shown_url(&url), origin))
+        Self::told(self.config.as_ref()?.endpoint()).map(|(url, origin)| (shown::place(&url), origin))
     }
 }

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::items::{Asset, Item};
 use crate::plan::asset_location;
 use crate::request::Request;
+use crate::store::shown;
 
 /// One failed read.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +26,7 @@ impl Failure {
             item: item.id.to_string(),
             asset: asset_key.to_owned(),
             href: asset_location(request, asset),
-            message: error.to_string(),
+            message: shown::message(&error.to_string()),
             attempts: error.attempts(),
         }
     }

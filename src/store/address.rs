@@ -7,7 +7,8 @@ use object_store::path::Path;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::location::redacted;
+use super::meaning::is_label;
+use super::shown;
 use crate::error::{Error, Result};
 
 /// A kind of object store.
@@ -62,12 +63,12 @@ impl Address {
     /// # Errors
     /// A URL without a bucket, or with a path that cannot be a key.
     pub fn of_cloud(url: &Url) -> Result<Address> {
-        let wrong = |what: &str| Error::Store(format!("'{}' {what}", redacted(url)));
+        let wrong = |what: &str| Error::Store(format!("'{}' {what}", shown::url(url)));
         let service = Service::of_scheme(url.scheme()).ok_or_else(|| wrong("names no object store"))?;
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| wrong("names no bucket"))?;
         let mut address = Address::new(service, host.to_owned(), url.path()).map_err(|e| wrong(&e))?;
         if service != Service::Azure {
-            return Ok(address);
+            return address.checked().map_err(|e| wrong(&e));
         }
         address.sas = url.query().filter(|query| is_sas(query)).map(str::to_owned);
         // container@account.host, as Hadoop writes it; account.host/container, as DuckDB does; or a bare container.
@@ -91,7 +92,7 @@ impl Address {
             }
             (true, None) => {}
         }
-        Ok(address)
+        address.checked().map_err(|e| wrong(&e))
     }
 
     /// The address of an https URL, if its host is one of the known services and its path names an object.
@@ -104,7 +105,26 @@ impl Address {
         if address.service == Service::Azure {
             address.sas = url.query().filter(|query| is_sas(query)).map(str::to_owned);
         }
-        (!address.key.as_ref().is_empty()).then_some(address)
+        // What is no object of a bucket is plain https.
+        address.checked().ok().filter(|address| !address.key.as_ref().is_empty())
+    }
+
+    /// Bucket and account become parts of URLs, and must not be more than that.
+    fn checked(self) -> Result<Address, String> {
+        let is_bucket = |text: &str| {
+            let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+            // Containers of Azure are `$root` and `$web`, too, and those of Fabric have names of people's choice.
+            let of_azure = |c: char| self.service == Service::Azure && (c == '$' || c == ' ');
+            let named = !text.is_empty() && text.len() <= 255 && text.chars().all(|c| fits(c) || of_azure(c));
+            named && text.trim_matches('.') == text
+        };
+        if !is_bucket(&self.bucket) {
+            return Err("names no bucket that can be one".into());
+        }
+        match &self.account {
+            Some(account) if !is_label(account) => Err("names no account that can be one".into()),
+            _ => Ok(self),
+        }
     }
 
     fn new(service: Service, bucket: String, path: &str) -> Result<Address, String> {
@@ -349,6 +369,29 @@ mod tests {
         let sas = |url: &str| Address::of_cloud(&Url::parse(url).unwrap()).unwrap().sas;
         assert_eq!(sas("az://c@acct/a.tif?sv=1&sig=a%2Fb").as_deref(), Some("sv=1&sig=a%2Fb"));
         assert_eq!(sas("az://c@acct/a.tif?versionid=1"), None);
+    }
+
+    #[test]
+    fn buckets_and_accounts_are_names() {
+        for url in [
+            "s3://a%2Fb/k",
+            "s3://x%40127.0.0.1%3A8443%2F/k",
+            "s3://../k",
+            "gs://b%23/k",
+            "az://c@x%40evil/k",
+            "az://c%2F..%2Fd@acct/k",
+            "az://..@acct/k",
+            "az://x%40evil.blob.core.windows.net/c/k",
+            "abfss://c@a%23.dfs.core.windows.net/k",
+            "https://s3.amazonaws.com/a%2F..%2Fb/k",
+            "https://acct.blob.core.windows.net/c%3F/k",
+            "https://storage.googleapis.com/%2E%2E/k",
+            "s3://b/..%2F..%2Fc/k",
+        ] {
+            assert_eq!(told(url), "none", "{url}");
+        }
+        assert_eq!(told("https://acct.blob.core.windows.net/$web/a.tif"), "Azure $web a.tif acct - acct.blob.core.windows.net");
+        assert_eq!(told("s3://My_Bucket.x/a.tif"), "S3 My_Bucket.x a.tif - - -");
     }
 
     #[test]

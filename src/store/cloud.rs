@@ -1,11 +1,11 @@
 //! Object stores by bucket: s3, gs, az.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::str::FromStr;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use moka::sync::Cache;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
@@ -28,8 +28,13 @@ struct Made {
     timeout: Duration,
 }
 
-/// Kept as long as the process: clients hold connections and credentials.
-static CLIENTS: LazyLock<Mutex<HashMap<Made, Arc<dyn ObjectStore>>>> = LazyLock::new(Mutex::default);
+/// So many buckets, opened in so many ways, are kept; and none for longer than this after its last read.
+const CLIENTS_KEPT: u64 = 64;
+const IDLE: Duration = Duration::from_secs(10 * 60);
+
+/// Clients hold connections, and credentials that were asked for.
+static CLIENTS: LazyLock<Cache<Made, Arc<dyn ObjectStore>>> =
+    LazyLock::new(|| Cache::builder().max_capacity(CLIENTS_KEPT).time_to_idle(IDLE).build());
 
 /// The client of a bucket.
 ///
@@ -44,15 +49,10 @@ pub fn client(config: &Config, timeout: Duration) -> Result<Arc<dyn ObjectStore>
         settings: config.pairs().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         timeout,
     };
-    let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(client) = clients.get(&made) {
-        return Ok(client.clone());
-    }
-    let client = build(config, timeout).map_err(|e| {
+    let built = CLIENTS.try_get_with(made, || build(config, timeout));
+    built.map_err(|e| {
         Error::Store(format!("cannot open the bucket '{}' of {}: {e}", address.bucket, address.service.name()))
-    })?;
-    clients.insert(made, client.clone());
-    Ok(client)
+    })
 }
 
 fn build(config: &Config, timeout: Duration) -> object_store::Result<Arc<dyn ObjectStore>> {

@@ -12,6 +12,8 @@ use object_store::gcp::GoogleConfigKey;
 
 use super::address::{Address, S3_ANYWHERE, Service};
 use super::hints::Hints;
+use super::meaning::{self, Meaning};
+use super::shown::Secrets;
 use crate::error::{Error, Result};
 
 /// Where a setting comes from.
@@ -64,6 +66,15 @@ pub struct Credential {
     pub origin: Origin,
 }
 
+/// What a setting makes us open or run.
+#[derive(Debug, PartialEq)]
+pub enum Lead {
+    /// A URL, or what is to be one.
+    Server(String),
+    File(String),
+    Program(&'static str),
+}
+
 /// The variables of the environment that a store may know, as they were when the query began.
 pub fn environment() -> BTreeMap<String, String> {
     let known = |name: &str| {
@@ -80,39 +91,6 @@ pub fn environment() -> BTreeMap<String, String> {
     }
     found
 }
-
-/// Options of the HTTP client that are heeded; the library knows more.
-const CLIENT_KEYS: [&str; 7] = [
-    "allow_http",
-    "allow_invalid_certificates",
-    "connect_timeout",
-    "proxy_excludes",
-    "proxy_url",
-    "timeout",
-    "user_agent",
-];
-/// Settings that lead nowhere: neither to a server nor to a file or program of this machine.
-const HARMLESS: [&str; 17] = [
-    "allow_http",
-    "allow_invalid_certificates",
-    "aws_access_key_id",
-    "aws_region",
-    "aws_request_payer",
-    "aws_secret_access_key",
-    "aws_session_token",
-    "aws_skip_signature",
-    "aws_virtual_hosted_style_request",
-    "azure_skip_signature",
-    "azure_storage_account_key",
-    "azure_storage_account_name",
-    "azure_storage_sas_key",
-    "azure_storage_token",
-    "google_bearer_token",
-    "google_skip_signature",
-    "timeout",
-];
-/// The href names the bucket, and nothing else does.
-const BUCKET_KEYS: [&str; 3] = ["aws_bucket", "azure_container_name", "google_bucket"];
 
 /// Settings that hang together: whoever gives one of them takes no other from a weaker place.
 const CREDENTIALS: [&str; 30] = [
@@ -148,32 +126,44 @@ const CREDENTIALS: [&str; 30] = [
     "google_skip_signature",
 ];
 const ENDPOINTS: [&str; 4] = ["aws_endpoint_url_s3", "aws_endpoint", "azure_storage_endpoint", "google_base_url"];
+/// What a credential is called that only the metadata service of a cloud machine knows.
+const METADATA: &str = "metadata service";
+/// Where that is, on Amazon's and Microsoft's machines; Google's name leads there, too.
+const METADATA_SERVICE: &str = "http://169.254.169.254/";
+/// Where a container asks for credentials.
+const CONTAINER_SERVICE: &str = "http://169.254.170.2";
+const EMULATOR: &str = "http://127.0.0.1:10000/";
+const GOOGLE: &str = "https://storage.googleapis.com";
 const VIRTUAL_HOST: &str = "aws_virtual_hosted_style_request";
 
 /// The one name of a key that a service knows under several; `None` for a key that it does not know.
 fn canonical(service: Service, key: &str) -> Option<String> {
     let key = key.to_ascii_lowercase();
+    // An error says no more than that the key is none of this service.
     let name = match service {
         Service::S3 => AmazonS3ConfigKey::from_str(&key).ok()?.as_ref().to_owned(),
         Service::Azure => AzureConfigKey::from_str(&key).ok()?.as_ref().to_owned(),
         Service::Gcs if key == "endpoint" => "google_base_url".to_owned(),
         Service::Gcs => GoogleConfigKey::from_str(&key).ok()?.as_ref().to_owned(),
     };
-    let prefixed = ["aws_", "azure_", "google_"].iter().any(|prefix| name.starts_with(prefix));
-    (prefixed || CLIENT_KEYS.contains(&name.as_str())).then_some(name)
+    meaning::of(&name).is_some().then_some(name)
 }
 
 /// # Errors
-/// A key of `store_options` that no service knows.
-pub fn check_keys<'a>(keys: impl Iterator<Item = &'a String>) -> Result<()> {
-    for key in keys {
-        let known = [Service::S3, Service::Azure, Service::Gcs].iter().any(|s| canonical(*s, key).is_some());
-        if !known {
+/// A key of `store_options` that no service knows; a value that cannot be what the key names.
+pub fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
+    for (key, value) in options {
+        let names = [Service::S3, Service::Azure, Service::Gcs].iter().filter_map(|s| canonical(*s, key));
+        let meanings: Vec<Meaning> = names.filter_map(|name| meaning::of(&name)).collect();
+        if meanings.is_empty() {
             return Err(Error::Argument(format!(
                 "store_options: no store knows the key '{key}'; there are region, endpoint, skip_signature, request_payer, \
                  access_key_id, secret_access_key, session_token, account_name, account_key, sas_token, bearer_token, \
                  service_account and others of object_store"
             )));
+        }
+        if let Some(what) = meanings.iter().find_map(|meaning| meaning.objection(value)) {
+            return Err(Error::Argument(format!("store_options: the value of '{key}' is {what}")));
         }
     }
     Ok(())
@@ -185,19 +175,23 @@ fn is_true(text: &str) -> bool {
 
 impl Config {
     /// Puts together what is known about the store of `address`.
+    ///
+    /// # Errors
+    /// A setting that cannot be what it should: what becomes a part of a URL must not be more than that part.
     pub fn resolve(
         address: Address,
         hints: Option<&Hints>,
         options: &BTreeMap<String, String>,
         environment: &BTreeMap<String, String>,
-    ) -> Config {
+    ) -> Result<Config> {
         let mut config = Config { address, settings: BTreeMap::new(), signing: None };
         let service = config.address.service;
         config.layer(environment.iter().filter_map(|(name, value)| {
             Some((variable(service, name)?, value.clone(), Origin::Environment(name.clone())))
         }));
-        config.drop_keys_of_another_account();
-        let said = hints.filter(|hints| hints.concern(service)).map(|hints| config.said(hints)).unwrap_or_default();
+        let own_account = config.value("azure_storage_account_name").map(str::to_owned);
+        let hints = hints.filter(|hints| hints.concern(service));
+        let said = hints.map(|hints| config.said(hints)).unwrap_or_default();
         config.layer(said.into_iter());
         let named = config.named();
         // An endpoint in `store_options` is that of the hrefs which name a bucket only.
@@ -208,13 +202,29 @@ impl Config {
             let name = canonical(service, key).filter(|name| fits(name))?;
             Some((name, value.clone(), Origin::Options(key.clone())))
         }));
+        config.drop_keys_of_another_account(own_account.as_deref());
+        config.check()?;
         config.finish();
-        config
+        Ok(config)
+    }
+
+    /// Every setting is what it should be, and no more.
+    fn check(&self) -> Result<()> {
+        for (key, Setting { value, origin }) in &self.settings {
+            let Some(meaning) = meaning::of(key) else { continue };
+            // A name and password in the URL of an item would be for whom it likes.
+            let named = meaning == Meaning::Server && matches!(origin, Origin::Item(_)) && value.contains('@');
+            if let Some(what) = meaning.objection(value).or_else(|| named.then_some("no bare URL of a server")) {
+                // The value may be a secret in the wrong place.
+                return Err(Error::Store(format!("what {origin} says is {what}")));
+            }
+        }
+        Ok(())
     }
 
     /// Puts stronger settings over those there are.
     fn layer(&mut self, settings: impl Iterator<Item = (String, String, Origin)>) {
-        let settings: Vec<_> = settings.filter(|(key, ..)| !BUCKET_KEYS.contains(&key.as_str())).collect();
+        let settings: Vec<_> = settings.collect();
         let any = |keys: &[&str]| settings.iter().any(|(key, ..)| keys.contains(&key.as_str()));
         if any(&CREDENTIALS) {
             self.settings.retain(|key, _| !CREDENTIALS.contains(&key.as_str()));
@@ -280,15 +290,17 @@ impl Config {
         pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?, Origin::Href))).collect()
     }
 
-    /// A key or signature of the environment is that of the account the environment names.
-    fn drop_keys_of_another_account(&mut self) {
-        let own = self.value("azure_storage_account_name");
-        if let (Some(own), Some(named)) = (own, &self.address.account)
-            && own != named
-        {
-            self.settings.remove("azure_storage_account_key");
-            self.settings.remove("azure_storage_sas_key");
-        }
+    /// A key or signature of the environment is that of the account the environment names; where it names none, of any but
+    /// one of an item's choice.
+    fn drop_keys_of_another_account(&mut self, own: Option<&str>) {
+        let foreign = match (own, self.account()) {
+            (Some(own), Some(named)) => own != named.value,
+            (None, Some(named)) => matches!(named.origin, Origin::Item(_)),
+            (_, None) => false,
+        };
+        let is_environments = |setting: &Setting| matches!(setting.origin, Origin::Environment(_));
+        const OF_ACCOUNT: [&str; 2] = ["azure_storage_account_key", "azure_storage_sas_key"];
+        self.settings.retain(|key, setting| !(foreign && OF_ACCOUNT.contains(&key.as_str()) && is_environments(setting)));
     }
 
     fn finish(&mut self) {
@@ -300,10 +312,12 @@ impl Config {
         if let Some(Setting { origin, .. }) = insecure {
             self.settings.entry("allow_http".into()).or_insert(Setting { value: "true".into(), origin });
         }
-        let credential = self.credential();
-        // An item must not make us show the credentials of this machine to a server of its choice.
+        // A server of an item's choice sees nothing secret, whoever gave it: neither keys nor who they are.
         let elsewhere = matches!(self.endpoint(), Some(Setting { origin: Origin::Item(_), .. }));
-        self.signing = credential.filter(|found| !(elsewhere && matches!(found.origin, Origin::Environment(_))));
+        if elsewhere {
+            self.settings.retain(|key, _| meaning::of(key) != Some(Meaning::Secret));
+        }
+        self.signing = self.credential().filter(|_| !elsewhere);
         if self.signing.is_none() {
             self.settings.retain(|key, _| !CREDENTIALS.contains(&key.as_str()));
             let key = match self.address.service {
@@ -313,12 +327,21 @@ impl Config {
             };
             self.settings.insert(key.into(), Setting { value: "true".into(), origin: Origin::Default });
         }
+        // The library would take the server from inside of a key that a call brings along.
+        if let Some(Origin::Options(_)) = self.signing.as_ref().map(|found| &found.origin)
+            && self.address.service == Service::Gcs
+            && self.settings.contains_key("google_service_account_key")
+        {
+            let own = Setting { value: GOOGLE.into(), origin: Origin::Default };
+            self.settings.entry("google_base_url".into()).or_insert(own);
+        }
     }
 
     /// What would sign the requests. Without any the library would ask the machine's metadata service, which elsewhere
     /// than on a cloud machine is a long wait; so that must be asked for, by `skip_signature := false`.
     fn credential(&self) -> Option<Credential> {
-        let all = |keys: &[&str]| keys.iter().all(|key| self.settings.contains_key(*key));
+        let is_off = |key: &str| meaning::of(key) == Some(Meaning::Switch) && !self.value(key).is_some_and(is_true);
+        let all = |keys: &[&str]| keys.iter().all(|key| self.settings.contains_key(*key) && !is_off(key));
         let of = |kind: &'static str, keys: &[&str]| {
             let origin = self.settings.get(*keys.first()?)?.origin.clone();
             all(keys).then_some(Credential { kind, origin })
@@ -328,7 +351,7 @@ impl Config {
         if skip.is_some_and(|skip| is_true(&skip.value)) {
             return None;
         }
-        let metadata = || skip.map(|skip| Credential { kind: "metadata service", origin: skip.origin.clone() });
+        let metadata = || skip.map(|skip| Credential { kind: METADATA, origin: skip.origin.clone() });
         let candidates: &[(&'static str, &[&str])] = match self.address.service {
             Service::S3 => &[
                 ("access key", &["aws_access_key_id"]),
@@ -375,11 +398,58 @@ impl Config {
         self.settings.iter().map(|(key, setting)| (key.as_str(), setting.value.as_str()))
     }
 
-    /// The values by which a call or an item can lead elsewhere than to where the href points: URLs, files, programs.
-    pub fn leads(&self) -> impl Iterator<Item = (&str, &Setting)> {
-        let foreign = |setting: &Setting| matches!(setting.origin, Origin::Item(_) | Origin::Options(_));
-        let all = self.settings.iter().map(|(key, setting)| (key.as_str(), setting));
-        all.filter(move |(key, setting)| foreign(setting) && !HARMLESS.contains(key))
+    /// Where a call or an item leads besides to where the href points.
+    pub fn leads(&self) -> Vec<(Lead, &Origin)> {
+        let foreign = |origin: &Origin| matches!(origin, Origin::Item(_) | Origin::Options(_));
+        let mut leads: Vec<_> = self
+            .settings
+            .iter()
+            .filter(|(_, setting)| foreign(&setting.origin))
+            .filter_map(|(key, Setting { value, origin })| Some((self.lead(key, value)?, origin)))
+            .collect();
+        let metadata = self.signing.iter().filter(|found| found.kind == METADATA && foreign(&found.origin));
+        leads.extend(metadata.map(|found| (Lead::Server(METADATA_SERVICE.to_owned()), &found.origin)));
+        leads
+    }
+
+    fn lead(&self, key: &str, value: &str) -> Option<Lead> {
+        let account = || self.account().map(|account| account.value.as_str()).unwrap_or_default();
+        let server = |url: String| Some(Lead::Server(url));
+        match (meaning::of(key)?, key) {
+            (Meaning::File, _) => Some(Lead::File(value.to_owned())),
+            (Meaning::Server | Meaning::Link | Meaning::Host, _) => server(value.to_owned()),
+            (Meaning::LocalPath, _) => server(format!("{CONTAINER_SERVICE}{value}")),
+            (Meaning::Account, _) if self.endpoint().is_none() => {
+                server(format!("https://{value}.blob.core.windows.net/"))
+            }
+            (Meaning::Switch, "azure_credential_type") => match value {
+                "azure_cli" => Some(Lead::Program("az")),
+                "managed_identity" => server(METADATA_SERVICE.to_owned()),
+                _ => None,
+            },
+            (Meaning::Switch, _) if !is_true(value) => None,
+            (Meaning::Switch, "azure_use_fabric_endpoint") => server(format!("https://{}.blob.fabric.microsoft.com/", account())),
+            (Meaning::Switch, "azure_storage_use_emulator") => server(EMULATOR.to_owned()),
+            (Meaning::Switch, _) => Some(Lead::Program("az")),
+            (Meaning::Plain | Meaning::Secret | Meaning::Region | Meaning::Account | Meaning::Tenant, _) => None,
+        }
+    }
+
+    /// What of it is not to be shown, whoever repeats it.
+    pub fn add_secrets(&self, secrets: &mut Secrets) {
+        for (key, Setting { value, .. }) in &self.settings {
+            match meaning::of(key) {
+                Some(Meaning::Secret) => {
+                    secrets.add(value);
+                    value.trim_start_matches('?').split('&').for_each(|pair| secrets.add_parameter(pair));
+                }
+                Some(Meaning::Server | Meaning::Link | Meaning::Host) => {
+                    // What is no URL has no name and password in it.
+                    url::Url::parse(value).into_iter().for_each(|url| secrets.add_url(&url));
+                }
+                _ => {}
+            }
+        }
     }
 
     pub fn region(&self) -> Option<&Setting> {

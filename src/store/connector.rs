@@ -1,19 +1,26 @@
 //! The HTTP client under the object stores: our own, so that a redirect is not followed with credentials in hand, and a
 //! refusal is told as it was meant.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
 use object_store::client::{
-    ClientConfigKey, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    ClientConfigKey, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody,
+    HttpService,
 };
 use object_store::{ClientOptions, Error as StoreError};
-use reqwest::header::{HeaderMap, RANGE, RETRY_AFTER};
+use reqwest::header::{HeaderMap, HeaderValue, RANGE, RETRY_AFTER};
 use reqwest::{Client, StatusCode};
 
-use super::counters::count_request;
-use super::http::{Failure, refused, total_of, transport};
+use super::counters::{count_bytes, count_request};
+use super::http::{Failure, MOST_AT_ONCE, other_length, promised, refused, total_of, transport};
 use crate::runtime;
+
+/// Bytes of an answer that is no part of an object: a token, a refusal.
+const MOST_OF_ANSWER: u64 = 256 << 10;
 
 /// Makes the clients of one bucket.
 #[derive(Debug)]
@@ -82,18 +89,71 @@ impl HttpService for Service {
             return Err(told(Failure::lasting(message)));
         }
         // Requests for credentials have no range; of them the library knows more.
-        let is_read = request.headers().contains_key(RANGE);
+        let asked = request.headers().get(RANGE).map(asked_range).transpose().map_err(told)?;
         count_request();
         let response = self.client.call(request).await.map_err(|e| told(chained(&e)))?;
-        if is_read && response.status() == StatusCode::OK {
-            return Err(told(Failure::lasting("the server ignores Range requests, which a COG needs".into())));
+        let (parts, body) = response.into_parts();
+        let bytes = match asked {
+            None => whole(body, MOST_OF_ANSWER).await,
+            Some(_) if parts.status == StatusCode::OK => {
+                Err(Failure::lasting("the server ignores Range requests, which a COG needs".into()))
+            }
+            Some(asked) if parts.status == StatusCode::PARTIAL_CONTENT => partial(&parts.headers, body, &asked).await,
+            Some(_) => Err(refused_because(parts.status, &parts.headers, body).await),
+        };
+        Ok(HttpResponse::from_parts(parts, bytes.map_err(told)?.into()))
+    }
+}
+
+/// `bytes=0-99` as 0..100: the library asks for nothing else.
+fn asked_range(value: &HeaderValue) -> Result<Range<u64>, Failure> {
+    let range = value.to_str().ok().and_then(|text| text.strip_prefix("bytes=")?.split_once('-'));
+    let range = range.and_then(|(first, last)| Some(first.parse().ok()?..last.parse::<u64>().ok()?.checked_add(1)?));
+    range.ok_or_else(|| Failure::lasting("a request for another kind of range".into()))
+}
+
+/// The bytes of a range, once the answer is one to what was asked.
+async fn partial(headers: &HeaderMap, body: HttpResponseBody, asked: &Range<u64>) -> Result<Bytes, Failure> {
+    let promised = promised(headers, asked)?;
+    let bytes = collect(body, promised, |chunk| count_bytes(chunk.len() as u64)).await?;
+    if bytes.len() as u64 == promised { Ok(bytes) } else { Err(other_length(bytes.len(), promised)) }
+}
+
+/// A whole body, if it has no more than `most` bytes.
+async fn whole(body: HttpResponseBody, most: u64) -> Result<Bytes, Failure> {
+    let bytes = collect(body, most, |_| ()).await?;
+    let long = || Failure::lasting(format!("the server answers with more than {} kB", most >> 10));
+    if bytes.len() as u64 <= most { Ok(bytes) } else { Err(long()) }
+}
+
+/// A body until its end, or until it has more than `most` bytes.
+async fn collect(body: HttpResponseBody, most: u64, note: impl Fn(&[u8])) -> Result<Bytes, Failure> {
+    let mut chunks = body.bytes_stream();
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|e| chained(&e))?;
+        note(&chunk);
+        if bytes.is_empty() {
+            // Not before the first byte is there: until then it is only a promise.
+            bytes.reserve(most.min(MOST_AT_ONCE) as usize);
         }
-        if !is_read || response.status().is_success() {
-            return Ok(response);
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() as u64 > most {
+            break;
         }
-        let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.into_body().bytes().await.unwrap_or_default();
-        Err(told(refusal(status, &headers, &String::from_utf8_lossy(&body))))
+    }
+    Ok(bytes.freeze())
+}
+
+async fn refused_because(status: StatusCode, headers: &HeaderMap, body: HttpResponseBody) -> Failure {
+    match whole(body, MOST_OF_ANSWER).await {
+        Ok(body) => refusal(status, headers, &String::from_utf8_lossy(&body)),
+        Err(failure) => {
+            // The status is the news; that its explanation did not come whole stands behind it.
+            let mut refused = refusal(status, headers, "");
+            refused.message += &format!(" (and of its explanation: {failure})");
+            refused
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use super::Access;
 use super::counters::{COUNTERS, add, count_bytes, count_request};
 use crate::buffers;
 use crate::error::{Error, Result};
@@ -18,7 +19,10 @@ pub fn file_version(path: &Path) -> Option<(u64, SystemTime)> {
 }
 
 /// The file is opened for each read: a catalog has more files than a process may hold open.
-pub fn read_file(path: &Path, range: Range<u64>) -> Result<Bytes> {
+///
+/// # Errors
+/// What is no file, or none that `access` allows; what the system says.
+pub fn read_file(path: &Path, range: Range<u64>, access: &Access) -> Result<Bytes> {
     let failed = |e: std::io::Error| {
         add(&COUNTERS.failures, 1);
         Error::Store(match e.kind() {
@@ -27,11 +31,15 @@ pub fn read_file(path: &Path, range: Range<u64>) -> Result<Bytes> {
         })
     };
     count_request();
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    if metadata.is_dir() {
-        return Err(failed(std::io::Error::other("it is a folder, not a file")));
+    // To open a pipe would wait for a writer.
+    let found = std::fs::metadata(path).map_err(failed)?;
+    if !found.is_file() {
+        let what = if found.is_dir() { "a folder" } else { "a device or a pipe" };
+        return Err(failed(std::io::Error::other(format!("it is {what}, not a file"))));
     }
+    let file = File::open(path).map_err(failed)?;
+    access.check_opened(path, &file).inspect_err(|_| add(&COUNTERS.failures, 1))?;
+    let metadata = file.metadata().map_err(failed)?;
     let end = range.end.min(metadata.len());
     let start = range.start.min(end);
     let mut bytes: Vec<u8> = buffers::take((end - start) as usize);

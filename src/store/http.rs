@@ -15,6 +15,9 @@ use crate::buffers;
 /// A server that ignores Range sends the whole object; this much of it may be read past to reach the range.
 const SKIP_LIMIT: u64 = 16 * 1024 * 1024;
 
+/// No more memory is taken before the first byte of a body is there.
+pub const MOST_AT_ONCE: u64 = 64 << 20;
+
 /// More redirects than this go round in a circle.
 const MOST_REDIRECTS: usize = 10;
 
@@ -125,17 +128,8 @@ pub fn total_of(headers: &HeaderMap) -> Option<u64> {
 }
 
 async fn partial(response: Response, range: Range<u64>) -> Result<Bytes, Failure> {
-    let given = response.headers().get(CONTENT_RANGE).and_then(|v| v.to_str().ok()).and_then(parse_content_range);
-    let expected = match given {
-        Some((start, end, total)) if start == range.start && end <= range.end => {
-            if end < range.end && total.is_some_and(|t| t > end) {
-                return Err(Failure::passing("the server sent less than the range asked for".into()));
-            }
-            end - start
-        }
-        _ => return Err(Failure::lasting("the server answered another range than the one asked for".into())),
-    };
-    let mut bytes: Vec<u8> = buffers::take(expected.min(64 << 20) as usize);
+    let expected = promised(response.headers(), &range)?;
+    let mut bytes: Vec<u8> = buffers::take(expected.min(MOST_AT_ONCE) as usize);
     bytes.clear();
     collect(response, |chunk| {
         bytes.extend_from_slice(chunk);
@@ -143,9 +137,31 @@ async fn partial(response: Response, range: Range<u64>) -> Result<Bytes, Failure
     })
     .await?;
     if bytes.len() as u64 != expected {
-        return Err(Failure::passing(format!("the body has {} bytes instead of {expected}", bytes.len())));
+        return Err(other_length(bytes.len(), expected));
     }
     Ok(buffers::shared(bytes))
+}
+
+/// How many bytes a partial answer promises: those asked for, from the first one on, as far as the object goes.
+pub fn promised(headers: &HeaderMap, asked: &Range<u64>) -> Result<u64, Failure> {
+    let given = headers.get(CONTENT_RANGE).and_then(|v| v.to_str().ok()).and_then(parse_content_range);
+    match given {
+        Some((start, end, total)) if start == asked.start && end <= asked.end => {
+            if end < asked.end && total.is_some_and(|t| t > end) {
+                return Err(Failure::passing("the server sent less than the range asked for".into()));
+            }
+            Ok(end - start)
+        }
+        _ => Err(Failure::lasting("the server answered another range than the one asked for".into())),
+    }
+}
+
+/// A body of another length than was promised.
+pub fn other_length(found: usize, promised: u64) -> Failure {
+    match found as u64 > promised {
+        true => Failure::passing(format!("the body has more than the {promised} bytes of the range")),
+        false => Failure::passing(format!("the body has {found} bytes instead of {promised}")),
+    }
 }
 
 /// The server ignored Range and sends the object from its first byte.
@@ -217,11 +233,14 @@ pub fn transport(error: &reqwest::Error) -> Failure {
     Failure { message: format!("connection failed: {cause}"), retry: !error.is_builder(), ..Failure::default() }
 }
 
-/// `bytes 0-99/1234` as (0, 100, Some(1234)).
+/// `bytes 0-99/1234` as (0, 100, Some(1234)); `None` of what is no range of an object of that size.
 fn parse_content_range(value: &str) -> Option<(u64, u64, Option<u64>)> {
+    let number = |text: &str| text.trim().parse::<u64>().ok();
     let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
-    Some((first.trim().parse().ok()?, last.trim().parse::<u64>().ok()?.checked_add(1)?, total.trim().parse().ok()))
+    let (start, end) = (number(first)?, number(last)?.checked_add(1)?);
+    let total = if total.trim() == "*" { None } else { Some(number(total)?) };
+    (start < end && total.is_none_or(|total| end <= total)).then_some((start, end, total))
 }
 
 #[cfg(test)]
@@ -234,5 +253,22 @@ mod tests {
         assert_eq!(parse_content_range("bytes 5-5/*"), Some((5, 6, None)));
         assert_eq!(parse_content_range("bytes */1234"), None);
         assert_eq!(parse_content_range("items 0-1/2"), None);
+        for forged in ["5-0/*", "5-4/*", "0-18446744073709551615/*", "0-9/5", "0-9/x", "-1-5/*", "0-/9"] {
+            assert_eq!(parse_content_range(&format!("bytes {forged}")), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn no_more_is_promised_than_was_asked_for() {
+        let promised = |range: &str| {
+            let headers = HeaderMap::from_iter([(CONTENT_RANGE, range.parse().unwrap())]);
+            super::promised(&headers, &(10..20)).map_err(|failure| failure.retry)
+        };
+        assert_eq!(promised("bytes 10-19/100"), Ok(10));
+        assert_eq!(promised("bytes 10-14/15"), Ok(5));
+        assert_eq!(promised("bytes 10-14/100"), Err(true));
+        for other in ["bytes 10-20/100", "bytes 9-19/100", "bytes 0-9/100", "bytes 10-9/*", "bytes 10-4/*"] {
+            assert_eq!(promised(other), Err(false), "{other}");
+        }
     }
 }

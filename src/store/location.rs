@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::address::Service;
+use super::shown::{self, Secrets};
 use crate::error::{Error, Result};
 
 /// Where an object is.
@@ -17,15 +19,47 @@ pub enum Location {
 }
 
 impl Location {
-    /// Resolves `href` against `base`, the file or URL that named it.
+    /// Resolves `href` against `base`, the file or URL that named it. What a URL named is remote, too.
     ///
     /// # Errors
-    /// A scheme that is not served, or a malformed URL.
+    /// A scheme that is not served, a malformed URL, a local file of an item that is none.
     pub fn resolve(href: &str, base: Option<&str>) -> Result<Location> {
-        let href = href.trim();
-        if href.is_empty() {
-            return Err(Error::Store("the href is empty".into()));
+        match remote(base)? {
+            Some(base) => match Location::joined(href.trim(), &base)? {
+                Location::File(_) => Err(Error::Store(
+                    "the item comes from a URL, and its href names a file of this machine; pass allow_local := true if it may"
+                        .into(),
+                )),
+                remote => Ok(remote),
+            },
+            None => Location::beside(href.trim(), base),
         }
+    }
+
+    /// As [`Location::resolve`], but what a URL named may be a file of this machine: an absolute path or a file URL.
+    ///
+    /// # Errors
+    /// A scheme that is not served, a malformed URL.
+    pub fn resolve_anywhere(href: &str, base: Option<&str>) -> Result<Location> {
+        let href = href.trim();
+        match remote(base)? {
+            Some(_) if Path::new(href).is_absolute() && !href.starts_with("//") => Ok(Location::File(href.into())),
+            Some(base) => Location::joined(href, &base),
+            None => Location::beside(href, base),
+        }
+    }
+
+    /// An href as a URL names it: relative, `/of/the/server`, `//of.another/server`, or absolute.
+    fn joined(href: &str, base: &Url) -> Result<Location> {
+        some(href)?;
+        // What joins is a URL of any scheme: a line break inside is skipped, and `fi\nle:` is `file:`.
+        let url = base.join(href).map_err(|e| Error::Store(format!("'{}' is no relative URL: {e}", shown::place(href))))?;
+        Location::from_url(url)
+    }
+
+    /// An href that a file named, or nobody.
+    fn beside(href: &str, base: Option<&str>) -> Result<Location> {
+        some(href)?;
         if let Some(url) = absolute_url(href)? {
             return Location::from_url(url);
         }
@@ -33,10 +67,6 @@ impl Location {
             return Ok(Location::File(href.into()));
         }
         match base.map(|base| (base, absolute_url(base))) {
-            Some((_, Ok(Some(url)))) if url.scheme() != "file" => {
-                let joined = url.join(href).map_err(|e| Error::Store(format!("'{href}' is no relative URL: {e}")))?;
-                Location::from_url(joined)
-            }
             Some((_, Ok(Some(url)))) => Ok(Location::File(sibling(&file_path(&url)?, href))),
             Some((base, _)) => Ok(Location::File(sibling(Path::new(base), href))),
             None => Ok(Location::File(href.into())),
@@ -64,53 +94,52 @@ impl Location {
         }
     }
 
-    /// `text` about this location without what must not be shown of it.
-    pub fn redact(&self, text: &str) -> String {
-        let (Location::Http(url) | Location::Cloud(url)) = self else { return text.to_owned() };
-        let mut text = text.replace(url.as_str(), &redacted(url));
-        let parts = [url.query(), url.fragment(), url.password()];
-        for secret in parts.into_iter().flatten().filter(|secret| !secret.is_empty()) {
-            text = text.replace(secret, "...");
+    /// What of it is not to be shown, whoever repeats it.
+    pub fn secrets(&self) -> Secrets {
+        let mut secrets = Secrets::default();
+        if let Location::Http(url) | Location::Cloud(url) = self {
+            secrets.add_url(url);
         }
-        text
+        secrets
     }
 }
 
 impl std::fmt::Display for Location {
-    /// The location without its query, which may hold a signature.
+    /// The location as it may be shown.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Location::File(path) => write!(f, "{}", path.display()),
-            Location::Http(url) | Location::Cloud(url) => f.write_str(&redacted(url)),
+            Location::File(path) => f.write_str(&shown::place(&path.to_string_lossy())),
+            Location::Http(url) | Location::Cloud(url) => f.write_str(&shown::url(url)),
         }
     }
 }
 
-/// `url` without user, password, query and fragment: what may be shown.
-pub fn redacted(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    // Both fail only for URLs that cannot have them. Where Azure's URLs have a name, it is that of a container.
-    if Service::of_scheme(url.scheme()) != Some(Service::Azure) {
-        let _ = url.set_username("");
-    }
-    let _ = url.set_password(None);
-    url.to_string()
+fn some(href: &str) -> Result<()> {
+    if href.is_empty() { Err(Error::Store("the href is empty".into())) } else { Ok(()) }
 }
 
-/// What of a text that is perhaps no URL may be shown, as [`redacted`].
-pub fn shown_text(text: &str) -> String {
-    let text = text.split(['?', '#']).next().unwrap_or_default();
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let (server, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-    let host = server.rsplit('@').next().unwrap_or_default();
-    format!("{scheme}://{host}{path}")
+/// The base as a URL of a server, if it is one.
+fn remote(base: Option<&str>) -> Result<Option<Url>> {
+    let url = base.map(absolute_url).transpose()?.flatten();
+    Ok(url.filter(|url| url.scheme() != "file"))
 }
 
-/// The text of a URL as it may be shown.
-pub fn shown_url(text: &str) -> String {
-    Url::parse(text).map_or_else(|_| "(no URL)".to_owned(), |url| redacted(&url))
+/// The path that `text` names as a file URL, without a look at what is a pattern in it; any other text as it is.
+///
+/// # Errors
+/// A file URL of another machine.
+pub fn plain_path(text: &str) -> Result<String> {
+    let Some(rest) = text.get(..5).filter(|scheme| scheme.eq_ignore_ascii_case("file:")).and_then(|_| text.get(5..))
+    else {
+        return Ok(text.to_owned());
+    };
+    let path = match rest.strip_prefix("//") {
+        Some(rest) => rest.strip_prefix("localhost").unwrap_or(rest),
+        None => rest,
+    };
+    let elsewhere = || Error::Store(format!("'{}' names no file on this machine", shown::place(text)));
+    let decoded = percent_decode_str(path).decode_utf8().map_err(|_| elsewhere())?;
+    if path.starts_with('/') { Ok(decoded.into_owned()) } else { Err(elsewhere()) }
 }
 
 /// Schemes that may come without slashes behind the colon.
@@ -124,11 +153,11 @@ fn absolute_url(text: &str) -> Result<Option<Url>> {
     if !is_scheme || !(known || rest.starts_with("//")) {
         return Ok(None);
     }
-    Url::parse(text).map(Some).map_err(|e| Error::Store(format!("'{}' is no URL: {e}", shown_text(text))))
+    Url::parse(text).map(Some).map_err(|e| Error::Store(format!("'{}' is no URL: {e}", shown::place(text))))
 }
 
 fn file_path(url: &Url) -> Result<PathBuf> {
-    url.to_file_path().map_err(|()| Error::Store(format!("'{url}' names no file on this machine")))
+    url.to_file_path().map_err(|()| Error::Store(format!("'{}' names no file on this machine", shown::url(url))))
 }
 
 fn sibling(base: &Path, href: &str) -> PathBuf {
@@ -168,15 +197,52 @@ mod tests {
         );
         let wrong = resolved("https://user:pw@host:port/a.tif?sig=secret", None);
         assert!(wrong.contains("'https://host:port/a.tif' is no URL"), "{wrong}");
-        assert_eq!(shown_text("ftp://u:p@h/a@b.tif#x"), "ftp://h/a@b.tif");
-        assert_eq!(shown_text("a b?c.tif"), "a b");
     }
 
     #[test]
     fn what_others_say_of_a_location_is_redacted() {
         let location = Location::resolve("https://user:pw@host:81/a.tif?sig=secret", None).unwrap();
         let said = format!("HTTP Error: {} or a.tif?sig=secret: 403", location.as_given());
-        assert_eq!(location.redact(&said), "HTTP Error: https://host:81/a.tif or a.tif?...: 403");
+        assert_eq!(location.secrets().hide(&said), "HTTP Error: https://host:81/a.tif or a.tif?...: 403");
+    }
+
+    #[test]
+    fn what_a_url_named_is_remote() {
+        let base = Some("https://host/dir/items.parquet");
+        for (href, wanted) in [
+            ("/etc/passwd", "https://host/etc/passwd"),
+            ("//user:secret@other/a.tif?sig=1", "https://other/a.tif"),
+            ("\\\\other\\share\\a.tif", "https://other/share/a.tif"),
+            ("../../../etc/passwd", "https://host/etc/passwd"),
+            ("~/a.tif", "https://host/dir/~/a.tif"),
+            ("s3://b/a.tif", "s3://b/a.tif"),
+        ] {
+            assert_eq!(resolved(href, base), wanted);
+        }
+        for href in ["file:///etc/passwd", "file:/etc/passwd", "FILE:etc/passwd", "fi\nle:///etc/passwd", " file:///x"] {
+            assert!(resolved(href, base).contains("allow_local"), "{href}: {}", resolved(href, base));
+            assert!(resolved(href, Some("s3://b/items.parquet")).contains("allow_local"), "{href}");
+        }
+        assert_eq!(resolved("/k/a.tif", Some("s3://b/dir/items.parquet")), "s3://b/k/a.tif");
+        assert!(resolved("C:/a.tif", base).contains("'c'"));
+        assert!(resolved("a.tif", Some("https://ho st/items.parquet")).contains("no URL"));
+        let anywhere = |href| Location::resolve_anywhere(href, base).unwrap();
+        assert_eq!(anywhere("/data/a.tif"), Location::File("/data/a.tif".into()));
+        assert_eq!(anywhere("file:///data/a.tif"), Location::File("/data/a.tif".into()));
+        assert_eq!(anywhere("a.tif").to_string(), "https://host/dir/a.tif");
+        assert_eq!(anywhere("//other/a.tif").to_string(), "https://other/a.tif");
+    }
+
+    #[test]
+    fn file_urls_are_paths() {
+        let plain = |text: &str| plain_path(text).unwrap_or_else(|e| e.to_string());
+        assert_eq!(plain("file:///a%20b/*.parquet"), "/a b/*.parquet");
+        assert_eq!(plain("file:/a/x?.parquet"), "/a/x?.parquet");
+        assert_eq!(plain("FILE://localhost/a"), "/a");
+        assert_eq!(plain("/a%20b"), "/a%20b");
+        for elsewhere in ["file://host/../a", "file:a", "file://localhostile/a", "file:"] {
+            assert!(plain(elsewhere).contains("no file on this machine"), "{elsewhere}");
+        }
     }
 
     #[test]

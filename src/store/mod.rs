@@ -13,9 +13,11 @@ mod file;
 pub mod hints;
 mod http;
 pub mod location;
+mod meaning;
 mod object;
 mod permits;
 pub mod session;
+pub mod shown;
 
 use std::fmt::Debug;
 use std::ops::Range;

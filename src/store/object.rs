@@ -1,12 +1,12 @@
 //! One object, read range by range: retries, versions, signatures where they turn out to be needed.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use moka::sync::Cache;
 use url::Url;
 
 use super::address::{Service, is_region};
@@ -15,13 +15,16 @@ use super::counters::{COUNTERS, add, count_bytes, count_request};
 use super::file::{file_version, read_file};
 use super::http::{self, Failure, Fetched};
 use super::session::{Route, Session};
+use super::shown::Secrets;
 use super::{ByteSource, Files, Location, cloud};
 use crate::error::{Error, Result};
 use crate::runtime;
 
+/// So many buckets are known to be in another region than was thought.
+const REGIONS_KEPT: u64 = 1024;
+
 /// In which region a bucket turned out to be, by endpoint and bucket.
-type Regions = HashMap<(Option<String>, String), String>;
-static REGIONS: LazyLock<Mutex<Regions>> = LazyLock::new(Mutex::default);
+static REGIONS: LazyLock<Cache<(Option<String>, String), String>> = LazyLock::new(|| Cache::new(REGIONS_KEPT));
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -137,11 +140,11 @@ impl Object {
                 files.read(&path, range).inspect(|bytes| count_bytes(bytes.len() as u64))
             })
         };
-        let read = tokio::task::spawn_blocking(read).await.map_err(|_| Error::Cancelled)?;
+        let read = tokio::task::spawn_blocking(read).await.map_err(ended)?;
         read.map(Bytes::from).map_err(|error| match error {
             Error::Store(message) => {
                 add(&COUNTERS.failures, 1);
-                Error::Store(self.location.redact(&message))
+                Error::Store(message)
             }
             other => other,
         })
@@ -169,7 +172,7 @@ impl Object {
 
     async fn read_store(&self, config: &Config, range: Range<u64>) -> Result<Fetched, Failed> {
         let place = (config.endpoint().map(|endpoint| endpoint.value.clone()), config.address.bucket.clone());
-        let moved = locked(&REGIONS).get(&place).cloned();
+        let moved = REGIONS.get(&place);
         let first = match moved.filter(|_| is_free(config)) {
             Some(region) => self.read_bucket(&config.in_region(region), range.clone()).await,
             None => self.read_bucket(config, range.clone()).await,
@@ -184,7 +187,7 @@ impl Object {
             return Err(Failed { failure, attempts });
         }
         let fetched = self.read_bucket(&config.in_region(region.clone()), range).await?;
-        locked(&REGIONS).insert(place, region);
+        REGIONS.insert(place, region);
         Ok(fetched)
     }
 
@@ -200,11 +203,7 @@ impl Object {
             Err(Failed { failure, .. }) if failure.size.is_some_and(|size| size <= start) => {
                 Ok(Fetched { bytes: Bytes::new(), etag: None, size: failure.size })
             }
-            Ok(fetched) => {
-                count_bytes(fetched.bytes.len() as u64);
-                Ok(fetched)
-            }
-            failed => failed,
+            outcome => outcome,
         }
     }
 
@@ -262,16 +261,35 @@ impl ByteSource for Object {
         }
         let _permit = self.session.permits.acquire().await.ok_or(Error::Cancelled)?;
         let traffic = self.session.traffic().clone();
-        match (&self.route, &self.location) {
+        let read = match (&self.route, &self.location) {
             (Route::Files(files), _) => self.read_through(files.clone(), range).await,
             (_, Location::File(path)) => {
-                let path = path.clone();
-                let read = move || traffic.of_blocking(|| read_file(&path, range));
-                tokio::task::spawn_blocking(read).await.map_err(|_| Error::Cancelled)?
+                let (path, session) = (path.clone(), self.session.clone());
+                let read =
+                    move || traffic.of_blocking(|| read_file(&path, range, &session.options().access));
+                tokio::task::spawn_blocking(read).await.map_err(ended)?
             }
             _ => traffic.of(self.read_remote(range)).await,
-        }
+        };
+        // A server may repeat what it was sent, and a library where it was sent to.
+        read.map_err(|error| error.reworded(|message| self.secrets().hide(&message)))
     }
+}
+
+impl Object {
+    fn secrets(&self) -> Secrets {
+        let mut secrets = self.location.secrets();
+        match &self.route {
+            Route::Store(config) | Route::Http(Some(config)) => config.add_secrets(&mut secrets),
+            Route::Http(None) | Route::File | Route::Files(_) => {}
+        }
+        secrets
+    }
+}
+
+/// Why a read on a thread of its own has no result: it panicked, or the process ends.
+fn ended(error: tokio::task::JoinError) -> Error {
+    error.try_into_panic().map_or(Error::Cancelled, |payload| Error::of_panic(payload.as_ref()))
 }
 
 /// Exponential backoff with jitter, or what the server asked for, never above half a minute.

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use url::Url;
+
 use super::address::{Address, Service};
-use super::config::{self, Config};
+use super::config::{self, Config, Lead};
 use super::counters::Traffic;
 use super::hints::Hints;
 use super::object::Object;
@@ -25,8 +27,20 @@ pub struct Options {
     /// Further attempts after the first.
     pub max_retries: usize,
     pub access: Access,
+    /// An href of an item that comes from a URL may name a file of this machine.
+    pub allow_local: bool,
     /// The file system that is read through instead of our own clients.
     pub files: Option<Arc<dyn Files>>,
+}
+
+impl Options {
+    /// The place that `href` names in an item that came from `base`.
+    ///
+    /// # Errors
+    /// As [`Location::resolve`].
+    pub fn locate(&self, href: &str, base: Option<&str>) -> Result<Location> {
+        if self.allow_local { Location::resolve_anywhere(href, base) } else { Location::resolve(href, base) }
+    }
 }
 
 /// What the objects of one query share.
@@ -100,21 +114,33 @@ impl Session {
     }
 
     fn configured(&self, address: Address, hints: Option<&Hints>) -> Result<Arc<Config>> {
-        let config = Config::resolve(address, hints, &self.options.store, &self.environment);
-        if self.options.access.only.is_some() {
-            for (_, lead) in config.leads() {
+        let config = Config::resolve(address, hints, &self.options.store, &self.environment)?;
+        if self.options.access.is_restricted() {
+            for (lead, origin) in config.leads() {
                 // The value may be a secret: only where it comes from is told.
-                let allowed = Location::resolve(&lead.value, None).and_then(|at| self.check(&at));
-                allowed.map_err(|_| {
-                    Error::Store(format!(
-                        "the setting enable_external_access is false, and what {} names is in none of \
-                         allowed_directories and allowed_paths",
-                        lead.origin
-                    ))
-                })?;
+                self.permitted(&lead).map_err(|why| Error::Store(format!("what {origin} names {why}")))?;
             }
         }
         Ok(Arc::new(config))
+    }
+
+    /// What must not be opened or run, and why.
+    fn permitted(&self, lead: &Lead) -> Result<(), &'static str> {
+        let Some(_) = self.options.access.only else {
+            let is_file = matches!(lead, Lead::File(_));
+            return if is_file { Err("is a file, and the setting disabled_filesystems disables local files") } else { Ok(()) };
+        };
+        let location = match lead {
+            // What is no URL is not looked at as a file instead.
+            Lead::Server(url) => Url::parse(url).ok().filter(|url| url.has_host()).map(Location::Http),
+            Lead::File(path) => Some(Location::File(path.into())),
+            Lead::Program(_) => None,
+        };
+        match location.map(|location| self.check(&location)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) | None => Err("is in none of allowed_directories and allowed_paths, and the setting \
+                                        enable_external_access is false"),
+        }
     }
 }
 

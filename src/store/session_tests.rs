@@ -39,6 +39,7 @@ fn session(store: &[(&str, &str)], environment: &[(&str, &str)]) -> Session {
         timeout: Duration::from_secs(5),
         max_retries: 1,
         access: Access::default(),
+        allow_local: false,
         files: None,
     };
     Session { environment: Arc::new(map(environment)), ..Session::new(options) }
