@@ -8,6 +8,8 @@ use crate::pixels::{Pixel, Pixels};
 
 /// Bytes that are kept for the next taker while nobody works.
 const IDLE_BYTES: usize = 32 << 20;
+/// A thread keeps a buffer of its own for what it does over and over, but none larger than this.
+pub const SCRATCH: usize = 1 << 20;
 /// Smaller buffers come from the allocator's own memory anyway.
 const SMALLEST: usize = 128 << 10;
 

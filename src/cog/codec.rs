@@ -73,6 +73,11 @@ impl Compression {
         matches!(self, Compression::Lzw | Compression::Deflate | Compression::Zstd | Compression::Lzma)
     }
 
+    /// Whether it knows nothing of pixels: a tile is decoded into its own place.
+    pub(super) fn is_of_bytes(self) -> bool {
+        self.takes_predictor() || matches!(self, Compression::None | Compression::PackBits)
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Compression::None => "uncompressed",

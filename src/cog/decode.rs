@@ -8,7 +8,8 @@ use super::predictor::{undo_floating_point, undo_horizontal};
 use super::widen::{is_native, widen};
 use super::{Level, Predictor, jpeg, lerc};
 use crate::error::{Error, Result};
-use crate::pixels::{DataType, Pixels};
+use crate::buffers::{self, SCRATCH};
+use crate::pixels::{DataType, Pixel, Pixels};
 use crate::{with_pixels, with_type};
 
 /// Decodes one tile into `out`: `tile_height` x `tile_width` x [`Level::samples_per_tile`] values, interleaved, in the
@@ -35,16 +36,22 @@ pub fn decode_tile(level: &Level, compressed: &[u8], out: &mut Pixels) -> Result
 /// Fills `out` with what a tile holds that is not stored: the nodata value, else 0, as GDAL does.
 pub fn fill_sparse(level: &Level, nodata: Option<Nodata>, out: &mut Pixels) {
     shape(level, out);
-    with_pixels!(out, values => {
-        let fill = nodata.and_then(Nodata::cast).unwrap_or_default();
-        values.fill(fill);
-    });
+    with_pixels!(out, values => values.fill(sparse(nodata)));
+}
+
+/// The one value of a tile that is not stored. No memory is taken for its pixels: there are no bytes that answer for its size.
+pub fn sparse_pixel(level: &Level, nodata: Option<Nodata>) -> Pixels {
+    with_type!(level.dtype, T => T::wrap(vec![sparse(nodata)]))
+}
+
+fn sparse<T: Pixel>(nodata: Option<Nodata>) -> T {
+    nodata.and_then(Nodata::cast).unwrap_or_default()
 }
 
 fn shape(level: &Level, out: &mut Pixels) {
     let len = level.tile_len();
     if out.dtype() != level.dtype {
-        *out = with_type!(level.dtype, T => <T as crate::pixels::Pixel>::wrap(Vec::new()));
+        *out = with_type!(level.dtype, T => T::wrap(Vec::new()));
     }
     with_pixels!(out, values => values.resize(len, Default::default()));
 }
@@ -55,14 +62,23 @@ fn decode_odd_depth(level: &Level, compressed: &[u8], out: &mut Pixels) -> Resul
         // Of 64-bit words, so that it may be seen as words of any size.
         static RAW: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
     }
-    let len = level.raw_len();
-    RAW.with_borrow_mut(|raw| {
-        raw.resize(len.div_ceil(8), 0);
-        let raw = &mut bytemuck::cast_slice_mut(raw)[..len];
+    let (bytes, words) = (level.raw_len(), level.raw_len().div_ceil(8));
+    let mut widened = |raw: &mut [u64]| {
+        let raw = &mut bytemuck::cast_slice_mut(raw)[..bytes];
         decompress(level.compression, compressed, raw)?;
         to_native(level, raw)?;
         let row_len = level.tile_width as usize * usize::from(level.samples_per_tile());
         widen(raw, level.row_bytes(), level.encoding.bits, out, row_len)
+    };
+    if bytes > SCRATCH {
+        let mut raw = buffers::take(words);
+        let result = widened(&mut raw);
+        buffers::give(Pixels::UInt64(raw));
+        return result;
+    }
+    RAW.with_borrow_mut(|raw| {
+        raw.resize(words, 0);
+        widened(raw)
     })
 }
 

@@ -27,7 +27,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use codec::Compression;
-pub use decode::{decode_tile, fill_sparse};
+pub use decode::{decode_tile, fill_sparse, sparse_pixel};
 pub use header::open;
 pub use metadata::Nodata;
 
@@ -204,6 +204,14 @@ impl Level {
     fn memory(&self) -> usize {
         let own = size_of::<Self>() + self.offsets.len() * size_of::<u64>() + self.byte_counts.len() * size_of::<u32>();
         own + self.mask.as_ref().map_or(0, |mask| mask.memory())
+    }
+
+    /// Bytes of memory that decoding one tile takes, its pixels included.
+    pub fn decoding_memory(&self) -> u64 {
+        let pixels = (self.tile_len() * self.dtype.size()) as u64;
+        let in_place = self.compression.is_of_bytes() && widen::is_native(self.encoding.format, self.encoding.bits);
+        // Decoders of images have buffers of their own; odd bit depths are widened from one.
+        if in_place { pixels } else { pixels * 3 }
     }
 
     /// Bytes of one row of a stored tile; rows start at a byte.

@@ -68,7 +68,17 @@ pub struct Composer {
     /// For the reads of units at work, and for those of units to come. Two, since the first must never wait for the second.
     memory: Memory,
     pub(super) memory_ahead: Memory,
+    /// For large tiles while they are decoded. Who holds some waits for nothing else.
+    pub(super) decoding: Memory,
+    /// A window of more pixels is read in parts, one after the other: a source without overviews may be a thousand times finer
+    /// than the output.
+    pub(super) window_pixels: u64,
 }
+
+/// The largest window, where the budget allows it: 16 million pixels for the 256 MB that it is by default.
+const WINDOW_PIXELS: u64 = 16 << 20;
+const LEAST_WINDOW_PIXELS: u64 = 1 << 16;
+const BUDGET_PER_PIXEL: u64 = 15;
 
 impl Composer {
     pub fn new(cube: Arc<Cube>, bands: Vec<usize>) -> Composer {
@@ -77,7 +87,9 @@ impl Composer {
         let mappings = Cache::builder()
             .max_capacity(budget / 8)
             .weigher(|(rect, _): &(Rect, Geometry), mapping: &Option<Arc<Mapping>>| match mapping {
-                Some(_) => u32::try_from(rect.pixels().saturating_mul(4)).unwrap_or(u32::MAX),
+                Some(mapping) => {
+                    u32::try_from(rect.pixels().saturating_mul(4) + mapping.touched.len()).unwrap_or(u32::MAX)
+                }
                 None => 256,
             })
             .build();
@@ -90,6 +102,8 @@ impl Composer {
             flights: Arc::default(),
             failures: Failures::start(),
             memory: Memory::new(budget / 8),
+            decoding: Memory::new(budget / 4),
+            window_pixels: (budget / BUDGET_PER_PIXEL).clamp(LEAST_WINDOW_PIXELS, WINDOW_PIXELS),
             // What comes without delay need not be there long before.
             memory_ahead: Memory::new(if cube.is_local { budget / 16 } else { budget / 4 }),
             cube,
@@ -220,8 +234,11 @@ impl Composer {
         if delivery.parts.is_empty() {
             return Ok((layers, None));
         }
+        let decoding = delivery.parts.iter().map(|part| part.content.decoding(&part.opened)).sum();
+        let decoding = self.decoding.reserve_some(decoding).await?;
         let (composer, item) = (self.clone(), item.clone());
         self.on_pool(move || {
+            let _decoding = decoding;
             let cube = &composer.cube;
             let bands: Vec<_> = composer.with_assets().collect();
             let failure = feed(cube, rect, &item, delivery.parts, &bands, &mut layers).err();

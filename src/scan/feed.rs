@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::layer::{Layer, Patch};
-use super::raster::{Raster, Tiles, assemble};
+use super::raster::{Lent, Raster, Tiles, assemble};
 use super::window::{Fetched, Reads};
 use crate::buffers;
 use crate::cog::opened::Opened;
@@ -36,6 +36,16 @@ pub struct Stored {
     pub mapping: Arc<Mapping>,
     pub reads: Reads,
     pub bytes: Fetched,
+}
+
+impl Content {
+    /// Bytes that decoding takes while it goes on, beside what the decoded pixels take.
+    pub fn decoding(&self, opened: &Opened) -> u64 {
+        match self {
+            Content::Stored(stored) => stored.reads.decoding(opened),
+            Content::Rasters(_) => 0,
+        }
+    }
 }
 
 /// Bytes of a decoded window, as far as they are counted while it waits: small ones are scratch of the thread that decodes.
@@ -171,12 +181,12 @@ impl Takers<'_> {
         let (tw, th) = (tiles.level.tile_width, tiles.level.tile_height);
         let (cols, rows) = (runs(cols, mapping.col, tw), runs(rows, mapping.row, th));
         let layers = Mutex::new(layers);
-        tiles.each(|tile, pixels| {
+        tiles.each(|tile, Lent { pixels, width }| {
             let mut layers = layers.lock().unwrap_or_else(PoisonError::into_inner);
             for (_, rows) in rows.iter().filter(|(at, _)| *at == tile.row) {
                 for (_, cols) in cols.iter().filter(|(at, _)| *at == tile.col) {
                     let (rows, cols, first) = (rows.clone(), cols.clone(), (tile.col * tw, tile.row * th));
-                    let patch = Patch { rect, mapping, rows, cols, pixels, mask: None, first, width: tw };
+                    let patch = Patch { rect, mapping, rows, cols, pixels, mask: None, first, width };
                     for (band, layer) in layers.iter_mut() {
                         layer.feed(&patch, cube.meaning(band, opened, asset));
                     }

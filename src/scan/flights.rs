@@ -3,55 +3,141 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
 
+use crate::buffers;
 use crate::error::Result;
 use crate::store::ByteSource;
 
-/// A request that any number of readers wait for. It goes on as long as one of them is there, and keeps its bytes as long.
+/// A request that any number of readers wait for. It goes on as long as one of them is there.
 pub type Flight = Shared<Request>;
-type Request = BoxFuture<'static, Result<Bytes>>;
+type Request = BoxFuture<'static, Result<Landed>>;
 
 /// Where a stored tile is: the id of the opened COG, and its first byte in the file.
 pub type Place = (u64, u64);
 
-/// The requests of one scan that others may join: for each tile the request that brings it, and the first byte of that.
-#[derive(Default)]
-pub struct Flights {
-    tiles: Mutex<HashMap<Place, (WeakShared<Request>, u64)>>,
+/// The tiles that a request brought, by their first bytes. Each has bytes of its own: who keeps one does not keep the others.
+pub type Landed = Arc<HashMap<u64, Arc<Bytes>>>;
+
+/// A tile that somebody else asked for.
+pub enum Joined {
+    /// Its bytes are still held.
+    Here(Arc<Bytes>),
+    Coming(Flight),
 }
 
-/// Entries whose request is forgotten are removed when there are so many in all.
-const SWEEP: usize = 4096;
+/// The requests of one scan that others may join, and the tiles whose bytes somebody holds.
+#[derive(Default)]
+pub struct Flights(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    tiles: HashMap<Place, Entry>,
+    /// Entries whose tiles are forgotten are removed when there are so many in all.
+    sweep_at: usize,
+}
+
+enum Entry {
+    Coming(WeakShared<Request>),
+    Here(Weak<Bytes>),
+}
+
+impl Entry {
+    fn join(&self) -> Option<Joined> {
+        match self {
+            Entry::Coming(flight) => flight.upgrade().map(Joined::Coming),
+            Entry::Here(bytes) => bytes.upgrade().map(Joined::Here),
+        }
+    }
+}
+
+const LEAST_SWEEP: usize = 4096;
+
+fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Flights {
-    /// The request that brings a tile, if one is under way or its bytes are still held, and its first byte.
-    pub fn join(&self, place: &Place) -> Option<(Flight, u64)> {
-        let tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
-        let (flight, start) = tiles.get(place)?;
-        Some((flight.upgrade()?, *start))
+    /// A tile that is under way, or whose bytes are still held.
+    pub fn join(&self, place: &Place) -> Option<Joined> {
+        locked(&self.0).tiles.get(place)?.join()
     }
 
-    /// A request for `range`, which is sent when somebody waits for it, and which brings the tiles at `places` to others, too.
+    /// A request for `range`, which is sent when somebody waits for it, and which brings `tiles` of the COG. Those that are
+    /// `open` to others may be joined.
     pub fn start<S: ByteSource + ?Sized + 'static>(
         &self,
         object: &Arc<S>,
+        cog: u64,
         range: Range<u64>,
-        places: impl Iterator<Item = Place>,
+        tiles: Vec<Range<u64>>,
+        open: impl Fn(u64) -> bool,
     ) -> Flight {
-        let (object, start) = (object.clone(), range.start);
-        let flight = async move { object.read(range).await }.boxed().shared();
-        let mut tiles = self.tiles.lock().unwrap_or_else(PoisonError::into_inner);
-        if tiles.len() >= SWEEP {
-            tiles.retain(|_, (flight, _)| flight.upgrade().is_some());
+        let places: Vec<Place> = tiles.iter().map(|tile| (cog, tile.start)).filter(|(_, start)| open(*start)).collect();
+        let (object, state, landing) = (object.clone(), self.0.clone(), places.clone());
+        let flight = async move {
+            let first = range.start;
+            let landed = Arc::new(split(object.read(range).await?, first, &tiles));
+            let mut state = locked(&state);
+            for place in landing {
+                if let Some(bytes) = landed.get(&place.1) {
+                    state.tiles.insert(place, Entry::Here(Arc::downgrade(bytes)));
+                }
+            }
+            Ok(landed)
+        };
+        let flight = flight.boxed().shared();
+        let mut state = locked(&self.0);
+        if state.tiles.len() >= state.sweep_at.max(LEAST_SWEEP) {
+            state.tiles.retain(|_, entry| entry.join().is_some());
+            state.sweep_at = state.tiles.len() * 2;
         }
         if let Some(weak) = flight.downgrade() {
-            tiles.extend(places.map(|place| (place, (weak.clone(), start))));
+            state.tiles.extend(places.into_iter().map(|place| (place, Entry::Coming(weak.clone()))));
         }
         flight
+    }
+}
+
+/// The tiles of a request that begins at byte `first`, as far as it brought them. One by itself is not copied.
+fn split(bytes: Bytes, first: u64, tiles: &[Range<u64>]) -> HashMap<u64, Arc<Bytes>> {
+    let part = |tile: &Range<u64>| {
+        let from = ((tile.start - first) as usize).min(bytes.len());
+        let to = ((tile.end - first) as usize).min(bytes.len());
+        if tiles.len() == 1 {
+            return bytes.slice(from..to);
+        }
+        let mut own: Vec<u8> = buffers::take(to - from);
+        own.copy_from_slice(&bytes[from..to]);
+        buffers::shared(own)
+    };
+    tiles.iter().map(|tile| (tile.start, Arc::new(part(tile)))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+
+    #[test]
+    fn who_keeps_a_tile_does_not_keep_the_request() {
+        let whole = Bytes::from(vec![7; 3 << 20]);
+        let flights = Flights::default();
+        let tiles = vec![0..1 << 20, 1 << 20..3 << 20];
+        let flight = flights.start(&Arc::new(whole.clone()), 1, 0..3 << 20, tiles, |_| true);
+        let landed = block_on(flight.clone()).unwrap();
+        let kept = landed[&0].clone();
+        drop((flight, landed));
+        assert_eq!(kept.len(), 1 << 20);
+        assert!(!whole.as_ptr_range().contains(&kept.as_ptr()), "its bytes are its own");
+        assert!(matches!(flights.join(&(1, 0)), Some(Joined::Here(bytes)) if Arc::ptr_eq(&bytes, &kept)));
+        assert!(flights.join(&(1, 1 << 20)).is_none(), "nobody holds the other");
+        drop(kept);
+        assert!(flights.join(&(1, 0)).is_none());
     }
 }

@@ -27,6 +27,7 @@ pub struct Patch<'a> {
     pub pixels: &'a Pixels,
     pub mask: Option<&'a [u8]>,
     pub first: (u32, u32),
+    /// 0 where all pixels have one value.
     pub width: u32,
 }
 

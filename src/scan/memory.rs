@@ -45,6 +45,11 @@ impl Memory {
         u64::from(self.total) * UNIT
     }
 
+    /// Waits for `bytes`, or all there is if they are more; for none if they are 0.
+    pub async fn reserve_some(&self, bytes: u64) -> Result<Option<Reservation>> {
+        if bytes == 0 { Ok(None) } else { self.reserve(bytes, true).await }
+    }
+
     /// Takes `bytes`, or all there is if they are more. Waits for them if `wait`, else gives `None` if they are in use.
     pub async fn reserve(&self, bytes: u64, wait: bool) -> Result<Option<Reservation>> {
         let units = u32::try_from(bytes / UNIT + 1).unwrap_or(u32::MAX).min(self.total);

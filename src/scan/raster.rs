@@ -7,9 +7,9 @@ use rayon::prelude::*;
 
 use super::tiles::Decoded;
 use super::window::{Fetched, Reads, TileSet, TileUse, image};
-use crate::buffers;
+use crate::buffers::{self, SCRATCH};
 use crate::cog::opened::Opened;
-use crate::cog::{Level, Nodata, decode_tile, fill_sparse};
+use crate::cog::{Level, decode_tile, sparse_pixel};
 use crate::error::{Error, Result};
 use crate::pixels::{Pixel, Pixels};
 use crate::store::counters::{COUNTERS, add};
@@ -83,6 +83,14 @@ impl Raster {
     }
 }
 
+/// The pixels of a tile, on loan.
+#[derive(Clone, Copy)]
+pub struct Lent<'p> {
+    pub pixels: &'p Pixels,
+    /// Pixels of one row; 0 where the tile is not stored, and all of them have the one value that is here.
+    pub width: u32,
+}
+
 /// The decoded tiles of one set of a planned read.
 pub struct Tiles<'a> {
     opened: &'a Opened,
@@ -116,44 +124,59 @@ impl<'a> Tiles<'a> {
     ///
     /// # Errors
     /// A tile that does not decode; what `body` says.
-    pub fn each(&self, body: impl Fn(TileUse, &Pixels) -> Result<()> + Sync) -> Result<()> {
-        let lend = |t: usize, patient| self.with(t, patient, |pixels| body(self.set.tiles[t], pixels));
+    pub fn each(&self, body: impl Fn(TileUse, Lent) -> Result<()> + Sync) -> Result<()> {
+        let lend = |t: usize, patient| self.with(t, patient, |lent| body(self.set.tiles[t], lent));
         let late = Mutex::new(Vec::new());
-        (0..self.set.tiles.len()).into_par_iter().filter(|t| self.is_open(*t)).try_for_each(|t| {
-            match lend(t, true)? {
+        let at_once = self.reads.at_once(self.level);
+        let open: Vec<usize> = (0..self.set.tiles.len()).filter(|t| self.is_open(*t)).collect();
+        for open in open.chunks(at_once) {
+            open.par_iter().try_for_each(|t| match lend(*t, true)? {
                 Some(done) => done,
                 None => {
-                    late.lock().unwrap_or_else(PoisonError::into_inner).push(t);
+                    late.lock().unwrap_or_else(PoisonError::into_inner).push(*t);
                     Ok(())
                 }
-            }
-        })?;
+            })?;
+        }
         let late = late.into_inner().unwrap_or_else(PoisonError::into_inner);
-        late.into_par_iter().try_for_each(|t| lend(t, false)?.unwrap_or(Ok(())))
+        late.chunks(at_once).try_for_each(|late| late.par_iter().try_for_each(|t| lend(*t, false)?.unwrap_or(Ok(()))))
     }
 
     /// Lends the decoded tile to `body`: from the cache, or decoded into this thread's buffer. `None` if another thread is
     /// decoding it and `patient`.
-    fn with<R>(&self, tile: usize, patient: bool, body: impl FnOnce(&Pixels) -> R) -> Result<Option<R>> {
+    fn with<R>(&self, tile: usize, patient: bool, body: impl FnOnce(Lent) -> R) -> Result<Option<R>> {
         thread_local! {
             static BUFFER: RefCell<Pixels> = const { RefCell::new(Pixels::UInt8(Vec::new())) };
         }
         if let Some(held) = self.reads.held.get(&(self.position, tile)) {
             add(&COUNTERS.tile_hits, 1);
-            return Ok(Some(body(&held.0)));
+            return Ok(Some(body(self.lent(&held.0))));
         }
         let TileUse { index, whole, .. } = self.set.tiles[tile];
+        if self.level.tile_range(index).is_none() {
+            add(&COUNTERS.tile_misses, 1);
+            let nodata = if self.set.mask { None } else { self.opened.cog.nodata.first().copied().flatten() };
+            return Ok(Some(body(Lent { pixels: &sparse_pixel(self.level, nodata), width: 0 })));
+        }
         if !whole || self.reads.keep_all {
             return self.with_shared(tile, patient, body);
         }
+        if self.level.tile_len() * self.level.dtype.size() > SCRATCH {
+            let decoded = self.decoded(tile)?;
+            return Ok(Some(body(self.lent(&decoded.0))));
+        }
         let mut buffer = BUFFER.replace(Pixels::UInt8(Vec::new()));
-        let result = self.decode(tile, index, &mut buffer).map(|()| Some(body(&buffer)));
+        let result = self.decode(tile, &mut buffer).map(|()| Some(body(self.lent(&buffer))));
         BUFFER.set(buffer);
         result
     }
 
+    fn lent<'p>(&self, pixels: &'p Pixels) -> Lent<'p> {
+        Lent { pixels, width: self.level.tile_width }
+    }
+
     /// As [`Tiles::with`], for a tile that others may need.
-    fn with_shared<R>(&self, tile: usize, patient: bool, body: impl FnOnce(&Pixels) -> R) -> Result<Option<R>> {
+    fn with_shared<R>(&self, tile: usize, patient: bool, body: impl FnOnce(Lent) -> R) -> Result<Option<R>> {
         let TileUse { row, col, index, .. } = self.set.tiles[tile];
         let (reads, key) = (self.reads, (self.opened.id, self.set.level as u32, self.set.mask, index));
         let kept = || reads.larder.as_ref().map_or_else(|| reads.cache.get(&key), |larder| larder.take(&key));
@@ -164,11 +187,9 @@ impl<'a> Tiles<'a> {
         // A neighbour may have decoded it since the read was planned.
         if let Some(held) = kept() {
             add(&COUNTERS.tile_hits, 1);
-            return Ok(Some(body(&held.0)));
+            return Ok(Some(body(self.lent(&held.0))));
         }
-        let mut decoded = Decoded(with_type!(self.level.dtype, T => T::wrap(buffers::take(self.level.tile_len()))));
-        self.decode(tile, index, &mut decoded.0)?;
-        let decoded = Arc::new(decoded);
+        let decoded = Arc::new(self.decoded(tile)?);
         match &reads.larder {
             Some(larder) => {
                 let users = larder.users(self.opened, self.set.level, self.level, (row, col))?;
@@ -177,30 +198,24 @@ impl<'a> Tiles<'a> {
             None => reads.cache.insert(key, decoded.clone()),
         }
         drop(claim);
-        Ok(Some(body(&decoded.0)))
+        Ok(Some(body(self.lent(&decoded.0))))
     }
 
-    fn decode(&self, tile: usize, index: usize, out: &mut Pixels) -> Result<()> {
+    /// Decoded into a buffer that is given back with it.
+    fn decoded(&self, tile: usize) -> Result<Decoded> {
+        let mut decoded = Decoded(with_type!(self.level.dtype, T => T::wrap(buffers::take(self.level.tile_len()))));
+        self.decode(tile, &mut decoded.0)?;
+        Ok(decoded)
+    }
+
+    fn decode(&self, tile: usize, out: &mut Pixels) -> Result<()> {
         add(&COUNTERS.tile_misses, 1);
-        match self.fetched.tile((self.position, tile)) {
-            Some(bytes) => {
-                decode_tile(self.level, bytes, out)?;
-                add(&COUNTERS.tiles_decoded, 1);
-                add(&COUNTERS.bytes_decoded, out.as_bytes().len() as u64);
-                Ok(())
-            }
-            None if self.level.tile_range(index).is_some() => {
-                Err(Error::Corrupt("a tile of the plan was not read".into()))
-            }
-            None => {
-                fill_sparse(self.level, self.sparse_value(), out);
-                Ok(())
-            }
-        }
-    }
-
-    fn sparse_value(&self) -> Option<Nodata> {
-        if self.set.mask { None } else { self.opened.cog.nodata.first().copied().flatten() }
+        let bytes = self.fetched.tile((self.position, tile));
+        let bytes = bytes.ok_or_else(|| Error::Corrupt("a tile of the plan was not read".into()))?;
+        decode_tile(self.level, bytes, out)?;
+        add(&COUNTERS.tiles_decoded, 1);
+        add(&COUNTERS.bytes_decoded, out.as_bytes().len() as u64);
+        Ok(())
     }
 }
 
@@ -220,13 +235,13 @@ impl Assembly<'_> {
         let mut planes: Vec<Vec<T>> = samples.iter().map(|_| buffers::take(len)).collect();
         let bands: Vec<_> = planes.iter_mut().map(|plane| self.bands(plane)).collect();
         let level = self.tiles.level;
-        self.tiles.each(|at, tile| {
+        self.tiles.each(|at, lent| {
             for (sample, bands) in samples.iter().zip(&bands) {
                 if level.tile_index(*sample, at.row, at.col) == at.index
                     && let Some((_, band)) = bands.iter().find(|(row, _)| *row == at.row)
                 {
                     let mut band = band.lock().unwrap_or_else(PoisonError::into_inner);
-                    self.copy::<T>(tile, *sample, (at.row, at.col), &mut band)?;
+                    self.copy::<T>(lent, *sample, (at.row, at.col), &mut band)?;
                 }
             }
             Ok(())
@@ -250,9 +265,9 @@ impl Assembly<'_> {
     }
 
     /// Copies what the window needs of a tile into the window's rows that the tile covers.
-    fn copy<T: Pixel>(&self, tile: &Pixels, sample: u16, at: (u32, u32), band: &mut [T]) -> Result<()> {
+    fn copy<T: Pixel>(&self, lent: Lent, sample: u16, at: (u32, u32), band: &mut [T]) -> Result<()> {
         let wrong = || Error::Corrupt("a tile decodes to another type than the header says".into());
-        let tile = T::slice(tile).ok_or_else(wrong)?;
+        let tile = T::slice(lent.pixels).ok_or_else(wrong)?;
         let (tw, th) = (self.tiles.level.tile_width, self.tiles.level.tile_height);
         let m = self.mapping;
         let (left, top) = (at.1 * tw, at.0 * th);
@@ -264,7 +279,12 @@ impl Assembly<'_> {
         for row in r0..r1 {
             let from = ((row - top) * tw + (c0 - left)) as usize * stride;
             let to = (row - r0) as usize * width + (c0 - m.col) as usize;
-            let (source, target) = (&tile[from..from + run * stride], &mut band[to..to + run]);
+            let target = &mut band[to..to + run];
+            if lent.width == 0 {
+                target.fill(tile.first().copied().unwrap_or_default());
+                continue;
+            }
+            let source = &tile[from..from + run * stride];
             if stride == 1 {
                 target.copy_from_slice(source);
             } else {

@@ -21,10 +21,6 @@ use crate::plan::{Band, Geometry, Unit};
 use crate::store::Object;
 use crate::warp::Mapping;
 
-/// A window of more pixels is read in parts, one after the other: a source without overviews may be a thousand times
-/// finer than the output.
-const WINDOW_PIXELS: u64 = 16 << 20;
-
 /// What one item gives one unit: a part for each asset that can add a pixel.
 pub struct Delivery {
     pub parts: Vec<Part>,
@@ -100,7 +96,7 @@ impl Composer {
         let pixels = unit.rect.pixels() as f64 * (unit.area.share_of(item.bbox) + 0.02).min(1.0);
         let stored: f64 = self.assets.iter().filter_map(|asset| cube.stored.get(asset)).sum();
         let places = if cube.is_parallel { 0.0 } else { size_of::<u32>() as f64 };
-        let window = (pixels * cube.source_pixels).min(WINDOW_PIXELS as f64);
+        let window = (pixels * cube.source_pixels).min(self.window_pixels as f64);
         let window: u64 = self.bands.iter().map(|b| window as u64 * cube.bands[*b].source_dtype.size() as u64).sum();
         (pixels * (stored * MARGIN + places)) as u64 + counted_window(window)
     }
@@ -181,7 +177,7 @@ impl Composer {
         mapping: &Arc<Mapping>,
         (row, open): (Row, Option<&[bool]>),
     ) -> Stored {
-        let keep = Keep { cache: &self.tiles, larder: self.larder.as_ref(), row };
+        let keep = Keep { cache: &self.tiles, larder: self.larder.as_ref(), row, room: self.decoding.total() };
         let reads = window::plan(keep, opened, level, samples, mapping, open);
         Stored { mapping: mapping.clone(), reads, bytes: Fetched::default() }
     }
@@ -196,9 +192,11 @@ impl Composer {
                 for mapping in mappings {
                     let Stored { reads, .. } = self.stored(opened, level, &part.samples, &mapping, (row, None));
                     let bytes = window::fetch(&object, opened.id, &reads, flights).await?;
+                    let decoding = self.decoding.reserve_some(reads.decoding(opened)).await?;
                     let (opened, samples) = (opened.clone(), part.samples.clone());
                     let place = self.on_pool(move || {
                         let raster = assemble(&opened, &reads, &bytes, &samples, &mapping, None)?;
+                        drop(decoding);
                         Ok((Arc::new(Mapping::identity(mapping.rect)), raster.on_grid(&mapping)))
                     });
                     placed.push(place.await?);
@@ -256,7 +254,7 @@ impl Composer {
     /// Cuts a mapping whose window is too large into parts whose windows are not.
     fn split(&self, mapping: Arc<Mapping>, source: &crate::warp::Source) -> Result<Vec<Arc<Mapping>>> {
         let Rect { col, row, width, height } = mapping.rect;
-        if mapping.window_pixels() <= WINDOW_PIXELS || width * height == 1 {
+        if mapping.window_pixels() <= self.window_pixels || width * height == 1 {
             return Ok(vec![mapping]);
         }
         let (a, b) = if width >= height {

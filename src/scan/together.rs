@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::flights::{Flight, Flights};
+use super::flights::{Flight, Flights, Joined};
 use crate::store::{ByteSource, merge_ranges};
 
 /// The reads that wait for each other.
@@ -20,9 +21,15 @@ struct State {
     /// Reads that have neither ordered nor gone.
     absent: usize,
     orders: Vec<Order>,
-    /// Requests under way, kept for who has not joined them yet.
-    held: Vec<Flight>,
+    /// Requests under way and tiles that came with others, kept for who has not joined them yet.
+    held: Vec<Held>,
     waiting: Vec<oneshot::Sender<()>>,
+}
+
+/// Kept, not looked at.
+enum Held {
+    Flight(#[expect(dead_code)] Flight),
+    Tile(#[expect(dead_code)] Arc<Bytes>),
 }
 
 /// A stored tile that one of the reads needs.
@@ -92,12 +99,13 @@ impl Drop for Seat {
 }
 
 /// As few requests as bring all that is ordered; those that are under way already are joined.
-fn depart(orders: Vec<Order>, flights: &Flights) -> Vec<Flight> {
+fn depart(orders: Vec<Order>, flights: &Flights) -> Vec<Held> {
     let mut held = Vec::new();
     let mut missing: BTreeMap<u64, Vec<Order>> = BTreeMap::new();
     for order in orders {
         match flights.join(&(order.cog, order.range.start)) {
-            Some((flight, _)) => held.push(flight),
+            Some(Joined::Coming(flight)) => held.push(Held::Flight(flight)),
+            Some(Joined::Here(bytes)) => held.push(Held::Tile(bytes)),
             None => missing.entry(order.cog).or_default().push(order),
         }
     }
@@ -107,8 +115,8 @@ fn depart(orders: Vec<Order>, flights: &Flights) -> Vec<Flight> {
         ranges.sort_unstable_by_key(|range| (range.start, range.end));
         ranges.dedup();
         for (range, members) in merge_ranges(&ranges) {
-            let places = members.into_iter().map(|m| (cog, ranges[m].start));
-            held.push(flights.start(&object, range, places));
+            let tiles = members.into_iter().map(|m| ranges[m].clone()).collect();
+            held.push(Held::Flight(flights.start(&object, cog, range, tiles, |_| true)));
         }
     }
     held
@@ -116,7 +124,6 @@ fn depart(orders: Vec<Order>, flights: &Flights) -> Vec<Flight> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use futures::FutureExt;
     use futures::executor::block_on;
 
@@ -138,10 +145,13 @@ mod tests {
         assert!(flights.join(&(1, 0)).is_none());
         drop(c);
         block_on(async { futures::join!(first, second) });
-        let found = [0, 10, 20].map(|start| flights.join(&(1, start)).unwrap());
-        assert!(found.iter().all(|(_, start)| *start == 0), "all three are in one request");
-        assert_eq!(block_on(found[0].0.clone()).unwrap().len(), 30);
-        drop((a, b, found));
+        let landed = [0, 10, 20].map(|start| match flights.join(&(1, start)) {
+            Some(Joined::Coming(flight)) => block_on(flight).unwrap(),
+            _ => panic!("nobody has waited for it yet"),
+        });
+        assert!(landed.iter().all(|one| Arc::ptr_eq(one, &landed[0])), "all three are in one request");
+        assert_eq!(landed[0].values().map(|tile| tile.len()).collect::<Vec<_>>(), [10; 3]);
+        drop((a, b, landed));
         assert!(flights.join(&(1, 0)).is_none(), "and nobody holds it any more");
     }
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::try_join_all;
 
-use super::flights::{Flight, Flights};
+use super::flights::{Flights, Joined};
 use super::larder::{Larder, Row};
 use super::tiles::{Decoded, TileCache};
+use crate::buffers::SCRATCH;
 use crate::cog::Level;
 use crate::cog::opened::Opened;
 use crate::error::{Error, Result};
@@ -64,9 +65,27 @@ pub struct Reads {
     /// Where those that the window uses in part are kept for other windows of the scan instead.
     pub larder: Option<Arc<Larder>>,
     pub row: Row,
+    /// Bytes that tiles may take while they are decoded.
+    room: u64,
 }
 
 impl Reads {
+    /// How many tiles of an image may be decoded at once.
+    pub fn at_once(&self, image: &Level) -> usize {
+        usize::try_from(self.room / image.decoding_memory().max(1)).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// Bytes that decoding takes while it goes on; none where tiles are so small that the buffers of the threads will do.
+    pub fn decoding(&self, opened: &Opened) -> u64 {
+        let of_set = |set: &TileSet| {
+            let image = image(opened, set);
+            let bytes = image.decoding_memory();
+            let count = self.at_once(image).min(set.tiles.len()) as u64;
+            if bytes > SCRATCH as u64 { count.saturating_mul(bytes) } else { 0 }
+        };
+        self.sets.iter().map(of_set).max().unwrap_or(0)
+    }
+
     /// Tiles that need no read, since they are decoded already.
     pub fn cached(&self) -> usize {
         self.held.len()
@@ -120,12 +139,14 @@ pub struct Keep<'a> {
     pub larder: Option<&'a Arc<Larder>>,
     /// The row of output tiles that the read is for.
     pub row: Row,
+    /// Bytes that its tiles may take while they are decoded.
+    pub room: u64,
 }
 
 impl<'a> Keep<'a> {
     /// In the cache, if anywhere.
     pub fn for_later(cache: &'a TileCache) -> Self {
-        Keep { cache, larder: None, row: (0, 0) }
+        Keep { cache, larder: None, row: (0, 0), room: u64::MAX }
     }
 }
 
@@ -148,16 +169,18 @@ pub fn plan(
         let own_tiles = (mask.tile_width, mask.tile_height) == (pixels.tile_width, pixels.tile_height);
         sets.push(TileSet { level, mask: true, tiles: touched(mask, &[0], mapping, own_tiles) });
     }
-    let Keep { cache, larder, row } = keep;
+    let Keep { cache, larder, row, room } = keep;
     let (mut wanted, mut held) = (Vec::new(), HashMap::new());
     for (s, set) in sets.iter().enumerate() {
         for (t, tile) in set.tiles.iter().enumerate() {
+            // What is not stored is neither fetched nor decoded.
+            let Some(range) = image(opened, set).tile_range(tile.index) else { continue };
             let key = (opened.id, level as u32, set.mask, tile.index);
             let open = open.zip(tile.place).is_none_or(|(open, place)| open[place]);
             let kept = || cache.get(&key).or_else(|| larder.filter(|_| open)?.take(&key));
             if let Some(decoded) = kept() {
                 held.insert((s, t), decoded);
-            } else if let Some(range) = image(opened, set).tile_range(tile.index) {
+            } else {
                 wanted.push(Wanted { at: (s, t), range, whole: tile.whole, open });
             }
         }
@@ -166,7 +189,7 @@ pub fn plan(
     let tiles = sets.iter().map(|s| s.tiles.len()).sum();
     let decoded = tiles as u64 * (pixels.tile_len() * pixels.dtype.size()) as u64;
     let keep_all = larder.is_none() && cache.has_room_for(decoded);
-    Reads { sets, wanted, held, tiles, cache: cache.clone(), keep_all, larder: larder.cloned(), row }
+    Reads { sets, wanted, held, tiles, cache: cache.clone(), keep_all, larder: larder.cloned(), row, room }
 }
 
 /// The tiles that hold a pixel of the mapping, for each plane. A mask may have tiles of another size than the image, of which
@@ -194,15 +217,13 @@ fn touched(level: &Level, planes: &[u16], mapping: &Mapping, own_tiles: bool) ->
 /// The compressed bytes of a planned read.
 #[derive(Default)]
 pub struct Fetched {
-    /// By position in the sets.
-    tiles: HashMap<(usize, usize), Bytes>,
-    /// Keeps the bytes for those who join later.
-    _flights: Vec<Flight>,
+    /// By position in the sets. Who joins later finds them as long as they are here.
+    tiles: HashMap<(usize, usize), Arc<Bytes>>,
 }
 
 impl Fetched {
     pub fn tile(&self, at: (usize, usize)) -> Option<&Bytes> {
-        self.tiles.get(&at)
+        self.tiles.get(&at).map(Arc::as_ref)
     }
 }
 
@@ -216,29 +237,34 @@ pub async fn fetch<S: ByteSource + 'static>(
     reads: &Reads,
     flights: &Flights,
 ) -> Result<Fetched> {
-    let (mut own, mut coming) = (Vec::new(), Vec::new());
+    let (mut own, mut coming, mut found) = (Vec::new(), Vec::new(), Vec::new());
     for tile in &reads.wanted {
         match flights.join(&(cog, tile.range.start)) {
-            Some((flight, start)) => coming.push((tile, flight, start)),
+            Some(Joined::Here(bytes)) => found.push((tile, bytes)),
+            Some(Joined::Coming(flight)) => coming.push((tile, flight)),
             None => own.push(tile.clone()),
         }
     }
     for (range, members) in merged(&own) {
-        let shared = members.iter().filter(|tile| !tile.whole).map(|tile| (cog, tile.range.start));
-        let (flight, start) = (flights.start(object, range.clone(), shared), range.start);
-        coming.extend(members.into_iter().map(|tile| (tile, flight.clone(), start)));
+        let tiles = members.iter().map(|tile| tile.range.clone()).collect();
+        let is_open = |start| members.iter().any(|tile| tile.range.start == start && !tile.whole);
+        let flight = flights.start(object, cog, range, tiles, is_open);
+        coming.extend(members.into_iter().map(|tile| (tile, flight.clone())));
     }
-    let answers = try_join_all(coming.iter().map(|(_, flight, _)| flight.clone())).await?;
+    let (wanted, flights): (Vec<_>, Vec<_>) = coming.into_iter().unzip();
+    let answers = try_join_all(flights).await?;
+    for (tile, landed) in wanted.into_iter().zip(answers) {
+        found.push((tile, landed.get(&tile.range.start).cloned().unwrap_or_default()));
+    }
     let mut tiles = HashMap::new();
-    for ((tile, _, first), bytes) in coming.iter().zip(answers) {
+    for (tile, bytes) in found {
         let Range { start, end } = tile.range;
-        let (from, to) = ((start - first) as usize, (end - first) as usize);
-        if to > bytes.len() {
+        if (bytes.len() as u64) < end - start {
             return Err(Error::Corrupt(format!(
                 "the file is truncated: a tile lies at bytes {start}-{end}, beyond its end"
             )));
         }
-        tiles.insert(tile.at, bytes.slice(from..to));
+        tiles.insert(tile.at, bytes);
     }
-    Ok(Fetched { tiles, _flights: coming.into_iter().map(|(_, flight, _)| flight).collect() })
+    Ok(Fetched { tiles })
 }

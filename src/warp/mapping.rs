@@ -6,6 +6,7 @@
 //! exactly. The result is that of the exact transformation, whatever part of the grid is asked for: the cells are those
 //! of the whole grid, not of a tile.
 
+use super::tiles::{OUTSIDE, Tiles};
 use crate::buffers;
 use crate::crs::{Crs, Lease, transformer};
 use crate::error::Result;
@@ -13,8 +14,6 @@ use crate::grid::{Affine, Grid, Rect};
 use crate::pixels::Pixels;
 use crate::store::counters::{COUNTERS, add};
 
-/// An output pixel without a source pixel.
-pub const OUTSIDE: u32 = u32::MAX;
 /// Side of an interpolation cell, in output pixels, and of the smallest it is divided into.
 const CELL: u64 = 64;
 const SMALLEST_CELL: u64 = 8;
@@ -127,34 +126,8 @@ fn aligned(grid: &Grid, rect: Rect, source: &Source) -> Option<Mapping> {
     let (col, width) = relative(&mut cols)?;
     let (row, height) = relative(&mut rows)?;
     let tiles = Tiles::under((col, row), (width, height), source.tile);
-    let across = tiles.seen(&cols, col, source.tile.0, tiles.first.0, tiles.across);
-    let down = tiles.seen(&rows, row, source.tile.1, tiles.first.1, tiles.down);
-    let touched = down.iter().flat_map(|r| across.iter().map(move |c| *r && *c)).collect();
+    let touched = tiles.crossed(&cols, &rows);
     Some(Mapping { rect, col, row, width, height, touched, kind: Kind::Aligned { cols, rows } })
-}
-
-/// The tiles under a window.
-struct Tiles {
-    first: (u32, u32),
-    across: usize,
-    down: usize,
-}
-
-impl Tiles {
-    fn under((col, row): (u32, u32), (width, height): (u32, u32), tile: (u32, u32)) -> Tiles {
-        let first = (col / tile.0, row / tile.1);
-        let count = |start: u32, length: u32, tile: u32, first: u32| ((start + length - 1) / tile - first + 1) as usize;
-        Tiles { first, across: count(col, width, tile.0, first.0), down: count(row, height, tile.1, first.1) }
-    }
-
-    /// Along one axis: which tiles hold one of the positions, which are relative to `start`.
-    fn seen(&self, positions: &[u32], start: u32, tile: u32, first: u32, count: usize) -> Vec<bool> {
-        let mut seen = vec![false; count];
-        for position in positions.iter().filter(|p| **p != OUTSIDE) {
-            seen[((start + position) / tile - first) as usize] = true;
-        }
-        seen
-    }
 }
 
 /// Columns of a source whose x is a longitude in degrees: 360 degrees on, there is the same place again. The output may
@@ -247,7 +220,7 @@ fn scattered(exact: &Exact, rect: Rect, source: &Source) -> Option<Mapping> {
     let (col, width) = relative(&mut cols)?;
     let (row, height) = relative(&mut rows)?;
     let window = Window { first: (col, row), size: (width, height) };
-    let touched = window.touched(&cols, &rows, source.tile);
+    let touched = Tiles::under(window.first, window.size, source.tile).touched(&cols, &rows);
     let kind = window.places(cols, &rows).map_or(Kind::Oversized, |places| Kind::Scattered { places });
     buffers::give(Pixels::UInt32(rows));
     Some(Mapping { rect, col, row, width, height, touched, kind })
@@ -260,20 +233,6 @@ struct Window {
 }
 
 impl Window {
-    fn touched(&self, cols: &[u32], rows: &[u32], tile: (u32, u32)) -> Vec<bool> {
-        let tiles = Tiles::under(self.first, self.size, tile);
-        let along = |start: u32, length: u32, tile: u32, first: u32| -> Vec<u32> {
-            (0..length).map(|i| (start + i) / tile - first).collect()
-        };
-        let tile_cols = along(self.first.0, self.size.0, tile.0, tiles.first.0);
-        let tile_rows = along(self.first.1, self.size.1, tile.1, tiles.first.1);
-        let mut touched = vec![false; tiles.across * tiles.down];
-        for (col, row) in cols.iter().zip(rows).filter(|(col, _)| **col != OUTSIDE) {
-            touched[tile_rows[*row as usize] as usize * tiles.across + tile_cols[*col as usize] as usize] = true;
-        }
-        touched
-    }
-
     /// Columns and rows as places; `None` if the window has more pixels than fit.
     fn places(&self, mut cols: Vec<u32>, rows: &[u32]) -> Option<Vec<u32>> {
         if u64::from(self.size.0) * u64::from(self.size.1) >= u64::from(OUTSIDE) {

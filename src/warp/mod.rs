@@ -6,10 +6,12 @@
 mod mapping;
 mod open;
 mod sample;
+mod tiles;
 
-pub use mapping::{Kind, Mapping, OUTSIDE, Source};
+pub use mapping::{Kind, Mapping, Source};
 pub use open::runs;
 pub use sample::{Sampler, Window};
+pub use tiles::OUTSIDE;
 
 use crate::crs::{Crs, transformer};
 use crate::error::Result;

@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use super::mapping::{Kind, Mapping, OUTSIDE};
+use super::mapping::{Kind, Mapping};
+use super::tiles::OUTSIDE;
 use crate::grid::Rect;
 
 impl Mapping {

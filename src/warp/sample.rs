@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
-use super::mapping::{Kind, Mapping, OUTSIDE};
+use super::mapping::{Kind, Mapping};
+use super::tiles::OUTSIDE;
 use crate::cog::Nodata;
 use crate::pixels::Pixel;
 
-/// Pixels of one sample of one level, row-major: the whole window of a mapping, or one tile of the level.
+/// Pixels of one sample of one level, row-major: the whole window of a mapping, or one tile of the level; or one value, where
+/// all pixels of that are the same.
 #[derive(Debug, Clone, Copy)]
 pub struct Window<'a, S> {
     pub values: &'a [S],
@@ -15,7 +17,7 @@ pub struct Window<'a, S> {
     /// Column and row, in the level, of the first pixel.
     pub col: u32,
     pub row: u32,
-    /// Pixels of one row.
+    /// Pixels of one row; 0 where all pixels have one value.
     pub width: u32,
 }
 
@@ -54,6 +56,10 @@ impl<'a, S: Pixel> Sampler<'a, S> {
     /// As [`Sampler::row`], but valid is what the mask does not exclude, whatever the value.
     pub fn place<'s>(&'s self, row: usize, span: Range<usize>, values: &'s mut [S], valid: &mut [u8]) -> &'s [S] {
         let taken = self.cols.start + span.start..self.cols.start + span.end;
+        if self.window.width == 0 {
+            self.uniform(row, taken, values, valid);
+            return values;
+        }
         match &self.mapping.kind {
             Kind::Aligned { cols, rows } => match rows.get(row) {
                 Some(&source) if source != OUTSIDE => {
@@ -114,6 +120,24 @@ impl<'a, S: Pixel> Sampler<'a, S> {
         values
     }
 
+    /// A row of a window whose pixels all have one value.
+    fn uniform(&self, row: usize, taken: Range<usize>, values: &mut [S], valid: &mut [u8]) {
+        values.fill(self.window.values.first().copied().unwrap_or_default());
+        let inside = |places: &[u32], valid: &mut [u8]| {
+            valid.iter_mut().zip(places).for_each(|(ok, place)| *ok = u8::from(*place != OUTSIDE));
+        };
+        match &self.mapping.kind {
+            Kind::Aligned { cols, rows } if rows.get(row).is_some_and(|source| *source != OUTSIDE) => {
+                inside(&cols[taken], valid);
+            }
+            Kind::Scattered { places } => {
+                let start = row * self.mapping.rect.width as usize;
+                inside(&places[start + taken.start..start + taken.end], valid);
+            }
+            _ => valid.fill(0),
+        }
+    }
+
     fn scattered(&self, places: &[u32], values: &mut [S], valid: &mut [u8]) {
         let source = self.window.values;
         for ((value, ok), place) in values.iter_mut().zip(valid.iter_mut()).zip(places) {
@@ -152,6 +176,10 @@ mod tests {
         assert_eq!(row(&copy, window, None, 1), [None, None, None]);
         let spread = mapping(vec![0, 0, OUTSIDE, 2], vec![0]);
         assert_eq!(row(&spread, window, None, 0), [Some(1), Some(1), None, Some(3)]);
+        let same = Window { values: &[8u8][..], width: 0, ..window };
+        assert_eq!(row(&spread, same, None, 0), [Some(8), Some(8), None, Some(8)]);
+        assert_eq!(row(&copy, same, None, 1), [None; 3]);
+        assert_eq!(row(&copy, same, Nodata::parse("8", crate::pixels::DataType::UInt8), 0), [None; 3]);
         let masked = Window { mask: Some(&[255, 0, 1, 1, 1, 1]), ..window };
         assert_eq!(row(&copy, masked, None, 1), [None; 3]);
         assert_eq!(row(&mapping(vec![0, 1, 2], vec![0]), masked, None, 0), [Some(1), None, Some(3)]);
