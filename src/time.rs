@@ -11,6 +11,7 @@ pub use interval::{Interval, parse_instant};
 pub use period::Period;
 
 pub(crate) const SECOND: i64 = 1_000_000;
+pub(crate) const MINUTE: i64 = 60 * SECOND;
 pub(crate) const HOUR: i64 = 3600 * SECOND;
 pub(crate) const DAY: i64 = 24 * HOUR;
 

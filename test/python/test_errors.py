@@ -100,7 +100,7 @@ def test_resolution(con, bad, resolution):
     says(failure(con, call_with(bad / "items.parquet", resolution=resolution)), "resolution")
 
 
-@pytest.mark.parametrize("period", ["fortnight", "P0D", "P1", "PT0H", "P-1D", "P2M", "P99999999999999D", ""])
+@pytest.mark.parametrize("period", ["fortnight", "P0D", "P1", "PT0H", "P-1D", "P1Y6M", "P99999999999999D", ""])
 def test_period(con, bad, period):
     says(failure(con, call_with(bad / "items.parquet", period=f"'{period}'")), "period", "P1M", period)
 
