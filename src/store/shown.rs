@@ -39,8 +39,10 @@ pub fn place(text: &str) -> String {
     let cut = rest.find(['?', '#']).unwrap_or(rest.len());
     let (place, query) = rest.split_at(cut);
     // Where a password holds such a sign, nobody can tell what is what.
-    let place = if query.contains('@') { "..." } else { place.rsplit('@').next().unwrap_or_default() };
-    format!("{scheme}://{place}")
+    match query.contains('@') {
+        true => format!("{scheme}:..."),
+        false => format!("{scheme}://{}", place.rsplit('@').next().unwrap_or_default()),
+    }
 }
 
 /// A path; or a URL that lost its scheme, with name and password in front or a signature behind.
@@ -136,7 +138,7 @@ mod tests {
             // Malformed ones.
             ("https://user:pw@host:port/a.tif?sig=secret", "https://host:port/a.tif"),
             ("https://user:p/w@host/a.tif", "https://host/a.tif"),
-            ("https://user:p?w@host/a.tif", "https://..."),
+            ("https://user:p?w@host/a.tif", "https:..."),
             ("https://user:p w@ho st/a.tif?sig=1", "https://ho st/a.tif"),
             ("//user:secret@host/a.tif?sig=1", "//host/a.tif"),
             ("\\\\user:secret@host\\a.tif?x", "\\\\host\\a.tif"),
