@@ -11,8 +11,8 @@ use lazycogs::grid::{Affine, Grid};
 use lazycogs::items::fuzzing::sql_is_closed;
 use lazycogs::mosaic::Method;
 use lazycogs::pixels::DataType;
-use lazycogs::store::config::check_keys;
-use lazycogs::store::{Address, Config, Hints, Location};
+use lazycogs::store::config::check_options;
+use lazycogs::store::{Address, Config, Hints, Location, shown};
 use lazycogs::time::{Interval, Period, parse_instant};
 use lazycogs::warp::{Kind, Mapping, OUTSIDE, Source, choose_level, pixel_size, target_size};
 use regex::Regex;
@@ -100,7 +100,14 @@ fn mapping(grid: &Grid, crs: &Crs, [a, b, c, d, e, f, width, height]: [f64; 8]) 
 fn hrefs([href, base, pattern, replacement]: [&str; 4]) -> Vec<Location> {
     let replaced = Regex::new(pattern).map(|pattern| pattern.replace_all(href, replacement).into_owned());
     let hrefs: Vec<String> = [Some(href.to_owned()), replaced.ok()].into_iter().flatten().collect();
-    hrefs.iter().flat_map(|href| [None, Some(base)].map(|base| Location::resolve(href, base))).flatten().collect()
+    for href in &hrefs {
+        let is_remote = matches!(Location::resolve(base, None), Ok(Location::Http(_) | Location::Cloud(_)));
+        let is_local = matches!(Location::resolve(href, Some(base)), Ok(Location::File(_)));
+        assert!(!(is_remote && is_local), "what a URL named is remote");
+    }
+    let places = hrefs.iter().flat_map(|href| [None, Some(base)].map(|base| (href, base)));
+    let ways = places.flat_map(|(href, base)| [Location::resolve(href, base), Location::resolve_anywhere(href, base)]);
+    ways.flatten().collect()
 }
 
 /// `store_options` are pairs such as `region=us-west-2`, with `;` between them.
@@ -108,9 +115,11 @@ fn stores(locations: &[Location], text: &str) {
     let options = text.split('\n').nth(13).unwrap_or_default();
     let options: BTreeMap<String, String> =
         options.split(';').filter_map(|pair| pair.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-    let _ = check_keys(options.keys());
+    let _ = check_options(&options);
     for location in locations {
-        location.redact(&location.to_string());
+        let told = location.to_string();
+        assert_eq!(shown::place(&told), told, "shown twice it is the same");
+        location.secrets().hide(&told);
         let address = match location {
             Location::Cloud(url) => Address::of_cloud(url).ok(),
             Location::Http(url) => Address::of_https(url),
@@ -119,10 +128,16 @@ fn stores(locations: &[Location], text: &str) {
         let hints = Hints {
             region: options.get("region").cloned(),
             endpoint: options.get("endpoint").cloned(),
+            account: options.get("account_name").cloned(),
             ..Hints::default()
         };
-        if let Some(address) = address {
-            Config::resolve(address, Some(&hints), &options, &BTreeMap::new());
+        if let Some(address) = address
+            && let Ok(config) = Config::resolve(address, Some(&hints), &options, &BTreeMap::new())
+        {
+            let parts = [config.region(), config.account()].into_iter().flatten();
+            let is_part = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+            assert!(parts.map(|part| &part.value).all(|text| is_part(text)));
+            config.leads();
         }
     }
 }

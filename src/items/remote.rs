@@ -61,14 +61,15 @@ impl Source {
         // Options of the call and secrets of the session are unknown to the private database, and so is what may be opened when
         // it is redirected.
         let (options, all_local) = (store.options(), paths.iter().all(|path| local(path).is_some()));
-        let plain = options.store.is_empty() && options.files.is_none() && options.access.only.is_none();
-        if !options.access.is_restricted() && (all_local || plain && has_httpfs(threads)) {
+        let is_locked = options.access.only.is_some();
+        let plain = options.store.is_empty() && options.files.is_none();
+        if !is_locked && (all_local || plain && has_httpfs(threads)) {
             return Ok(Source::Paths(paths));
         }
         let mut files = Vec::new();
         for path in paths {
             match local(&path) {
-                Some(_) if options.access.is_restricted() => {
+                Some(_) if is_locked => {
                     files.extend(expanded(&path, &options.access, threads).map_err(|e| e.within(within(&path)))?);
                 }
                 Some(_) => files.push(Fetched::here(path.clone(), path)),
@@ -131,6 +132,7 @@ fn lying(file: String, access: &Access) -> Result<Fetched> {
     Ok(Fetched::here(if same { path_text(&real)? } else { file.clone() }, file))
 }
 
+/// Whoever cannot connect is told so by the query over the items.
 fn has_httpfs(threads: usize) -> bool {
     session::connect(threads).is_ok_and(|connection| connection.execute_batch("LOAD httpfs").is_ok())
 }

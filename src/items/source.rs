@@ -165,7 +165,13 @@ impl Source {
         let globs = paths.iter().map(|path| glob(path)).collect::<Result<Vec<_>>>()?;
         let relation = match json {
             0 => parquet(&globs, hive, name),
-            n if n == paths.len() => json_items(connection, &globs, name)?,
+            n if n == paths.len() => {
+                let origin = |file: &str| {
+                    let named = paths.iter().zip(&origins).find(|(path, _)| *path == file);
+                    shown::place(named.map_or(file, |(_, origin)| origin))
+                };
+                json_items(connection, &globs, name, &origin)?
+            }
             _ => return Err(Error::Argument("items mixes parquet and JSON files; give one kind per call".into())),
         };
         let fetched = if let Source::Fetched(files) = self { Some(files.clone()) } else { None };
@@ -191,7 +197,13 @@ fn parquet(globs: &[String], hive: Option<bool>, name: String) -> Relation {
 }
 
 /// Items of FeatureCollections, arrays, single items and newline-delimited files, with the members of an item as columns.
-fn json_items(connection: &Connection, globs: &[String], name: String) -> Result<Relation> {
+/// `origin` tells how a file is named in a message.
+fn json_items(
+    connection: &Connection,
+    globs: &[String],
+    name: String,
+    origin: &dyn Fn(&str) -> String,
+) -> Result<Relation> {
     const DEFAULT_LIMIT: u64 = 16 << 20;
     // A FeatureCollection is one JSON object; DuckDB must be told how long it may be.
     let largest = globs.iter().filter_map(|glob| std::fs::metadata(local(glob)?).ok()).map(|m| m.len()).max();
@@ -213,8 +225,9 @@ fn json_items(connection: &Connection, globs: &[String], name: String) -> Result
     );
     if let [kind, file, ..] = rows::query_texts(connection, &odd)?.as_slice() {
         return Err(Error::Items(format!(
-            "items '{file}' does not hold STAC items: an object says it is a '{kind}', or has no assets; give an Item, a \
-             FeatureCollection of items, an array of items, or one item per line"
+            "items '{}' does not hold STAC items: an object says it is a '{kind}', or has no assets; give an Item, a \
+             FeatureCollection of items, an array of items, or one item per line",
+            origin(file)
         )));
     }
     Ok(Relation::of_table(Arc::new(table), Some("base"), name))

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::store::{Hints, Service};
+use crate::store::{Hints, Service, is_name};
 
 /// Fields of an asset.
 pub(super) const OF_ASSET: [&str; 5] =
@@ -104,14 +104,15 @@ fn scheme((name, scheme): (&String, &Value)) -> Option<Hints> {
     })
 }
 
-/// `template` with the text of members where their names stand in braces, but for `{bucket}`; `None` if it comes to more than
+/// `template` with the text of members where their names stand in braces, but for `{bucket}` and what is more than a part of a host; `None` if it comes to more than
 /// a URL. What is put in is not looked at again: members that name each other would grow without end.
 fn filled(template: &str, members: &Map<String, Value>) -> Option<String> {
     let (mut url, mut rest) = (String::new(), template);
     while let Some((before, after)) = rest.split_once('{') {
         url.push_str(before);
         let member = after.split_once('}').filter(|(name, _)| *name != "bucket");
-        match member.and_then(|(name, after)| Some((members.get(name)?.as_str()?, after))) {
+        let value = |name: &str| members.get(name)?.as_str().filter(|value| is_name(value));
+        match member.and_then(|(name, after)| Some((value(name)?, after))) {
             Some((value, after)) => {
                 url.push_str(value);
                 rest = after;
@@ -169,8 +170,8 @@ mod tests {
             scheme[format!("m{i}")] = format!("{{m{}}}", i + 1).repeat(50).into();
         }
         let endpoint = of(json!({"storage:refs": ["x"]}), json!({"storage:schemes": {"x": scheme}})).unwrap().endpoint;
-        assert_eq!(endpoint, Some(format!("https://{{bucket}}.{}.{{none}}.{{", "{m1}".repeat(50))));
-        let long = json!({"type": "custom-s3", "platform": "{a}".repeat(1000), "a": "a".repeat(1000)});
+        assert_eq!(endpoint.as_deref(), Some("https://{bucket}.{m0}.{none}.{"));
+        let long = json!({"type": "custom-s3", "platform": "{a}".repeat(1000), "a": "a".repeat(60)});
         assert_eq!(of(json!({"storage:refs": ["x"]}), json!({"storage:schemes": {"x": long}})).unwrap().endpoint, None);
     }
 

@@ -1,8 +1,8 @@
 //! What DuckDB's settings allow a session to open.
 
+use std::fs::File;
 #[cfg(unix)]
 use std::fs::Metadata;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 

@@ -390,7 +390,10 @@ mod tests {
         ] {
             assert_eq!(told(url), "none", "{url}");
         }
-        assert_eq!(told("https://acct.blob.core.windows.net/$web/a.tif"), "Azure $web a.tif acct - acct.blob.core.windows.net");
+        assert_eq!(
+            told("https://acct.blob.core.windows.net/$web/a.tif"),
+            "Azure $web a.tif acct - acct.blob.core.windows.net"
+        );
         assert_eq!(told("s3://My_Bucket.x/a.tif"), "S3 My_Bucket.x a.tif - - -");
     }
 

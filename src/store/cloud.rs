@@ -92,3 +92,28 @@ pub async fn get(store: &dyn ObjectStore, config: &Config, range: Range<u64>) ->
     let bytes = result.bytes().await.map_err(|e| chained(&e))?;
     Ok(Fetched { bytes, etag, size: Some(size) })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use url::Url;
+
+    use super::*;
+    use crate::store::Address;
+
+    #[test]
+    fn clients_are_kept_while_they_are_few() {
+        let of = |bucket: &str| {
+            let address = Address::of_cloud(&Url::parse(&format!("s3://{bucket}/a")).unwrap()).unwrap();
+            let config = Config::resolve(address, None, &BTreeMap::new(), &BTreeMap::new()).unwrap();
+            client(&config, Duration::from_secs(1)).unwrap()
+        };
+        assert!(Arc::ptr_eq(&of("kept"), &of("kept")));
+        for n in 0..3 * CLIENTS_KEPT {
+            of(&format!("bucket-{n}"));
+        }
+        CLIENTS.run_pending_tasks();
+        assert!(CLIENTS.entry_count() <= CLIENTS_KEPT);
+    }
+}

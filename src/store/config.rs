@@ -300,7 +300,8 @@ impl Config {
         };
         let is_environments = |setting: &Setting| matches!(setting.origin, Origin::Environment(_));
         const OF_ACCOUNT: [&str; 2] = ["azure_storage_account_key", "azure_storage_sas_key"];
-        self.settings.retain(|key, setting| !(foreign && OF_ACCOUNT.contains(&key.as_str()) && is_environments(setting)));
+        self.settings
+            .retain(|key, setting| !(foreign && OF_ACCOUNT.contains(&key.as_str()) && is_environments(setting)));
     }
 
     fn finish(&mut self) {
@@ -428,7 +429,9 @@ impl Config {
                 _ => None,
             },
             (Meaning::Switch, _) if !is_true(value) => None,
-            (Meaning::Switch, "azure_use_fabric_endpoint") => server(format!("https://{}.blob.fabric.microsoft.com/", account())),
+            (Meaning::Switch, "azure_use_fabric_endpoint") => {
+                server(format!("https://{}.blob.fabric.microsoft.com/", account()))
+            }
             (Meaning::Switch, "azure_storage_use_emulator") => server(EMULATOR.to_owned()),
             (Meaning::Switch, _) => Some(Lead::Program("az")),
             (Meaning::Plain | Meaning::Secret | Meaning::Region | Meaning::Account | Meaning::Tenant, _) => None,

@@ -80,6 +80,7 @@ pub fn count_request() {
 /// Counts bytes received, likewise.
 pub fn count_bytes(n: u64) {
     add(&COUNTERS.bytes, n);
+    // As above.
     let _ = QUERY.try_with(|query| add(&query.bytes, n));
 }
 

@@ -108,7 +108,7 @@ fn permitted(url: Url, access: &Access) -> Result<Url, Failure> {
 async fn answer(response: Response, range: Range<u64>) -> Result<Fetched, Failure> {
     // A server without ETags may at least say when the object was written.
     let version = response.headers().get(ETAG).or_else(|| response.headers().get(LAST_MODIFIED));
-    let etag = version.and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let etag = version.map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
     let mut size = total_of(response.headers());
     let bytes = match response.status() {
         StatusCode::PARTIAL_CONTENT => partial(response, range).await?,

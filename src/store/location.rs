@@ -53,7 +53,8 @@ impl Location {
     fn joined(href: &str, base: &Url) -> Result<Location> {
         some(href)?;
         // What joins is a URL of any scheme: a line break inside is skipped, and `fi\nle:` is `file:`.
-        let url = base.join(href).map_err(|e| Error::Store(format!("'{}' is no relative URL: {e}", shown::place(href))))?;
+        let url =
+            base.join(href).map_err(|e| Error::Store(format!("'{}' is no relative URL: {e}", shown::place(href))))?;
         Location::from_url(url)
     }
 
@@ -219,7 +220,8 @@ mod tests {
         ] {
             assert_eq!(resolved(href, base), wanted);
         }
-        for href in ["file:///etc/passwd", "file:/etc/passwd", "FILE:etc/passwd", "fi\nle:///etc/passwd", " file:///x"] {
+        for href in ["file:///etc/passwd", "file:/etc/passwd", "FILE:etc/passwd", "fi\nle:///etc/passwd", " file:///x"]
+        {
             assert!(resolved(href, base).contains("allow_local"), "{href}: {}", resolved(href, base));
             assert!(resolved(href, Some("s3://b/items.parquet")).contains("allow_local"), "{href}");
         }

@@ -32,6 +32,7 @@ pub use config::Config;
 pub use file::file_version;
 pub use hints::Hints;
 pub use location::Location;
+pub use meaning::is_name;
 pub use object::Object;
 pub use permits::in_turn;
 pub use session::{Options, Route, Session};

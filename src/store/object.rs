@@ -265,8 +265,7 @@ impl ByteSource for Object {
             (Route::Files(files), _) => self.read_through(files.clone(), range).await,
             (_, Location::File(path)) => {
                 let (path, session) = (path.clone(), self.session.clone());
-                let read =
-                    move || traffic.of_blocking(|| read_file(&path, range, &session.options().access));
+                let read = move || traffic.of_blocking(|| read_file(&path, range, &session.options().access));
                 tokio::task::spawn_blocking(read).await.map_err(ended)?
             }
             _ => traffic.of(self.read_remote(range)).await,

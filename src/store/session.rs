@@ -128,7 +128,11 @@ impl Session {
     fn permitted(&self, lead: &Lead) -> Result<(), &'static str> {
         let Some(_) = self.options.access.only else {
             let is_file = matches!(lead, Lead::File(_));
-            return if is_file { Err("is a file, and the setting disabled_filesystems disables local files") } else { Ok(()) };
+            return if is_file {
+                Err("is a file, and the setting disabled_filesystems disables local files")
+            } else {
+                Ok(())
+            };
         };
         let location = match lead {
             // What is no URL is not looked at as a file instead.

@@ -39,23 +39,26 @@ pub fn place(text: &str) -> String {
     let cut = rest.find(['?', '#']).unwrap_or(rest.len());
     let (place, query) = rest.split_at(cut);
     // Where a password holds such a sign, nobody can tell what is what.
-    let place = if query.contains('@') { "..." } else { place.rsplit('@').next().unwrap_or_default() };
-    format!("{scheme}://{place}")
+    match query.contains('@') {
+        true => format!("{scheme}:..."),
+        false => format!("{scheme}://{}", place.rsplit('@').next().unwrap_or_default()),
+    }
 }
 
 /// A path; or a URL that lost its scheme, with name and password in front or a signature behind.
 fn without_scheme(text: &str) -> String {
-    let slashes = text.len() - text.trim_start_matches(['/', '\\']).len();
-    let (front, rest) = text.split_at(slashes);
-    let end = rest.find(['/', '\\']).unwrap_or(rest.len());
-    let server = rest.get(..end).and_then(|server| server.rsplit_once('@'));
-    let named = server.filter(|(user, _)| slashes >= 2 || user.contains(':'));
-    let (rest, is_url) = match named {
-        Some((user, _)) => (rest.get(user.len() + 1..).unwrap_or_default(), true),
-        None => (rest, slashes >= 2),
+    let is_url = text.starts_with("//") || text.starts_with("\\\\");
+    // A name and password in any part: a relative href is put behind the folder of its file.
+    let unnamed = |part: &str| match part.rsplit_once('@') {
+        Some((user, rest)) if is_url || user.contains(':') => rest.to_owned(),
+        _ => part.to_owned(),
     };
-    let query = rest.find(['?', '#']).filter(|at| is_url || rest.get(*at..).is_some_and(|query| query.contains('=')));
-    format!("{front}{}", rest.get(..query.unwrap_or(rest.len())).unwrap_or_default())
+    let cut = text.find(['?', '#']).filter(|at| is_url || text.get(*at..).is_some_and(|query| query.contains('=')));
+    let path = text.get(..cut.unwrap_or(text.len())).unwrap_or_default();
+    let parts: Vec<String> = path.split_inclusive(['/', '\\']).map(unnamed).collect();
+    let shown = parts.concat();
+    // What is left may be a URL, or have another name in front.
+    if shown == text { shown } else { place(&shown) }
 }
 
 /// A text of any origin, in which URLs and the parameters of signatures may stand.
@@ -135,11 +138,14 @@ mod tests {
             // Malformed ones.
             ("https://user:pw@host:port/a.tif?sig=secret", "https://host:port/a.tif"),
             ("https://user:p/w@host/a.tif", "https://host/a.tif"),
-            ("https://user:p?w@host/a.tif", "https://..."),
+            ("https://user:p?w@host/a.tif", "https:..."),
             ("https://user:p w@ho st/a.tif?sig=1", "https://ho st/a.tif"),
             ("//user:secret@host/a.tif?sig=1", "//host/a.tif"),
             ("\\\\user:secret@host\\a.tif?x", "\\\\host\\a.tif"),
             ("user:secret@host/a.tif#sig=1", "host/a.tif"),
+            ("a:b@//c:d@host/a.tif", "//host/a.tif"),
+            ("/items/user:secret@host/a.tif?sig=1", "/items/host/a.tif"),
+            ("a:b@https://c:d@host/a.tif?sig=1", "https://host/a.tif"),
             // Files, whose names may hold such signs.
             ("/data/a@b/c?d#e.tif", "/data/a@b/c?d#e.tif"),
             ("/data/a.tif?sv=1&sig=topsecret", "/data/a.tif"),
