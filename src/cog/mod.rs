@@ -10,6 +10,7 @@ mod decode;
 mod ellipsoids;
 mod geokeys;
 mod header;
+pub mod headers;
 mod ifd;
 mod jpeg;
 mod lerc;
