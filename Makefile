@@ -11,7 +11,7 @@ VENVS := $(VERSIONS:%=configure/duckdb-%/ready) $(OLD_VERSIONS:%=configure/duckd
 DEMO_PYTHON := configure/duckdb-$(DUCKDB_DEMO_VERSION)/bin/python
 WITH_TOOLS := . configure/build.env &&
 
-.PHONY: all configure debug release test test_debug test_release demo bench fuzz lint clean clean_all
+.PHONY: all configure debug release test test_debug test_release soak demo bench fuzz lint clean clean_all
 .DELETE_ON_ERROR:
 
 all: release
@@ -36,6 +36,11 @@ test: test_release
 
 test_debug test_release: test_%: % $(VENVS) configure/servers/ready
 	@$(WITH_TOOLS) "$$PYTHON" scripts/test.py $*
+
+# The random stress of `make test`, for an hour: LAZYCOGS_SOAK_SECONDS, and LAZYCOGS_SOAK_SEED to have one again.
+soak: export LAZYCOGS_SOAK_SECONDS ?= 3600
+soak: release configure/duckdb-$(DUCKDB_DEMO_VERSION)/ready
+	@$(DEMO_PYTHON) -m pytest -q -s test/python/test_stress.py
 
 demo: release configure/duckdb-$(DUCKDB_DEMO_VERSION)/ready
 	@$(DEMO_PYTHON) examples/run_demo.py

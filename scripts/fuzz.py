@@ -25,7 +25,7 @@ LIMITS = ["-report_slow_units=5", "-timeout=30", "-rss_limit_mb=2048", "-max_len
 # A fuzzer that is not done so long after its time hangs: libFuzzer's own alarm can lock up inside malloc.
 GRACE = 120
 MAX_SEED = 20_000
-OF_TIFFS = ("header", "tiles")
+OF_TIFFS = ("header", "tiles", "mapping")
 
 
 def host():

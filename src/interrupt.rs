@@ -59,17 +59,13 @@ pub fn wait<T>(work: impl Future<Output = T>) -> Result<T> {
     }
 }
 
-/// Runs `work`, which blocks, on another thread, and waits for it. After an interrupt it goes on there until its end, and
+/// Runs `work`, which blocks, on a thread of its own, and waits for it. After an interrupt it goes on there until its end, and
 /// nobody waits.
 ///
 /// # Errors
 /// As [`wait`], and those of the work.
 pub fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let running = runtime::io()?.spawn_blocking(work);
-    match wait(running)? {
-        Ok(result) => result,
-        Err(died) => Err(died.try_into_panic().map_or(Error::Cancelled, |panic| Error::of_panic(panic.as_ref()))),
-    }
+    wait(runtime::on_thread("lazycogs-index", work)?)?
 }
 
 #[cfg(test)]

@@ -143,6 +143,11 @@ fn tiles() {
 }
 
 #[test]
+fn mappings() {
+    check("mapping");
+}
+
+#[test]
 fn rows() {
     check("rows");
 }

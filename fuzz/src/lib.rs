@@ -29,7 +29,7 @@ const MIB: usize = 1 << 20;
 /// Bytes that may be allocated for each byte of the input.
 const MEMORY_PER_BYTE: usize = 64;
 
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target { name: "header", reads_tiffs: true, run: tiff::header, memory: 16 * MIB },
     // LZMA streams ask for a dictionary of their own choice, up to 128 MiB.
     Target { name: "tiles", reads_tiffs: true, run: tiff::tiles, memory: 160 * MIB },
@@ -37,6 +37,7 @@ pub const TARGETS: [Target; 6] = [
     Target { name: "filter", reads_tiffs: false, run: rows::filter, memory: 64 * MIB },
     Target { name: "arguments", reads_tiffs: false, run: arguments::arguments, memory: 64 * MIB },
     Target { name: "crs", reads_tiffs: false, run: arguments::crs, memory: 16 * MIB },
+    Target { name: "mapping", reads_tiffs: true, run: tiff::mapping, memory: 16 * MIB },
 ];
 
 /// What shows a panic needs memory of its own.

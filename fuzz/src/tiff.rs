@@ -59,6 +59,29 @@ fn decode_some(file: &Bytes, level: &Level, out: &mut Pixels) {
     }
 }
 
+/// Opens a file and maps a grid in another CRS to a level of it, where the last bytes of the file tell. The transformation is
+/// always one of two, since PROJ takes long to find others.
+pub fn mapping(data: &[u8]) {
+    let file = Bytes::copy_from_slice(data);
+    let Some(&[choice, zoom, col, row, width, height]) = data.last_chunk() else { return };
+    let Ok(cog) = block_on(open(&file)) else { return };
+    let Some(transform) = cog.transform else { return };
+    let (crs, unit) = if choice < 128 { ("EPSG:5070", 1.0) } else { ("OGC:CRS84", 1e-5) };
+    let (Ok(source), Ok(crs)) = (Crs::new("EPSG:32615"), Crs::new(crs)) else { return };
+    let along = |side: u32, part: u8| f64::from(side) * (f64::from(part) / 200.0 - 0.1);
+    let (x, y) = transform.apply(along(cog.levels[0].width, col), along(cog.levels[0].height, row));
+    let Ok((x, y)) = transformer(&source, &crs).map(|to_grid| to_grid.point(x, y)) else { return };
+    let resolution = transform.a.abs().max(transform.b.abs()) * unit * f64::from(zoom).exp2().min(1e9) / 16.0;
+    let length = |pixels: u8| resolution * f64::from(pixels % 64 + 1);
+    let Ok(grid) = Grid::new([x, y - length(height), x + length(width), y], resolution) else { return };
+    if grid.width.max(grid.height) > 128 {
+        return;
+    }
+    let level = usize::from(choice) % cog.levels.len();
+    // What is wrong with the file or its place is an error; what is wrong with us is a panic.
+    let _ = scan::fuzzing::map_window(cog, level, (&grid, &crs), &source);
+}
+
 /// Reads a window whose place the last bytes of the file tell.
 fn window(file: &Bytes, cog: Cog, data: &[u8]) {
     let Some(&[choice, zoom, col, row, width, height]) = data.last_chunk() else { return };

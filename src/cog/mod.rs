@@ -9,6 +9,7 @@ mod codec;
 mod decode;
 mod geokeys;
 mod header;
+pub mod headers;
 mod ifd;
 mod jpeg;
 mod lerc;

@@ -166,11 +166,11 @@ impl InitInfo {
     }
 }
 
-/// Registers `F` on a connection.
+/// Registers `F` on a connection. Its binds are told `database`, a number that each database has of its own.
 ///
 /// # Safety
 /// `connection` is open; the C API table is initialised.
-pub unsafe fn register<F: TableFunction>(connection: ffi::duckdb_connection) -> Result<()> {
+pub unsafe fn register<F: TableFunction>(connection: ffi::duckdb_connection, database: usize) -> Result<()> {
     // SAFETY: the function object is created, filled and destroyed here; names and types are copied by DuckDB.
     unsafe {
         let mut function = ffi::duckdb_create_table_function();
@@ -183,6 +183,7 @@ pub unsafe fn register<F: TableFunction>(connection: ffi::duckdb_connection) -> 
             let name = c_string(name);
             parameter.with(|t| ffi::duckdb_table_function_add_named_parameter(function, name.as_ptr(), t));
         }
+        ffi::duckdb_table_function_set_extra_info(function, std::ptr::without_provenance_mut(database), None);
         ffi::duckdb_table_function_set_bind(function, Some(bind_callback::<F>));
         ffi::duckdb_table_function_set_init(function, Some(init_callback::<F>));
         ffi::duckdb_table_function_set_local_init(function, Some(local_init_callback::<F>));

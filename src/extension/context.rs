@@ -23,6 +23,8 @@ const KEPT_FILES: usize = 64;
 /// thread on which DuckDB has called us, and by others while a [`Stay`] is held, whose end waits for them.
 pub struct Context {
     raw: ffi::duckdb_client_context,
+    /// As [`Files::database`].
+    database: u64,
     /// How many stays there are. Read by whoever reads a file, for as long as that takes.
     stays: RwLock<usize>,
     files: Mutex<Vec<(String, OpenFile)>>,
@@ -56,9 +58,11 @@ impl Context {
         let mut raw: ffi::duckdb_client_context = ptr::null_mut();
         // SAFETY: the call makes a handle that we own.
         unsafe { ffi::duckdb_table_function_get_client_context(info, &mut raw) };
+        // SAFETY: a plain getter; the pointer is a number, see `api::register`.
+        let database = unsafe { ffi::duckdb_bind_get_extra_info(info) } as u64;
         match raw.is_null() {
             true => Err(Error::Argument("DuckDB gives no client context".into())),
-            false => Ok(Context { raw, stays: RwLock::default(), files: Mutex::default() }),
+            false => Ok(Context { raw, database, stays: RwLock::default(), files: Mutex::default() }),
         }
     }
 
@@ -113,6 +117,10 @@ impl Sign for Context {
 }
 
 impl Files for Context {
+    fn database(&self) -> u64 {
+        self.database
+    }
+
     fn read(&self, path: &str, range: Range<u64>) -> Result<Vec<u8>> {
         let stays = self.stays.read().unwrap_or_else(PoisonError::into_inner);
         if *stays == 0 {

@@ -8,6 +8,7 @@ use super::arguments;
 use super::rows::{self, Cell};
 use super::vectors::Chunk;
 use crate::error::Result;
+use crate::interrupt;
 use crate::plan::{Cube, Units};
 use crate::scan::explain::{Row, rows as plan_rows};
 use crate::scan::progress::Running;
@@ -94,7 +95,7 @@ impl TableFunction for Explain {
     fn scan(bind: &Bind, global: &Global, _: &mut (), output: &mut Chunk) -> Result<()> {
         let mut state = global.state.lock().unwrap_or_else(PoisonError::into_inner);
         while state.ready.len() < Chunk::capacity() {
-            let Some(unit) = state.units.next().transpose()? else {
+            let Some(unit) = interrupt::wait(state.units.next())?.transpose()? else {
                 global.running.end();
                 break;
             };

@@ -4,7 +4,7 @@ use super::api::{BindInfo, InitInfo, TableFunction, Type};
 use super::rows::{Cell, Once};
 use super::vectors::Chunk;
 use crate::buffers;
-use crate::cog::opened;
+use crate::cog::headers;
 use crate::error::Result;
 use crate::scan::{bytes_held, last_failures, progress};
 use crate::store::counters::COUNTERS;
@@ -54,7 +54,7 @@ relation!(
 /// What the process keeps for later queries, at this moment.
 fn held() -> [(&'static str, &'static str, u64); 3] {
     [
-        ("header_bytes_held", "bytes of COG headers in the cache now", opened::bytes_held()),
+        ("header_bytes_held", "bytes of COG headers in the cache now", headers::bytes_held()),
         ("tile_bytes_held", "bytes of decoded tiles in the cache now", bytes_held()),
         ("buffer_bytes_held", "bytes of buffers kept for the next taker now", buffers::held()),
     ]

@@ -24,6 +24,22 @@ pub struct Item {
     pub assets: Vec<Option<Asset>>,
 }
 
+impl Item {
+    /// Bytes of memory that it takes, as far as it does not share them with its neighbours.
+    pub fn memory(&self) -> usize {
+        let ring = |ring: &geo::LineString| size_of::<geo::LineString>() + ring.0.len() * size_of::<geo::Coord>();
+        let rings = |part: &geo::Polygon| ring(part.exterior()) + part.interiors().iter().map(ring).sum::<usize>();
+        let footprint = self.footprint.as_ref().map_or(0, |parts| parts.iter().map(rings).sum());
+        let assets = self.assets.iter().flatten().map(|asset| {
+            let bands = asset.nodata.len() * size_of::<Option<f64>>()
+                + asset.scale_offset.len() * size_of::<Option<(f64, f64)>>();
+            asset.href.len() + bands
+        });
+        let assets = self.assets.len() * size_of::<Option<Asset>>() + assets.sum::<usize>();
+        size_of::<Item>() + self.id.len() + footprint + assets
+    }
+}
+
 /// One asset of an item.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Asset {

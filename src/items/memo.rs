@@ -2,20 +2,19 @@
 //! of rows.
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
 
 use moka::sync::Cache;
 
 use super::query::Looks;
 use super::source::Version;
 use super::{FirstItem, Item, Selection, Source};
+use crate::store::FileVersion;
 
 /// Selections that the process keeps; of each the items for so many choices of assets, and no more items than these.
 const SELECTIONS: u64 = 32;
 const ITEM_LISTS: usize = 3;
 pub(super) const MOST_ITEMS: usize = 256;
-/// A file may be written twice within the granularity of its time: one as young as this may be another next time.
-const YOUNG: Duration = Duration::from_secs(2);
+const MOST_BYTES: usize = 1 << 20;
 
 /// What is known of one selection. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +35,10 @@ impl Known {
 
     pub fn set_items(&mut self, assets: Vec<String>, items: Vec<Item>) {
         self.items.retain(|(keys, _)| *keys != assets);
+        // Footprints may be of any size.
+        if items.iter().map(Item::memory).sum::<usize>() > MOST_BYTES {
+            return;
+        }
         if self.items.len() == ITEM_LISTS {
             self.items.remove(0);
         }
@@ -68,8 +71,7 @@ fn key(selection: &Selection) -> Option<String> {
     if paths.iter().any(|path| super::source::is_json(path)) {
         return None;
     }
-    let old = |time: SystemTime| SystemTime::now().duration_since(time).is_ok_and(|age| age > YOUNG);
-    if !selection.source.version()?.iter().all(|(_, time)| old(*time)) {
+    if !selection.source.version()?.iter().all(FileVersion::is_settled) {
         return None;
     }
     let paths: Option<Vec<_>> =

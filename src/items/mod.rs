@@ -75,7 +75,7 @@ impl Selection {
     /// Whether the source is so small that looking at its items takes longer than reading them: files of less than a mebibyte.
     pub fn is_small(&self) -> bool {
         const SMALL: u64 = 1 << 20;
-        self.source.version().is_some_and(|files| files.iter().map(|(length, _)| length).sum::<u64>() < SMALL)
+        self.source.version().is_some_and(|files| files.iter().map(|file| file.length).sum::<u64>() < SMALL)
     }
 
     /// Every asset key that some item of the source has, sorted. Reads every row where the schema does not tell.

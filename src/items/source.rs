@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use duckdb::{Connection, ffi};
 
@@ -10,7 +9,7 @@ use super::remote::Fetched;
 use super::rows;
 use super::session::{Table, list, literal};
 use crate::error::{Error, Result};
-use crate::store::{file_version, shown};
+use crate::store::{FileVersion, file_version, shown};
 
 /// The `items` argument.
 #[derive(Debug, Clone)]
@@ -129,8 +128,8 @@ impl Relation {
     }
 }
 
-/// What tells whether items are still the same: length and time of each file.
-pub(super) type Version = Vec<(u64, SystemTime)>;
+/// What tells whether items are still the same.
+pub(super) type Version = Vec<FileVersion>;
 
 impl Source {
     /// `None` where it cannot be told without listing folders or asking a server.

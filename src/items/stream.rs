@@ -4,12 +4,12 @@
 //! the consumer works.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use duckdb::arrow::array::{ArrayRef, RecordBatch};
 use duckdb::{Connection, InterruptHandle};
 use serde_json::Value;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::assets::{Facts, facts};
 use super::geometry::{self, Encoding};
@@ -75,13 +75,13 @@ impl ItemStream {
         relation: Relation,
     ) -> Result<Self> {
         let interrupt = connection.interrupt_handle();
-        let (sender, receiver) = sync_channel(AHEAD);
+        let (sender, receiver) = channel(AHEAD);
         let reader = Reader::new(columns, keys.to_vec(), selection.period, selection.boxes.clone());
         let run = move || {
             let outcome = produce(&connection, &sql, reader, &sender);
             if let Err(error) = outcome {
                 // A consumer that is gone does not mind.
-                let _ = sender.send(Err(error));
+                let _ = sender.blocking_send(Err(error));
             }
             drop(relation);
         };
@@ -113,39 +113,48 @@ impl ItemStream {
     }
 }
 
-impl Iterator for ItemStream {
-    type Item = Result<Item>;
-
-    fn next(&mut self) -> Option<Result<Item>> {
+impl ItemStream {
+    /// The next item; `None` after the last. A call that is given up loses none.
+    pub async fn receive(&mut self) -> Option<Result<Item>> {
         loop {
             if let Some(item) = self.batch.next() {
                 self.note(&item);
                 return Some(Ok(item));
             }
-            let next = match self.batches.as_ref()?.recv_timeout(interrupt::PACE) {
-                Err(RecvTimeoutError::Timeout) => match interrupt::check() {
-                    Ok(()) => continue,
-                    interrupted => interrupted.map(|()| Vec::new()),
-                },
-                Ok(batch) => batch,
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.batches = None;
-                    // The end of the items, unless the thread died before it.
-                    let died = self.thread.take().is_some_and(|(thread, _)| thread.join().is_err());
-                    if let Some((items, tell)) = self.told.take().filter(|_| !died) {
-                        tell(items);
-                    }
-                    return died.then(|| Err(Error::Items("internal error while reading items".into())));
-                }
-            };
-            match next {
-                Ok(batch) => self.batch = batch.into_iter(),
-                Err(error) => {
+            match self.batches.as_mut()?.recv().await {
+                Some(Ok(batch)) => self.batch = batch.into_iter(),
+                Some(Err(error)) => {
                     (self.batches, self.told) = (None, None);
                     return Some(Err(error));
                 }
+                None => return self.end().err().map(Err),
             }
         }
+    }
+
+    /// The end of the items, unless the thread died before it.
+    fn end(&mut self) -> Result<()> {
+        self.batches = None;
+        let ended = self.thread.take().map_or(Ok(()), |(thread, _)| thread.join());
+        ended.map_err(|panic| Error::of_panic(panic.as_ref()))?;
+        if let Some((items, tell)) = self.told.take() {
+            tell(items);
+        }
+        Ok(())
+    }
+}
+
+/// For a thread that may be blocked.
+impl Iterator for ItemStream {
+    type Item = Result<Item>;
+
+    fn next(&mut self) -> Option<Result<Item>> {
+        if let Some(item) = self.batch.next() {
+            self.note(&item);
+            return Some(Ok(item));
+        }
+        self.batches.as_ref()?;
+        interrupt::wait(self.receive()).unwrap_or_else(|e| Some(Err(e)))
     }
 }
 
@@ -162,12 +171,12 @@ fn produce(
     connection: &Connection,
     sql: &str,
     mut reader: Reader,
-    sender: &SyncSender<Result<Vec<Item>>>,
+    sender: &Sender<Result<Vec<Item>>>,
 ) -> Result<()> {
     let mut statement = connection.prepare(sql).map_err(failed)?;
     for batch in statement.stream_arrow([]).map_err(failed)? {
         let items = reader.items(&batch.map_err(failed)?)?;
-        if sender.send(Ok(items)).is_err() {
+        if sender.blocking_send(Ok(items)).is_err() {
             break;
         }
     }

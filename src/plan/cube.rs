@@ -11,7 +11,8 @@ use super::bands::{self, Band, Meaning};
 use super::level::Levels;
 use crate::area::Area;
 use crate::cog::Level;
-use crate::cog::opened::{Opened, open_cached};
+use crate::cog::headers::Headers;
+use crate::cog::opened::Opened;
 use crate::crs::Crs;
 use crate::error::{Error, Result};
 use crate::grid::Tiling;
@@ -28,6 +29,7 @@ pub struct Cube {
     pub tiling: Tiling,
     pub bands: Vec<Band>,
     pub session: Session,
+    pub headers: Headers,
     pub levels: Levels,
     /// Source pixels under one output pixel, at most, in the sampled COGs.
     pub source_pixels: f64,
@@ -75,7 +77,8 @@ impl Cube {
         });
         let named: Vec<_> = named.collect::<Result<_>>()?;
         let assets = representatives(&request, &first, named.iter().map(|(_, asset, _)| asset.as_str()))?;
-        let opened = open_all(&request, &session, &assets)?;
+        let headers = Headers::default();
+        let opened = open_all(&request, (&session, &headers), &assets)?;
         let sampled = named
             .into_iter()
             .map(|(name, asset, sample)| {
@@ -93,7 +96,7 @@ impl Cube {
         let tiling = Tiling { width: request.grid.width, height: request.grid.height, size };
         let is_local = assets.values().all(|(_, asset)| matches!(location(&request, asset), Ok(Location::File(_))));
         let (stored, is_parallel) = (stored(&levels, &opened)?, is_parallel(&request.crs, &levels, opened.values())?);
-        Ok(Cube { request, area, tiling, bands, session, levels, source_pixels, stored, is_local, is_parallel })
+        Ok(Cube { request, area, tiling, bands, session, headers, levels, source_pixels, stored, is_local, is_parallel })
     }
 
     /// The object that an asset names.
@@ -104,11 +107,11 @@ impl Cube {
     /// Opens the COG of an asset.
     ///
     /// # Errors
-    /// As [`open_cached`], with the item, the asset and the href in front.
-    pub async fn open(&self, item: &str, key: &str, asset: &Asset) -> Result<(Object, Arc<Opened>)> {
+    /// As [`Headers::open`], with the item, the asset and the href in front.
+    pub async fn open(&self, item: &str, key: &str, asset: &Asset) -> Result<(Arc<Object>, Arc<Opened>)> {
         let context = || asset_context(&self.request, item, key, asset);
-        let object = self.object(asset).map_err(|e| e.within(context()))?;
-        let opened = open_cached(&object, asset.crs.as_ref()).await.map_err(|e| e.within(context()))?;
+        let object = Arc::new(self.object(asset).map_err(|e| e.within(context()))?);
+        let opened = self.headers.open(&object, asset.crs.as_ref()).await.map_err(|e| e.within(context()))?;
         opened.pin(&object);
         Ok((object, opened))
     }
@@ -202,13 +205,13 @@ fn representatives<'a>(
 
 fn open_all(
     request: &Request,
-    session: &Session,
+    (session, headers): (&Session, &Headers),
     assets: &HashMap<String, (String, Asset)>,
 ) -> Result<HashMap<String, Arc<Opened>>> {
     let opening = assets.iter().map(|(key, (item, asset))| async move {
         let context = || asset_context(request, item, key, asset);
-        let object = object(request, session, asset).map_err(|e| e.within(context()))?;
-        let opened = open_cached(&object, asset.crs.as_ref()).await.map_err(|e| e.within(context()))?;
+        let object = Arc::new(object(request, session, asset).map_err(|e| e.within(context()))?);
+        let opened = headers.open(&object, asset.crs.as_ref()).await.map_err(|e| e.within(context()))?;
         Ok::<_, Error>((key.clone(), opened))
     });
     let opened = interrupt::wait(try_join_all(opening))??;

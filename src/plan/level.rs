@@ -27,6 +27,9 @@ impl Geometry {
     }
 }
 
+/// Geometries that one query keeps in mind: archives have few.
+const KNOWN_LIMIT: usize = 1 << 14;
+
 /// Output pixel size by geometry of the full resolution.
 pub struct Levels {
     grid: Grid,
@@ -63,7 +66,12 @@ impl Levels {
         }
         let (col, row) = self.centre(&full)?;
         let target = target_size(&self.grid, &self.crs, &full.crs, col, row)?;
-        targets().insert(geometry, target);
+        let mut targets = targets();
+        // What is forgotten is found out again.
+        if targets.len() >= KNOWN_LIMIT {
+            targets.clear();
+        }
+        targets.insert(geometry, target);
         Ok(target)
     }
 

@@ -14,7 +14,7 @@ pub use level::{Geometry, Levels};
 pub use openings::{Opening, openings};
 
 use crate::area::Area;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::grid::Rect;
 use crate::items::{Item, ItemStream};
 
@@ -50,6 +50,17 @@ struct Step {
     next_tile: u64,
 }
 
+/// Items of one step may take so many bytes whatever the memory budget, else as many as that.
+const LEAST_STEP: u64 = 64 << 20;
+
+fn too_many(step: &Step) -> Error {
+    Error::Items(format!(
+        "more than {} items fall into one step, and they take more memory than lazycogs_memory_budget allows; raise it, or give \
+         a shorter period or a smaller bbox",
+        step.items.len() - 1
+    ))
+}
+
 /// Outlines of more tiles than this are computed when they are needed instead of being kept.
 const KEPT_AREAS: u64 = 1 << 14;
 
@@ -61,34 +72,36 @@ impl Units {
         Ok(Units { cube, items, pending: None, step: None, steps: 0, tile_areas: vec![None; tiles] })
     }
 
-    fn next_unit(&mut self) -> Result<Option<Unit>> {
+    /// The next unit; `None` after the last. A call that is given up may lose one.
+    pub async fn next(&mut self) -> Option<Result<Unit>> {
+        self.next_unit().await.transpose()
+    }
+
+    async fn next_unit(&mut self) -> Result<Option<Unit>> {
         let across = self.cube.tiling.across();
         let tiles = across * self.cube.tiling.down();
         if self.step.as_ref().is_none_or(|step| step.next_tile == tiles) {
-            self.step = self.next_step()?;
+            self.step = self.next_step().await?;
         }
         let Some(step) = &mut self.step else { return Ok(None) };
         let tile = step.next_tile;
         step.next_tile += 1;
-        let (time, step_items) = (step.time, step.items.clone());
+        let (time, step_items) = (step.time, &step.items);
         let (chunk_row, chunk_col) = (tile / across, tile % across);
         let rect = self.cube.tiling.rect(chunk_row, chunk_col);
-        let area = self.tile_area(tile as usize, rect)?;
-        let items = if tiles == 1 {
-            step_items
-        } else {
-            step_items.into_iter().filter(|item| area.touches(item.bbox, item.footprint.as_ref())).collect()
-        };
+        let area = tile_area(&self.cube, &mut self.tile_areas, tile as usize, rect)?;
+        let touches = |item: &&Arc<Item>| tiles == 1 || area.touches(item.bbox, item.footprint.as_ref());
+        let items = step_items.iter().filter(touches).cloned().collect();
         Ok(Some(Unit { time, time_index: self.steps - 1, chunk_row, chunk_col, rect, area, items }))
     }
 
     /// Collects the items of the next step that touch the grid.
-    fn next_step(&mut self) -> Result<Option<Step>> {
-        let mut step: Option<Step> = None;
+    async fn next_step(&mut self) -> Result<Option<Step>> {
+        let (mut step, mut bytes): (Option<Step>, u64) = (None, 0);
         loop {
             let item = match self.pending.take() {
                 Some(item) => Some(item),
-                None => self.items.next().transpose()?,
+                None => self.items.receive().await.transpose()?,
             };
             let Some(item) = item else { break };
             if !self.cube.area.touches(item.bbox, item.footprint.as_ref()) {
@@ -99,7 +112,13 @@ impl Units {
                     self.pending = Some(item);
                     break;
                 }
-                Some(step) => step.items.push(Arc::new(item)),
+                Some(step) => {
+                    bytes += item.memory() as u64;
+                    step.items.push(Arc::new(item));
+                    if bytes > self.cube.request.memory_budget.max(LEAST_STEP) {
+                        return Err(too_many(step));
+                    }
+                }
                 None => step = Some(Step { time: item.step, items: vec![Arc::new(item)], next_tile: 0 }),
             }
         }
@@ -107,16 +126,17 @@ impl Units {
         Ok(step)
     }
 
-    fn tile_area(&mut self, tile: usize, rect: Rect) -> Result<Arc<Area>> {
-        if let Some(Some(area)) = self.tile_areas.get(tile) {
-            return Ok(area.clone());
-        }
-        let area = Arc::new(Area::of(&self.cube.request.grid, &self.cube.request.crs, rect)?);
-        if let Some(kept) = self.tile_areas.get_mut(tile) {
-            *kept = Some(area.clone());
-        }
-        Ok(area)
+}
+
+fn tile_area(cube: &Cube, kept: &mut [Option<Arc<Area>>], tile: usize, rect: Rect) -> Result<Arc<Area>> {
+    if let Some(Some(area)) = kept.get(tile) {
+        return Ok(area.clone());
     }
+    let area = Arc::new(Area::of(&cube.request.grid, &cube.request.crs, rect)?);
+    if let Some(kept) = kept.get_mut(tile) {
+        *kept = Some(area.clone());
+    }
+    Ok(area)
 }
 
 /// What a selection holds, without its assets.
@@ -148,10 +168,3 @@ impl Cube {
     }
 }
 
-impl Iterator for Units {
-    type Item = Result<Unit>;
-
-    fn next(&mut self) -> Option<Result<Unit>> {
-        self.next_unit().transpose()
-    }
-}

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::compose::Composer;
 use super::coverage::Coverage;
+use super::faults;
 use super::groups::Group;
 use super::memory::{Reservation, part, rounded};
 use super::read::{ReadItem, Slots, Target};
@@ -23,6 +24,7 @@ const ITEMS_AHEAD: usize = 16;
 
 /// A unit on its way to its turn.
 pub struct Begun {
+    /// Without its items.
     pub unit: Unit,
     /// Its place in the order of the plan.
     pub turn: u64,
@@ -67,10 +69,10 @@ impl Begun {
     ///
     /// # Errors
     /// No transformation between the grid's CRS and longitude and latitude.
-    pub fn new(composer: &Composer, unit: Unit, turn: u64) -> Result<Begun> {
+    pub fn new(composer: &Composer, mut unit: Unit, turn: u64) -> Result<Begun> {
         let cube = &composer.cube;
         let mosaic = cube.request.mosaic;
-        let mut items = unit.items.clone();
+        let mut items = std::mem::take(&mut unit.items);
         if mosaic.reverses() {
             items.reverse();
         }
@@ -134,30 +136,24 @@ impl Queue {
     }
 }
 
-/// Has the first reads of `groups` begin, and hands their units over in their order.
+/// Has the first reads of `groups` begin, and hands their units over in their order; how many there were.
+///
+/// # Errors
+/// What went wrong with the plan, after the units before it.
 pub async fn ahead(
     composer: Arc<Composer>,
-    mut groups: mpsc::Receiver<Result<Group>>,
-    send: mpsc::Sender<Result<Begun>>,
-) {
-    while let Some(group) = groups.recv().await {
-        let units = match group {
-            Ok(mut group) => composer.begin(&mut group.units).await.map(|()| group.units),
-            Err(e) => Err(e),
-        };
-        let (units, failed) = match units {
-            Ok(units) => (units.into_iter().map(Ok).collect(), false),
-            Err(e) => (vec![Err(e)], true),
-        };
-        for unit in units {
-            if send.send(unit).await.is_err() {
-                return;
-            }
-        }
-        if failed {
-            return;
+    (mut planner, mut groups): (Owned<Result<u64>>, mpsc::Receiver<Group>),
+    send: mpsc::Sender<Begun>,
+) -> Result<u64> {
+    while let Some(mut group) = groups.recv().await {
+        faults::point("ahead");
+        composer.begin(&mut group.units).await?;
+        for unit in group.into_units() {
+            // Nobody listens any more where a unit before it failed.
+            send.send(unit).await.map_err(|_| Error::Cancelled)?;
         }
     }
+    planner.join().await?
 }
 
 impl Composer {

@@ -1,13 +1,15 @@
 //! One unit becomes one output tile: items are read in the order of the mosaic, decoded, warped and fed to it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use moka::sync::Cache;
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::ahead::{Begun, Queue, Reading};
 use super::coverage::Coverage;
+use super::faults;
 use super::failures::{Failure, Failures};
 use super::feed::feed;
 use super::flights::Flights;
@@ -18,7 +20,6 @@ use super::read::{Delivery, ReadItem};
 use super::task::Owned;
 use super::tiles::TileCache;
 use crate::buffers;
-use crate::cog::opened::forget;
 use crate::error::{Error, Result};
 use crate::grid::Rect;
 use crate::items::Item;
@@ -73,6 +74,7 @@ pub struct Composer {
     /// A window of more pixels is read in parts, one after the other: a source without overviews may be a thousand times finer
     /// than the output.
     pub(super) window_pixels: u64,
+    pool: OnceLock<Arc<ThreadPool>>,
 }
 
 /// The largest window, where the budget allows it: 16 million pixels for the 256 MB that it is by default.
@@ -103,6 +105,7 @@ impl Composer {
             failures: Failures::start(),
             memory: Memory::new(budget / 8),
             decoding: Memory::new(budget / 4),
+            pool: OnceLock::new(),
             window_pixels: (budget / BUDGET_PER_PIXEL).clamp(LEAST_WINDOW_PIXELS, WINDOW_PIXELS),
             // What comes without delay need not be there long before.
             memory_ahead: Memory::new(if cube.is_local { budget / 16 } else { budget / 4 }),
@@ -116,6 +119,7 @@ impl Composer {
     /// The failure of the first item, in the order of the mosaic, that is needed and cannot be read.
     pub async fn compose(self: Arc<Self>, begun: Begun) -> Result<Tile> {
         let Begun { unit, items, mut coverage, mut reads, .. } = begun;
+        faults::point("unit");
         let (method, pixels) = (self.cube.request.mosaic, unit.rect.pixels());
         let mut layers: Vec<Layer> =
             self.bands.iter().map(|b| Layer::new(method, &self.cube.bands[*b], pixels)).collect();
@@ -216,7 +220,7 @@ impl Composer {
         let (key, Some(Some(found))) = (&self.assets[asset], item.assets.get(asset)) else { return Err(error) };
         if matches!(error, Error::Changed(_) | Error::Corrupt(_)) {
             // Without ETags a replaced object looks like a broken one: the next query must see the header that is there now.
-            forget(&self.cube.object(found)?, found.crs.as_ref()).await;
+            self.cube.headers.forget(&self.cube.object(found)?, found.crs.as_ref()).await;
         }
         let error = error.within_once(asset_context(request, &item.id, key, found));
         self.failures.record(Failure::new(request, item, key, found, &error));
@@ -239,6 +243,7 @@ impl Composer {
         let (composer, item) = (self.clone(), item.clone());
         self.on_pool(move || {
             let _decoding = decoding;
+            faults::point("compute");
             let cube = &composer.cube;
             let bands: Vec<_> = composer.with_assets().collect();
             let failure = feed(cube, rect, &item, delivery.parts, &bands, &mut layers).err();
@@ -247,13 +252,23 @@ impl Composer {
         .await
     }
 
+    fn pool(&self) -> Result<&Arc<ThreadPool>> {
+        match self.pool.get() {
+            Some(pool) => Ok(pool),
+            None => {
+                let pool = runtime::compute(self.cube.request.threads)?;
+                Ok(self.pool.get_or_init(|| pool))
+            }
+        }
+    }
+
     /// Runs `body` on a compute thread.
     pub(super) async fn on_pool<T: Send + 'static>(
         &self,
         body: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (send, receive) = tokio::sync::oneshot::channel();
-        runtime::compute(self.cube.request.threads)?.spawn(move || {
+        self.pool()?.spawn(move || {
             if send.is_closed() {
                 return;
             }

@@ -9,10 +9,35 @@ use super::flights::Flights;
 use super::raster::assemble;
 use super::tiles::TileCache;
 use super::window::{self, Keep};
-use crate::cog::{Cog, opened};
+use crate::cog::opened::{self, Opened};
+use crate::cog::Cog;
+use crate::crs::Crs;
 use crate::error::{Error, Result};
 use crate::grid::Grid;
 use crate::warp::{Mapping, Source};
+
+/// Maps `grid` to `level` of `cog`, as if that lay in the CRS `source`, and plans the read; how many tiles it would take.
+///
+/// # Errors
+/// A file that lies nowhere on the Earth.
+pub fn map_window(cog: Cog, level: usize, (grid, crs): (&Grid, &Crs), source: &Crs) -> Result<usize> {
+    let opened = opened::place(cog, None, None)?;
+    let source = Source { crs: source.clone(), ..source_of(&opened, level) };
+    let Some(mapping) = Mapping::new(grid, crs, grid.rect(), &source)? else { return Ok(0) };
+    let samples = [0, opened.cog.samples - 1];
+    Ok(window::plan(Keep::for_later(&TileCache::shared(0)), &opened, level, &samples, &mapping, None).tiles)
+}
+
+fn source_of(opened: &Opened, level: usize) -> Source {
+    let pixels = opened.level(level);
+    Source {
+        crs: opened.crs.clone(),
+        transform: opened.level_transform(level),
+        width: pixels.width,
+        height: pixels.height,
+        tile: (pixels.tile_width, pixels.tile_height),
+    }
+}
 
 /// Reads the window of `cog` that `grid`, in the CRS of the file, takes from `level`; the number of its pixels. A window of
 /// more than `most` pixels is left alone.
@@ -21,14 +46,7 @@ use crate::warp::{Mapping, Source};
 /// A file that lies nowhere on the Earth; tiles that do not decode.
 pub fn read_window(file: &Bytes, cog: Cog, level: usize, grid: &Grid, most: u64) -> Result<u64> {
     let opened = opened::place(cog, None, None)?;
-    let pixels = opened.level(level);
-    let source = Source {
-        crs: opened.crs.clone(),
-        transform: opened.level_transform(level),
-        width: pixels.width,
-        height: pixels.height,
-        tile: (pixels.tile_width, pixels.tile_height),
-    };
+    let source = source_of(&opened, level);
     let Some(mapping) = Mapping::new(grid, &opened.crs, grid.rect(), &source)? else { return Ok(0) };
     if mapping.window_pixels() > most {
         return Ok(0);

@@ -4,14 +4,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::ahead::Begun;
 use super::compose::Composer;
+use super::faults;
 use super::memory::rounded;
+use super::progress::Progress;
 use super::together::{Seat, Together};
 use crate::error::{Error, Result};
 use crate::plan::{Unit, Units};
+use crate::runtime;
 
 /// Units of one group, at most.
 const MOST_UNITS: usize = 16;
@@ -25,60 +29,77 @@ pub struct Group {
     _reads: OwnedSemaphorePermit,
 }
 
-/// The units of a plan, group by group. Blocks while too many reads wait to begin.
-pub struct Groups {
+/// The units of a plan, group by group. Waits while too many reads wait to begin.
+struct Groups {
     composer: Arc<Composer>,
+    io: Handle,
     units: Units,
     /// Units so far.
-    pub planned: u64,
+    planned: u64,
     /// The first unit of the next group, and what the end of this one was.
     pending: Option<Begun>,
     failed: Option<Error>,
     reads: Arc<Semaphore>,
 }
 
-/// For whom the groups are made: they end when it is dropped.
-pub struct Room(Arc<Semaphore>);
-
-impl Default for Room {
-    fn default() -> Self {
-        Room(Arc::new(Semaphore::new(MOST_READS)))
+impl Group {
+    /// Its units, whose reads have begun.
+    pub fn into_units(self) -> Vec<Begun> {
+        self.units
     }
 }
 
-impl Room {
-    /// Permits for reads.
-    pub fn reads(&self) -> Arc<Semaphore> {
-        self.0.clone()
+/// Plans all units of a scan, and hands them over group by group; how many there were. Waiting, it holds no thread: any number
+/// of scans may be half read.
+///
+/// # Errors
+/// What is wrong with the items or their places. What was planned before is handed over.
+pub async fn plan(
+    composer: Arc<Composer>,
+    io: Handle,
+    send: mpsc::Sender<Group>,
+    progress: Arc<Progress>,
+) -> Result<u64> {
+    faults::point("planner");
+    let (cube, assets) = (composer.cube.clone(), composer.assets.clone());
+    let units = runtime::on_thread("lazycogs-index", move || Units::new(cube, &assets))?.await?;
+    let reads = Arc::new(Semaphore::new(MOST_READS));
+    let mut groups = Groups { composer, io, units, planned: 0, pending: None, failed: None, reads };
+    // Room first: a group that waits outside the queue has begun to open its headers.
+    while let Ok(room) = send.reserve().await {
+        let Some(group) = groups.next().await? else {
+            progress.set_total(groups.planned);
+            return Ok(groups.planned);
+        };
+        faults::point("plan");
+        room.send(group);
     }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.0.close();
-    }
+    Err(Error::Cancelled)
 }
 
 impl Groups {
-    /// For a planner on a thread of its own; `reads` are those of a [`Room`].
-    pub fn new(composer: Arc<Composer>, units: Units, reads: Arc<Semaphore>) -> Groups {
-        Groups { composer, units, planned: 0, pending: None, failed: None, reads }
+    async fn next(&mut self) -> Result<Option<Group>> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let units = self.collect().await?;
+        if units.is_empty() { Ok(None) } else { self.opened(units).await.map(Some) }
     }
 
-    fn next_unit(&mut self) -> Option<Result<Begun>> {
+    async fn next_unit(&mut self) -> Option<Result<Begun>> {
         if let Some(pending) = self.pending.take() {
             return Some(Ok(pending));
         }
-        let unit = self.units.next()?;
+        let unit = self.units.next().await?;
         self.planned += u64::from(unit.is_ok());
         Some(unit.and_then(|unit| Begun::new(&self.composer, unit, self.planned)))
     }
 
     /// The next units, as many as fit into half of the memory for reads ahead.
-    fn collect(&mut self) -> Result<Vec<Begun>> {
+    async fn collect(&mut self) -> Result<Vec<Begun>> {
         let (mut group, mut cost): (Vec<Begun>, u64) = (Vec::new(), 0);
         while group.len() < MOST_UNITS {
-            let begun = match self.next_unit() {
+            let begun = match self.next_unit().await {
                 None => break,
                 Some(Err(e)) if group.is_empty() => return Err(e),
                 Some(Err(e)) => {
@@ -111,37 +132,23 @@ impl Groups {
     }
 
     /// Has the group open the headers of its first items; reads of one item sit together.
-    fn opened(&self, mut units: Vec<Begun>) -> Result<Group> {
+    async fn opened(&mut self, mut units: Vec<Begun>) -> Result<Group> {
         let mut readers: HashMap<u64, usize> = HashMap::new();
         for item in units.iter().flat_map(Begun::first_items) {
             *readers.entry(item.order).or_default() += 1;
         }
         let count = readers.values().sum::<usize>().min(MOST_READS) as u32;
-        let reads = futures::executor::block_on(self.reads.clone().acquire_many_owned(count));
-        let reads = reads.map_err(|_| Error::Cancelled)?;
+        let reads = self.reads.clone().acquire_many_owned(count).await.map_err(|_| Error::Cancelled)?;
         readers.retain(|_, count| *count > 1);
         let mut seats: HashMap<u64, Vec<Seat>> = readers
             .into_iter()
             .map(|(item, count)| (item, Together::seats(&self.composer.flights, count).collect()))
             .collect();
+        // Reads are tasks of the I/O runtime.
+        let _io = self.io.enter();
         for begun in &mut units {
             begun.open(&self.composer, |item| seats.get_mut(&item.order)?.pop());
         }
         Ok(Group { units, _reads: reads })
-    }
-}
-
-impl Iterator for Groups {
-    type Item = Result<Group>;
-
-    fn next(&mut self) -> Option<Result<Group>> {
-        if let Some(error) = self.failed.take() {
-            return Some(Err(error));
-        }
-        match self.collect() {
-            Ok(units) if units.is_empty() => None,
-            Ok(units) => Some(self.opened(units)),
-            Err(e) => Some(Err(e)),
-        }
     }
 }

@@ -7,6 +7,7 @@ mod compose;
 mod coverage;
 pub mod explain;
 mod failures;
+mod faults;
 mod feed;
 mod flights;
 #[doc(hidden)]
@@ -27,9 +28,9 @@ use std::sync::Arc;
 
 use futures::stream::StreamExt;
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinHandle;
 
-use groups::{Group, Groups, Room};
+use ahead::Begun;
+use groups::Group;
 use progress::{Progress, Running};
 use task::Owned;
 
@@ -38,9 +39,9 @@ pub use failures::{Failure, last_failures};
 pub use tiles::{TileCache, bytes_held};
 
 use crate::buffers::{Allowance, allow};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::plan::{Cube, Units, bytes_per_pixel};
+use crate::plan::{Cube, bytes_per_pixel};
 use crate::runtime;
 use crate::store::counters::{COUNTERS, add};
 use crate::store::in_turn;
@@ -56,39 +57,47 @@ const MOST_PER_THREAD: u64 = 4;
 
 /// A running scan.
 pub struct Scan {
-    tiles: Mutex<mpsc::Receiver<Result<Tile>>>,
-    driver: JoinHandle<()>,
+    incoming: Mutex<Incoming>,
     running: Running,
     /// As many bytes of buffers as its output tiles may take stay at hand for the next ones.
     _buffers: Allowance,
 }
 
-impl Drop for Scan {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
+/// Tiles as they come, and how they ended.
+struct Incoming {
+    tiles: mpsc::Receiver<Tile>,
+    driver: Owned<Result<()>>,
+    end: Option<Result<()>>,
 }
 
 impl Scan {
     /// Starts to read `bands` (positions in `cube.bands`) of every unit of the cube, for the SQL function `function`.
     pub fn start(function: &'static str, cube: Arc<Cube>, bands: Vec<usize>) -> Result<Scan> {
         let (in_flight, buffers) = (in_flight(&cube, &bands), allow(cube.request.memory_budget / 8));
+        cube.headers.begin_scan();
         let running = Running::start(function, &cube)?;
         let composer = Arc::new(Composer::new(cube.clone(), bands));
-        let room = Room::default();
-        let groups = plan_ahead(composer.clone(), running.progress(), &room)?;
         let (send, tiles) = mpsc::channel(1);
-        let driver = runtime::io()?.spawn(drive(composer, (groups, room), in_flight, send, running.progress()));
-        Ok(Scan { tiles: Mutex::new(tiles), driver, running, _buffers: buffers })
+        let (io, plan) = (runtime::io()?, runtime::plan()?);
+        let (groups, planned) = mpsc::channel(GROUPS_AHEAD);
+        let planner = Owned::spawn_on(&plan, groups::plan(composer.clone(), io.clone(), groups, running.progress()));
+        let driver = Owned::spawn_on(&io, drive(composer, (planner, planned), in_flight, send, running.progress()));
+        let incoming = Mutex::new(Incoming { tiles, driver, end: None });
+        Ok(Scan { incoming, running, _buffers: buffers })
     }
 
     /// The next tile, in the order of the plan; `None` after the last. A call that is given up takes no tile.
     pub async fn receive(&self) -> Option<Result<Tile>> {
-        let tile = self.tiles.lock().await.recv().await;
-        if tile.is_none() {
-            self.running.end();
+        let mut incoming = self.incoming.lock().await;
+        if let Some(tile) = incoming.tiles.recv().await {
+            return Some(Ok(tile));
         }
-        tile
+        self.running.end();
+        if incoming.end.is_none() {
+            let outcome = incoming.driver.join().await;
+            incoming.end = Some(outcome.and_then(|outcome| outcome));
+        }
+        incoming.end.clone()?.err().map(Err)
     }
 
     /// As [`Scan::receive`], on a thread that may be blocked.
@@ -97,59 +106,43 @@ impl Scan {
     }
 }
 
-/// Plans units on a thread of its own, since the item query blocks.
-fn plan_ahead(composer: Arc<Composer>, progress: Arc<Progress>, room: &Room) -> Result<mpsc::Receiver<Result<Group>>> {
-    let (send, receive) = mpsc::channel(GROUPS_AHEAD);
-    let reads = room.reads();
-    runtime::io()?.spawn_blocking(move || match Units::new(composer.cube.clone(), &composer.assets) {
-        Ok(units) => {
-            let mut groups = Groups::new(composer.clone(), units, reads);
-            for group in &mut groups {
-                let failed = group.is_err();
-                // Nobody listens any more where the query was dropped.
-                if send.blocking_send(group).is_err() || failed {
-                    return;
-                }
-            }
-            progress.set_total(groups.planned);
-        }
-        Err(e) => drop(send.blocking_send(Err(e))),
-    });
-    Ok(receive)
-}
-
+/// Makes the tiles of a plan, and ends well only if they are as many as were planned.
 async fn drive(
     composer: Arc<Composer>,
-    (groups, _room): (mpsc::Receiver<Result<Group>>, Room),
+    (planner, groups): (Owned<Result<u64>>, mpsc::Receiver<Group>),
     in_flight: usize,
-    send: mpsc::Sender<Result<Tile>>,
+    send: mpsc::Sender<Tile>,
     progress: Arc<Progress>,
-) {
+) -> Result<()> {
     let (begun, waiting) = mpsc::channel(UNITS_AHEAD);
-    let _ahead = Owned::spawn(ahead::ahead(composer.clone(), groups, begun));
+    let mut ahead = Owned::spawn(ahead::ahead(composer.clone(), (planner, groups), begun));
     let waiting = futures::stream::unfold(waiting, |mut queue| async move { Some((queue.recv().await?, queue)) });
-    let tasks = waiting.map(|begun| {
+    let tasks = waiting.map(|begun: Begun| {
         let composer = composer.clone();
         async move {
-            let begun = begun?;
             let mut task = Owned::spawn(in_turn(begun.turn, composer.compose(begun)));
             task.join().await?
         }
     });
     let mut tiles = std::pin::pin!(tasks.buffered(in_flight));
+    let mut made = 0;
     // Room first: a finished tile that waits outside the queue is memory that nobody counts.
     while let Ok(room) = send.reserve().await {
-        let Some(tile) = tiles.next().await else { return };
-        let failed = tile.is_err();
-        if let Ok(tile) = &tile {
-            progress.tile_done();
-            add(&COUNTERS.pixels, tile.layers.iter().map(|(_, valid)| valid.len() as u64).sum());
-        }
+        faults::point("driver");
+        let Some(tile) = tiles.next().await.transpose()? else {
+            let planned = ahead.join().await??;
+            return if made == planned { Ok(()) } else { Err(lost(planned, made)) };
+        };
+        made += 1;
+        progress.tile_done();
+        add(&COUNTERS.pixels, tile.layers.iter().map(|(_, valid)| valid.len() as u64).sum());
         room.send(tile);
-        if failed {
-            return;
-        }
     }
+    Ok(())
+}
+
+fn lost(planned: u64, made: u64) -> Error {
+    Error::Corrupt(format!("internal error, please report it: {planned} tiles were planned, {made} were made"))
 }
 
 /// How many units may be at work, so that they fit into a quarter of the memory budget with the tiles that wait to be emitted.

@@ -7,6 +7,7 @@ use futures::future::join_all;
 use tokio::sync::oneshot;
 
 use super::compose::Composer;
+use super::faults;
 use super::feed::{Content, Part, Stored, counted_window};
 use super::larder::Row;
 use super::memory::{Reservation, shrink};
@@ -117,6 +118,7 @@ impl Composer {
             async move { (i, asset, open.await) }
         });
         let opened = join_all(opening).await;
+        faults::point("read");
         // Nobody listens where the unit is at work already.
         let _ = slots.opened.send(());
         let mut memory = slots.memory.await.map_err(|_| (0, Error::Cancelled))?;
@@ -146,7 +148,7 @@ impl Composer {
         self: &Arc<Self>,
         index: usize,
         asset: &Asset,
-        (object, opened): (Object, Arc<Opened>),
+        (object, opened): (Arc<Object>, Arc<Opened>),
         target: Target,
         settled: &Arc<Vec<Option<Vec<u8>>>>,
     ) -> Result<Option<Planned>> {
@@ -166,7 +168,7 @@ impl Composer {
             _ => Content::Rasters(Vec::new()),
         };
         let part = Part { asset: index, samples, opened, content };
-        Ok(Some(Planned { object: Arc::new(object), level, mappings, row: target.row, part }))
+        Ok(Some(Planned { object, level, mappings, row: target.row, part }))
     }
 
     fn stored(

@@ -2,9 +2,11 @@
 
 use std::future::Future;
 
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::runtime::died;
 
 pub struct Owned<T>(JoinHandle<T>);
 
@@ -14,12 +16,17 @@ impl<T: Send + 'static> Owned<T> {
         Owned(tokio::spawn(task))
     }
 
+    /// Starts a task on a runtime.
+    pub fn spawn_on(runtime: &Handle, task: impl Future<Output = T> + Send + 'static) -> Owned<T> {
+        Owned(runtime.spawn(task))
+    }
+
     /// Its result; to be asked for once.
     ///
     /// # Errors
-    /// `Cancelled` where the task was stopped.
+    /// What its panic said; `Cancelled` where the task was stopped.
     pub async fn join(&mut self) -> Result<T> {
-        (&mut self.0).await.map_err(|_| Error::Cancelled)
+        (&mut self.0).await.map_err(died)
     }
 }
 

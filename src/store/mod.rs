@@ -29,7 +29,7 @@ use crate::error::Result;
 pub use access::{Access, Allowed};
 pub use address::{Address, Service};
 pub use config::Config;
-pub use file::file_version;
+pub use file::{FileVersion, file_version};
 pub use hints::Hints;
 pub use location::Location;
 pub use meaning::is_name;
@@ -52,6 +52,9 @@ pub trait Files: Debug + Send + Sync {
     /// # Errors
     /// What the file system says, which may name the path as it was given; `Cancelled` after the query.
     fn read(&self, path: &str, range: Range<u64>) -> Result<Vec<u8>>;
+
+    /// Tells the database whose file system it is from every other one of the process: the same path may be another file.
+    fn database(&self) -> u64;
 }
 
 /// An object that is already in memory.

@@ -1,6 +1,7 @@
 //! One object, read range by range: retries, versions, signatures where they turn out to be needed.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -12,13 +13,14 @@ use url::Url;
 use super::address::{Service, is_region};
 use super::config::{Config, Origin};
 use super::counters::{COUNTERS, add, count_bytes, count_request};
-use super::file::{file_version, read_file};
+use super::file::{FileVersion, file_version, read_file};
 use super::http::{self, Failure, Fetched};
+use super::permits::Permit;
 use super::session::{Route, Session};
 use super::shown::Secrets;
 use super::{ByteSource, Files, Location, cloud};
 use crate::error::{Error, Result};
-use crate::runtime;
+use crate::runtime::{self, Blocking};
 
 /// So many buckets are known to be in another region than was thought.
 const REGIONS_KEPT: u64 = 1024;
@@ -66,7 +68,7 @@ impl Object {
     }
 
     /// As [`file_version`]; `None` too for what is no local file.
-    pub fn file_version(&self) -> Option<(u64, SystemTime)> {
+    pub fn file_version(&self) -> Option<FileVersion> {
         let Location::File(path) = &self.location else { return None };
         file_version(path)
     }
@@ -78,10 +80,50 @@ impl Object {
             pairs.extend(config.endpoint().map(|endpoint| endpoint.value.clone()));
             pairs.extend(config.account().map(|account| account.value.clone()));
         }
-        if let Route::Files(_) = &self.route {
-            pairs.push("files".to_owned());
+        if let Route::Files(files) = &self.route {
+            pairs.push(format!("files of database {}", files.database()));
         }
         pairs.join(";")
+    }
+
+    /// Whether somebody else's file system reads it, which tells no versions.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.route, Route::Files(_))
+    }
+
+    /// Longest time for one request.
+    pub fn patience(&self) -> Duration {
+        self.session.options().timeout
+    }
+
+    /// Waits for the right to have a request in flight.
+    ///
+    /// # Errors
+    /// The waiter was forgotten.
+    pub async fn permitted(&self) -> Result<Permitted<'_>> {
+        let permit = self.session.permits.acquire().await.ok_or(Error::Cancelled)?;
+        Ok(Permitted { object: self, _permit: permit })
+    }
+
+    async fn read_now(&self, range: Range<u64>) -> Result<Bytes> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let read = match (&self.route, &self.location) {
+            (Route::Files(files), _) => self.read_through(files.clone(), range).await,
+            (_, Location::File(path)) => self.read_local(path.clone(), range).await,
+            _ => self.session.traffic().clone().of(self.read_remote(range)).await,
+        };
+        // A server may repeat what it was sent, and a library where it was sent to.
+        read.map_err(|error| error.reworded(|message| self.secrets().hide(&message)))
+    }
+
+    async fn read_local(&self, path: PathBuf, range: Range<u64>) -> Result<Bytes> {
+        let (session, traffic) = (self.session.clone(), self.session.traffic().clone());
+        let read = move || traffic.of_blocking(|| read_file(&path, range, &session.options().access));
+        let (bytes, version) = runtime::blocking(Blocking::Files, read).await??;
+        self.check_etag(version, None)?;
+        Ok(bytes)
     }
 
     /// Expects the version of an earlier read: another one is an error.
@@ -97,6 +139,10 @@ impl Object {
         let mut known = locked(&self.known);
         known.size = size.or(known.size);
         match (known.etag.as_deref(), etag) {
+            (Some(known), Some(etag)) if known != etag && matches!(self.location, Location::File(_)) => {
+                let message = "the file was replaced since its header was read; run the query again";
+                Err(Error::Changed(message.to_owned()))
+            }
             (Some(known), Some(etag)) if known != etag => Err(Error::Changed(format!(
                 "the object was replaced since its header was read (its ETag changed from {known} to {etag}); run the query \
                  again"
@@ -140,7 +186,7 @@ impl Object {
                 files.read(&path, range).inspect(|bytes| count_bytes(bytes.len() as u64))
             })
         };
-        let read = tokio::task::spawn_blocking(read).await.map_err(ended)?;
+        let read = runtime::blocking(Blocking::Foreign, read).await?;
         read.map(Bytes::from).map_err(|error| match error {
             Error::Store(message) => {
                 add(&COUNTERS.failures, 1);
@@ -259,19 +305,21 @@ impl ByteSource for Object {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        let _permit = self.session.permits.acquire().await.ok_or(Error::Cancelled)?;
-        let traffic = self.session.traffic().clone();
-        let read = match (&self.route, &self.location) {
-            (Route::Files(files), _) => self.read_through(files.clone(), range).await,
-            (_, Location::File(path)) => {
-                let (path, session) = (path.clone(), self.session.clone());
-                let read = move || traffic.of_blocking(|| read_file(&path, range, &session.options().access));
-                tokio::task::spawn_blocking(read).await.map_err(ended)?
-            }
-            _ => traffic.of(self.read_remote(range)).await,
-        };
-        // A server may repeat what it was sent, and a library where it was sent to.
-        read.map_err(|error| error.reworded(|message| self.secrets().hide(&message)))
+        self.permitted().await?.read(range).await
+    }
+}
+
+/// An object with the right to have a request in flight, one after the other.
+#[derive(Debug)]
+pub struct Permitted<'a> {
+    object: &'a Object,
+    _permit: Permit,
+}
+
+#[async_trait]
+impl ByteSource for Permitted<'_> {
+    async fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        self.object.read_now(range).await
     }
 }
 
@@ -284,11 +332,6 @@ impl Object {
         }
         secrets
     }
-}
-
-/// Why a read on a thread of its own has no result: it panicked, or the process ends.
-fn ended(error: tokio::task::JoinError) -> Error {
-    error.try_into_panic().map_or(Error::Cancelled, |payload| Error::of_panic(payload.as_ref()))
 }
 
 /// Exponential backoff with jitter, or what the server asked for, never above half a minute.
