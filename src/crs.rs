@@ -127,7 +127,7 @@ pub fn way_back(from: &Crs, to: &Crs) -> Result<Lease> {
 fn lease(from: &Crs, to: &Crs, direction: ffi::PJ_DIRECTION) -> Result<Lease> {
     let pair = (from.clone(), to.clone());
     if from.same_as(to) {
-        return Ok(Lease { pair, transformer: Some(Transformer::identity()), direction });
+        return Ok(Lease { pair, transformer: None, direction });
     }
     let kept = lock(&POOL).get_mut(&pair).and_then(Vec::pop);
     let transformer = match kept {
@@ -157,20 +157,21 @@ fn copy_of_original(pair: &Pair) -> Result<Transformer> {
 
 type Original = Arc<Mutex<Option<Transformer>>>;
 
-/// A transformer on loan from the pool.
+/// A transformer on loan from the pool. It may go to another thread, and not be shared with one: a PROJ object is used by one at
+/// a time.
 pub struct Lease {
     pair: Pair,
-    /// `None` only while it is given back.
+    /// `None` for the identity, and while it is given back.
     transformer: Option<Transformer>,
     direction: ffi::PJ_DIRECTION,
 }
 
-static IDENTITY: Transformer = Transformer::identity();
-
 impl Lease {
     /// Transforms points in place. A point without an image becomes infinite.
     pub fn transform(&self, xs: &mut [f64], ys: &mut [f64]) {
-        self.inner().transform(xs, ys, self.direction);
+        if let Some(transformer) = &self.transformer {
+            transformer.transform(xs, ys, self.direction);
+        }
     }
 
     pub fn point(&self, x: f64, y: f64) -> (f64, f64) {
@@ -180,17 +181,13 @@ impl Lease {
     }
 
     pub fn is_identity(&self) -> bool {
-        self.inner().is_identity()
-    }
-
-    fn inner(&self) -> &Transformer {
-        self.transformer.as_ref().unwrap_or(&IDENTITY)
+        self.transformer.is_none()
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(transformer) = self.transformer.take().filter(|t| !t.is_identity()) else { return };
+        let Some(transformer) = self.transformer.take() else { return };
         let mut pool = lock(&POOL);
         if pool.len() >= POOL_LIMIT && !pool.contains_key(&self.pair) {
             pool.clear();
@@ -201,25 +198,20 @@ impl Drop for Lease {
 
 /// A transformation, with the context it lives in.
 struct Transformer {
-    /// Null for the identity. Destroyed before its context.
+    /// Not null. Destroyed before its context.
     raw: *mut ffi::PJ,
-    _context: Option<Context>,
+    _context: Context,
 }
 
-// SAFETY: object and context are owned together and reached only through `&self` of one leaseholder; PROJ ties neither
-// to the thread that made it. The identity, which alone is shared, has neither.
+// SAFETY: object and context are owned together and reached only through the transformer, which is not `Sync`; PROJ ties
+// neither to the thread that made it.
 unsafe impl Send for Transformer {}
-unsafe impl Sync for Transformer {}
 
 impl Transformer {
-    const fn identity() -> Transformer {
-        Transformer { raw: ptr::null_mut(), _context: None }
-    }
-
     fn new(from: &Crs, to: &Crs) -> Result<Transformer> {
         let context = Context::new();
         let raw = context.operation(from, to)?;
-        Ok(Transformer { raw, _context: Some(context) })
+        Ok(Transformer { raw, _context: context })
     }
 
     /// The same transformation for another user.
@@ -230,13 +222,13 @@ impl Transformer {
         if raw.is_null() {
             return Err(Error::Crs(format!("a transformation cannot be copied ({})", context.complaint.borrow())));
         }
-        Ok(Transformer { raw, _context: Some(context) })
+        Ok(Transformer { raw, _context: context })
     }
 
     /// Transforms points in place. A point without an image becomes infinite.
     fn transform(&self, xs: &mut [f64], ys: &mut [f64], direction: ffi::PJ_DIRECTION) {
         debug_assert_eq!(xs.len(), ys.len());
-        if self.raw.is_null() || xs.is_empty() {
+        if xs.is_empty() {
             return;
         }
         let stride = size_of::<f64>();
@@ -265,10 +257,6 @@ impl Transformer {
                 (*x, *y) = (f64::INFINITY, f64::INFINITY);
             }
         }
-    }
-
-    fn is_identity(&self) -> bool {
-        self.raw.is_null()
     }
 }
 

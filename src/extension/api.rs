@@ -4,6 +4,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 use std::sync::Arc;
 
 use duckdb::ffi;
@@ -12,6 +13,7 @@ use super::context::{Context, Stay};
 use super::value::Value;
 use crate::error::{Error, Result};
 use crate::interrupt;
+use crate::request::Caller;
 
 /// A DuckDB type by its id, or a list, struct or map of others.
 #[derive(Debug, Clone)]
@@ -119,12 +121,11 @@ impl BindInfo {
         unsafe { Value::from_raw(ffi::duckdb_bind_get_parameter(self.raw, index)) }
     }
 
-    /// A named argument, `None` where the call does not give it.
-    pub fn named(&self, name: &str) -> Option<Value> {
+    /// A named argument, NULL where the call does not give it.
+    pub fn named(&self, name: &str) -> Value {
         let name = c_string(name);
         // SAFETY: `name` outlives the call; the result is null or an owned value.
-        let raw = unsafe { ffi::duckdb_bind_get_named_parameter(self.raw, name.as_ptr()) };
-        (!raw.is_null()).then(|| unsafe { Value::from_raw(raw) })
+        unsafe { Value::from_raw(ffi::duckdb_bind_get_named_parameter(self.raw, name.as_ptr())) }
     }
 
     pub fn add_column(&self, name: &str, column: &Type) {
@@ -136,6 +137,12 @@ impl BindInfo {
     /// Tells the optimizer how many rows to expect.
     pub fn set_cardinality(&self, rows: u64, exact: bool) {
         unsafe { ffi::duckdb_bind_set_cardinality(self.raw, rows, exact) }
+    }
+
+    pub fn caller(&self) -> Caller {
+        // SAFETY: `raw` is live; the pointer is a number that `register` has put there, never followed.
+        let database = unsafe { ffi::duckdb_bind_get_extra_info(self.raw) } as u64;
+        Caller { database, connection: self.context.connection() }
     }
 
     /// The session that binds.
@@ -165,11 +172,11 @@ impl InitInfo {
     }
 }
 
-/// Registers `F` on a connection.
+/// Registers `F` on a connection of a database, which gets the number `database`.
 ///
 /// # Safety
 /// `connection` is open; the C API table is initialised.
-pub unsafe fn register<F: TableFunction>(connection: ffi::duckdb_connection) -> Result<()> {
+pub unsafe fn register<F: TableFunction>(connection: ffi::duckdb_connection, database: usize) -> Result<()> {
     // SAFETY: the function object is created, filled and destroyed here; names and types are copied by DuckDB.
     unsafe {
         let mut function = ffi::duckdb_create_table_function();
@@ -182,6 +189,7 @@ pub unsafe fn register<F: TableFunction>(connection: ffi::duckdb_connection) -> 
             let name = c_string(name);
             parameter.with(|t| ffi::duckdb_table_function_add_named_parameter(function, name.as_ptr(), t));
         }
+        ffi::duckdb_table_function_set_extra_info(function, ptr::without_provenance_mut(database), None);
         ffi::duckdb_table_function_set_bind(function, Some(bind_callback::<F>));
         ffi::duckdb_table_function_set_init(function, Some(init_callback::<F>));
         ffi::duckdb_table_function_set_local_init(function, Some(local_init_callback::<F>));
@@ -259,7 +267,7 @@ unsafe extern "C" fn scan_callback<F: TableFunction>(raw: ffi::duckdb_function_i
 }
 
 unsafe extern "C" fn drop_box<T>(raw: *mut c_void) {
-    // SAFETY: `raw` came from `Box::into_raw` of a `Box<T>`. A panic in a destructor must not reach C.
+    // SAFETY: `raw` came from `Box::into_raw` of a `Box<T>`. A panic in a destructor must not reach C, and there is nobody to tell.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(unsafe { Box::from_raw(raw.cast::<T>()) })));
 }
 
@@ -277,6 +285,7 @@ fn c_message<F: TableFunction>(message: &str) -> CString {
 
 /// A C string; a NUL inside, which C cannot hold, is dropped.
 pub(super) fn c_string(text: &str) -> CString {
+    // Without a NUL it cannot fail.
     CString::new(text.replace('\0', "")).unwrap_or_default()
 }
 

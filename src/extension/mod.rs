@@ -16,6 +16,7 @@ mod value;
 mod vectors;
 
 use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use duckdb::ffi;
 
@@ -70,17 +71,20 @@ unsafe fn register_all(info: ffi::duckdb_extension_info, access: *const ffi::duc
 }
 
 unsafe fn register_on(connection: ffi::duckdb_connection) -> Result<()> {
+    /// DuckDB loads an extension once into each database.
+    static DATABASES: AtomicUsize = AtomicUsize::new(1);
+    let database = DATABASES.fetch_add(1, Ordering::Relaxed);
     // SAFETY: the connection is open and the API table is initialised.
     unsafe {
         settings::register(connection);
-        api::register::<read::Read>(connection)?;
-        api::register::<chunks::ReadChunks>(connection)?;
-        api::register::<explain::Explain>(connection)?;
-        api::register::<info::Info>(connection)?;
-        api::register::<store::Store>(connection)?;
-        api::register::<stats::CacheStats>(connection)?;
-        api::register::<stats::Failures>(connection)?;
-        api::register::<stats::Progress>(connection)?;
-        api::register::<stats::Version>(connection)
+        api::register::<read::Read>(connection, database)?;
+        api::register::<chunks::ReadChunks>(connection, database)?;
+        api::register::<explain::Explain>(connection, database)?;
+        api::register::<info::Info>(connection, database)?;
+        api::register::<store::Store>(connection, database)?;
+        api::register::<stats::CacheStats>(connection, database)?;
+        api::register::<stats::Failures>(connection, database)?;
+        api::register::<stats::Progress>(connection, database)?;
+        api::register::<stats::Version>(connection, database)
     }
 }

@@ -71,7 +71,7 @@ pub struct Composer {
 }
 
 impl Composer {
-    pub fn new(cube: Arc<Cube>, bands: Vec<usize>) -> Composer {
+    pub fn new(cube: Arc<Cube>, bands: Vec<usize>, failures: Failures) -> Composer {
         let assets = cube.assets(bands.iter().copied());
         let (budget, tiles) = (cube.request.memory_budget, TileCache::shared(cube.request.cache_size));
         let mappings = Cache::builder()
@@ -88,7 +88,7 @@ impl Composer {
             larder: (!is_small(&cube, &tiles)).then(|| Arc::new(Larder::new(cube.clone(), budget / 4))),
             tiles,
             flights: Arc::default(),
-            failures: Failures::start(),
+            failures,
             memory: Memory::new(budget / 8),
             // What comes without delay need not be there long before.
             memory_ahead: Memory::new(if cube.is_local { budget / 16 } else { budget / 4 }),

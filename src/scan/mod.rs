@@ -29,12 +29,13 @@ use futures::stream::StreamExt;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
+use failures::Attendance;
 use groups::{Group, Groups, Room};
 use progress::{Progress, Running};
 use task::Owned;
 
 pub use compose::{Composer, Tile};
-pub use failures::{Failure, last_failures};
+pub use failures::{Failure, failures_of};
 pub use tiles::{TileCache, bytes_held};
 
 use crate::buffers::{Allowance, allow};
@@ -59,6 +60,7 @@ pub struct Scan {
     tiles: Mutex<mpsc::Receiver<Result<Tile>>>,
     driver: JoinHandle<()>,
     running: Running,
+    _attendance: Attendance,
     /// As many bytes of buffers as its output tiles may take stay at hand for the next ones.
     _buffers: Allowance,
 }
@@ -74,12 +76,13 @@ impl Scan {
     pub fn start(function: &'static str, cube: Arc<Cube>, bands: Vec<usize>) -> Result<Scan> {
         let (in_flight, buffers) = (in_flight(&cube, &bands), allow(cube.request.memory_budget / 8));
         let running = Running::start(function, &cube)?;
-        let composer = Arc::new(Composer::new(cube.clone(), bands));
+        let attendance = Attendance::start(cube.request.caller);
+        let composer = Arc::new(Composer::new(cube.clone(), bands, attendance.failures()));
         let room = Room::default();
         let groups = plan_ahead(composer.clone(), running.progress(), &room)?;
         let (send, tiles) = mpsc::channel(1);
         let driver = runtime::io()?.spawn(drive(composer, (groups, room), in_flight, send, running.progress()));
-        Ok(Scan { tiles: Mutex::new(tiles), driver, running, _buffers: buffers })
+        Ok(Scan { tiles: Mutex::new(tiles), driver, running, _attendance: attendance, _buffers: buffers })
     }
 
     /// The next tile, in the order of the plan; `None` after the last. A call that is given up takes no tile.
