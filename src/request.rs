@@ -16,6 +16,15 @@ pub enum OnError {
     Ignore,
 }
 
+/// Whose call it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Caller {
+    /// A number for each database of the process that has loaded the extension.
+    pub database: u64,
+    /// That of the connection, among those of its database.
+    pub connection: u64,
+}
+
 /// One call of a reader.
 pub struct Request {
     pub grid: Grid,
@@ -43,4 +52,5 @@ pub struct Request {
     pub cache_size: u64,
     /// Count the steps ahead, and draw a bar where there is a terminal.
     pub progress: bool,
+    pub caller: Caller,
 }

@@ -42,7 +42,7 @@ fn lease(from: &Crs, to: &Crs, direction: ffi::PJ_DIRECTION) -> Result<Lease> {
         return Err(Error::Crs(format!("{}, {}: one call reads one celestial body", place(from), place(to))));
     }
     if from.same_as(to) {
-        return Ok(Lease { pair, transformer: Some(Transformer::identity()), direction });
+        return Ok(Lease { pair, transformer: None, direction });
     }
     let kept = lock(&POOL).get_mut(&pair).and_then(Vec::pop);
     let transformer = match kept {
@@ -63,7 +63,7 @@ pub fn caution(from: &Crs, to: &Crs, points: &[(f64, f64)]) -> Result<Option<Str
     let lease = transformer(from, to)?;
     let ballpark = |(x, y): &(f64, f64)| {
         let (x, _) = lease.point(*x, *y);
-        x.is_finite() && lease.inner().was_ballpark()
+        x.is_finite() && lease.transformer.as_ref().is_some_and(Transformer::was_ballpark)
     };
     if lease.is_identity() || !points.iter().any(ballpark) {
         return Ok(None);
@@ -94,20 +94,21 @@ fn copy_of_original(pair: &Pair) -> Result<Transformer> {
 
 type Original = Arc<Mutex<Option<Transformer>>>;
 
-/// A transformer on loan from the pool.
+/// A transformer on loan from the pool. It may go to another thread, and not be shared with one: a PROJ object is used by one at
+/// a time.
 pub struct Lease {
     pair: Pair,
-    /// `None` only while it is given back.
+    /// `None` for the identity, and while it is given back.
     transformer: Option<Transformer>,
     direction: ffi::PJ_DIRECTION,
 }
 
-static IDENTITY: Transformer = Transformer::identity();
-
 impl Lease {
     /// Transforms points in place. A point without an image becomes infinite.
     pub fn transform(&self, xs: &mut [f64], ys: &mut [f64]) {
-        self.inner().transform(xs, ys, self.direction);
+        if let Some(transformer) = &self.transformer {
+            transformer.transform(xs, ys, self.direction);
+        }
     }
 
     pub fn point(&self, x: f64, y: f64) -> (f64, f64) {
@@ -117,17 +118,13 @@ impl Lease {
     }
 
     pub fn is_identity(&self) -> bool {
-        self.inner().is_identity()
-    }
-
-    fn inner(&self) -> &Transformer {
-        self.transformer.as_ref().unwrap_or(&IDENTITY)
+        self.transformer.is_none()
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(transformer) = self.transformer.take().filter(|t| !t.is_identity()) else { return };
+        let Some(transformer) = self.transformer.take() else { return };
         let mut pool = lock(&POOL);
         if pool.len() >= POOL_LIMIT && !pool.contains_key(&self.pair) {
             pool.clear();
@@ -138,25 +135,20 @@ impl Drop for Lease {
 
 /// A transformation, with the context it lives in.
 struct Transformer {
-    /// Null for the identity. Destroyed before its context.
+    /// Not null. Destroyed before its context.
     raw: *mut ffi::PJ,
-    context: Option<Context>,
+    context: Context,
 }
 
-// SAFETY: object and context are owned together and reached only through `&self` of one leaseholder; PROJ ties neither
-// to the thread that made it. The identity, which alone is shared, has neither.
+// SAFETY: object and context are owned together and reached only through the transformer, which is not `Sync`; PROJ ties
+// neither to the thread that made it.
 unsafe impl Send for Transformer {}
-unsafe impl Sync for Transformer {}
 
 impl Transformer {
-    const fn identity() -> Transformer {
-        Transformer { raw: ptr::null_mut(), context: None }
-    }
-
     fn new(from: &Crs, to: &Crs) -> Result<Transformer> {
         let context = Context::new();
         let raw = context.operation(from.definition(), to.definition())?.leak();
-        Ok(Transformer { raw, context: Some(context) })
+        Ok(Transformer { raw, context })
     }
 
     /// The same transformation for another user.
@@ -167,13 +159,13 @@ impl Transformer {
         if raw.is_null() {
             return Err(Error::Crs(format!("a transformation cannot be copied ({})", context.complaint())));
         }
-        Ok(Transformer { raw, context: Some(context) })
+        Ok(Transformer { raw, context })
     }
 
     /// Transforms points in place. A point without an image becomes infinite.
     fn transform(&self, xs: &mut [f64], ys: &mut [f64], direction: ffi::PJ_DIRECTION) {
         debug_assert_eq!(xs.len(), ys.len());
-        if self.raw.is_null() || xs.is_empty() {
+        if xs.is_empty() {
             return;
         }
         let stride = size_of::<f64>();
@@ -204,17 +196,12 @@ impl Transformer {
         }
     }
 
-    fn is_identity(&self) -> bool {
-        self.raw.is_null()
-    }
-
     /// Whether PROJ calls what it did to the last point a ballpark transformation: it took the one datum for the other.
     fn was_ballpark(&self) -> bool {
-        let Some(context) = &self.context else { return false };
         // SAFETY: object and context are live and ours alone; the result is null or ours.
         unsafe {
             let used = Object(ffi::proj_trans_get_last_used_operation(self.raw));
-            !used.0.is_null() && ffi::proj_coordoperation_has_ballpark_transformation(context.raw, used.0) != 0
+            !used.0.is_null() && ffi::proj_coordoperation_has_ballpark_transformation(self.context.raw, used.0) != 0
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 use std::sync::Arc;
 
 use duckdb::ffi;
@@ -12,7 +13,8 @@ use super::context::{Context, Stay};
 use super::value::Value;
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::store::shown;
+use crate::request::Caller;
+use crate::store::{Files, shown};
 
 /// A DuckDB type by its id, or a list, struct or map of others.
 #[derive(Debug, Clone)]
@@ -120,12 +122,11 @@ impl BindInfo {
         unsafe { Value::from_raw(ffi::duckdb_bind_get_parameter(self.raw, index)) }
     }
 
-    /// A named argument, `None` where the call does not give it.
-    pub fn named(&self, name: &str) -> Option<Value> {
+    /// A named argument, NULL where the call does not give it.
+    pub fn named(&self, name: &str) -> Value {
         let name = c_string(name);
         // SAFETY: `name` outlives the call; the result is null or an owned value.
-        let raw = unsafe { ffi::duckdb_bind_get_named_parameter(self.raw, name.as_ptr()) };
-        (!raw.is_null()).then(|| unsafe { Value::from_raw(raw) })
+        unsafe { Value::from_raw(ffi::duckdb_bind_get_named_parameter(self.raw, name.as_ptr())) }
     }
 
     pub fn add_column(&self, name: &str, column: &Type) {
@@ -137,6 +138,10 @@ impl BindInfo {
     /// Tells the optimizer how many rows to expect.
     pub fn set_cardinality(&self, rows: u64, exact: bool) {
         unsafe { ffi::duckdb_bind_set_cardinality(self.raw, rows, exact) }
+    }
+
+    pub fn caller(&self) -> Caller {
+        Caller { database: self.context.database(), connection: self.context.connection() }
     }
 
     /// The session that binds.
@@ -166,7 +171,7 @@ impl InitInfo {
     }
 }
 
-/// Registers `F` on a connection. Its binds are told `database`, a number that each database has of its own.
+/// Registers `F` on a connection of a database, which gets the number `database`.
 ///
 /// # Safety
 /// `connection` is open; the C API table is initialised.
@@ -183,7 +188,7 @@ pub unsafe fn register<F: TableFunction>(connection: ffi::duckdb_connection, dat
             let name = c_string(name);
             parameter.with(|t| ffi::duckdb_table_function_add_named_parameter(function, name.as_ptr(), t));
         }
-        ffi::duckdb_table_function_set_extra_info(function, std::ptr::without_provenance_mut(database), None);
+        ffi::duckdb_table_function_set_extra_info(function, ptr::without_provenance_mut(database), None);
         ffi::duckdb_table_function_set_bind(function, Some(bind_callback::<F>));
         ffi::duckdb_table_function_set_init(function, Some(init_callback::<F>));
         ffi::duckdb_table_function_set_local_init(function, Some(local_init_callback::<F>));
@@ -261,7 +266,7 @@ unsafe extern "C" fn scan_callback<F: TableFunction>(raw: ffi::duckdb_function_i
 }
 
 unsafe extern "C" fn drop_box<T>(raw: *mut c_void) {
-    // SAFETY: `raw` came from `Box::into_raw` of a `Box<T>`. A panic in a destructor must not reach C.
+    // SAFETY: `raw` came from `Box::into_raw` of a `Box<T>`. A panic in a destructor must not reach C, and there is nobody to tell.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(unsafe { Box::from_raw(raw.cast::<T>()) })));
 }
 
@@ -279,6 +284,7 @@ fn c_message<F: TableFunction>(message: &str) -> CString {
 
 /// A C string; a NUL inside, which C cannot hold, is dropped.
 pub(super) fn c_string(text: &str) -> CString {
+    // Without a NUL it cannot fail.
     CString::new(text.replace('\0', "")).unwrap_or_default()
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use regex::Regex;
 
 use super::api::{BindInfo, Type};
-use super::settings::Settings;
-use super::value::Value;
+use super::settings::{MOST_READS, Settings};
+use super::value::{Data, Value};
 use crate::area::Area;
 use crate::crs::Crs;
 use crate::error::{Error, Result};
@@ -16,6 +16,7 @@ use crate::grid::Grid;
 use crate::items::{Memo, OwnedValue, Selection, Source};
 use crate::mosaic::Method;
 use crate::pixels::DataType;
+use crate::plan::Cube;
 use crate::request::{OnError, Request};
 use crate::store;
 use crate::time::{Interval, Period};
@@ -81,7 +82,7 @@ pub fn archive(bind: &BindInfo) -> Result<Archive> {
         ids: None,
         sortby: Vec::new(),
         period: Period::parse(None)?,
-        hive: given(bind, "hive_partitioning").and_then(|v| v.boolean()),
+        hive: boolean(bind, "hive_partitioning")?,
         threads: settings.threads,
         memo: Memo::default(),
     };
@@ -101,7 +102,11 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
     let resolution = bind.argument(3);
     let resolution = resolution.number().ok_or_else(|| Error::Argument("resolution is NULL; give a number".into()))?;
     let grid = Grid::new(bbox, resolution)?;
-    let period = Period::parse(bind.argument(4).text().as_deref())?;
+    let period = match bind.argument(4).read() {
+        Data::Null => Period::parse(None)?,
+        Data::Text(text) => Period::parse(Some(&text))?,
+        other => return Err(Error::Argument(format!("period is {other}; give text such as 'P1D', or NULL"))),
+    };
     let area = Area::of(&grid, &crs, grid.rect())?;
     let selection = Selection {
         source,
@@ -109,9 +114,10 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
         datetime: text(bind, "datetime")?.map(|t| Interval::parse(&t)).transpose()?,
         filter: text(bind, "filter")?,
         ids: texts(bind, "ids")?,
+        // None are asked for, and so the order is that of the file.
         sortby: texts(bind, "sortby")?.unwrap_or_default(),
         period,
-        hive: given(bind, "hive_partitioning").and_then(|v| v.boolean()),
+        hive: boolean(bind, "hive_partitioning")?,
         threads: settings.threads,
         memo: Memo::default(),
     };
@@ -124,7 +130,7 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
         mosaic: text(bind, "mosaic")?.map_or(Ok(Method::First), |name| Method::from_name(&name))?,
         dtype: text(bind, "dtype")?.map(|name| DataType::from_name(&name)).transpose()?,
         nodata: nodata(bind)?,
-        scale: given(bind, "scale").and_then(|v| v.boolean()).unwrap_or(false),
+        scale: boolean(bind, "scale")?.unwrap_or(false),
         errors: on_error(bind)?,
         chunk_size: integer(bind, "chunk_size", 16, LARGEST_CHUNK)?.map(|n| n as u64),
         store: store_options(bind, &settings)?,
@@ -133,15 +139,65 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
         memory_budget: settings.memory_budget,
         cache_size: settings.cache_size,
         progress: settings.progress,
+        caller: bind.caller(),
     })
 }
 
+/// The cube of a function whose bands are columns behind `columns` of its own.
+///
+/// # Errors
+/// As [`request`] and [`Cube::bind`]; a band that cannot be a column.
+pub fn cube(bind: &BindInfo, function: &str, columns: &[(&str, Type)]) -> Result<Cube> {
+    let request = request(bind)?;
+    check_columns(function, columns, request.bands.iter().flatten())?;
+    let cube = Cube::bind(request)?;
+    check_columns(function, columns, cube.bands.iter().map(|band| &band.name))?;
+    Ok(cube)
+}
+
+/// # Errors
+/// A band that has the name of another column, as DuckDB compares names.
+fn check_columns<'a>(function: &str, columns: &[(&str, Type)], bands: impl Iterator<Item = &'a String>) -> Result<()> {
+    let mut before: Vec<&str> = Vec::new();
+    for band in bands {
+        let remedy = format!("name it with the number of its band, bands := ['{band}:1'], or leave it out");
+        if columns.iter().any(|(name, _)| name.eq_ignore_ascii_case(band)) {
+            let own: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+            let own = own.join(", ");
+            return Err(Error::Argument(format!(
+                "band '{band}' has the name of a column that {function} has itself ({own}); {remedy}"
+            )));
+        }
+        if let Some(other) = before.iter().find(|other| other.eq_ignore_ascii_case(band)) {
+            return Err(Error::Argument(format!(
+                "bands '{other}' and '{band}' would be columns of one name, since these do not differ by case; of '{band}', \
+                 {remedy}"
+            )));
+        }
+        before.push(band);
+    }
+    Ok(())
+}
+
 fn given(bind: &BindInfo, name: &str) -> Option<Value> {
-    bind.named(name).filter(|v| !v.is_null())
+    Some(bind.named(name)).filter(|v| !v.is_null())
 }
 
 fn text(bind: &BindInfo, name: &str) -> Result<Option<String>> {
-    Ok(given(bind, name).and_then(|v| v.cast_text()))
+    match given(bind, name).map(|v| v.read()) {
+        None => Ok(None),
+        Some(Data::Text(text)) => Ok(Some(text)),
+        Some(other) => Err(Error::Argument(format!("{name} is {other}; it must be text"))),
+    }
+}
+
+/// A named argument that is true or false.
+pub fn boolean(bind: &BindInfo, name: &str) -> Result<Option<bool>> {
+    match given(bind, name).map(|v| v.read()) {
+        None => Ok(None),
+        Some(Data::Boolean(value)) => Ok(Some(value)),
+        Some(other) => Err(Error::Argument(format!("{name} is {other}; it must be true or false"))),
+    }
 }
 
 fn texts(bind: &BindInfo, name: &str) -> Result<Option<Vec<String>>> {
@@ -153,12 +209,10 @@ fn texts(bind: &BindInfo, name: &str) -> Result<Option<Vec<String>>> {
 
 fn integer(bind: &BindInfo, name: &str, least: i64, most: i64) -> Result<Option<i64>> {
     let Some(value) = given(bind, name) else { return Ok(None) };
+    let value = value.read();
     match value.integer() {
         Some(n) if (least..=most).contains(&n) => Ok(Some(n)),
-        _ => Err(Error::Argument(format!(
-            "{name} is {}; it must be a whole number from {least} to {most}",
-            value.cast_text().unwrap_or_default()
-        ))),
+        _ => Err(Error::Argument(format!("{name} is {value}; it must be a whole number from {least} to {most}"))),
     }
 }
 
@@ -212,11 +266,10 @@ fn bands(bind: &BindInfo) -> Result<Option<Vec<String>>> {
         return Err(Error::Argument("bands is an empty list; leave it out to read all data assets".into()));
     }
     for (i, band) in bands.iter().enumerate() {
-        if ["time", "y", "x"].contains(&band.to_lowercase().as_str()) {
-            return Err(Error::Argument(format!("a band named '{band}' would hide the column of that name")));
-        }
         if bands[..i].iter().any(|b| b.eq_ignore_ascii_case(band)) {
-            return Err(Error::Argument(format!("band '{band}' is given twice")));
+            return Err(Error::Argument(format!(
+                "band '{band}' is given twice: names of columns do not differ by case; of two assets name one '{band}:1'"
+            )));
         }
     }
     Ok(Some(bands))
@@ -233,10 +286,10 @@ fn only_nearest(bind: &BindInfo) -> Result<()> {
 
 fn nodata(bind: &BindInfo) -> Result<Option<String>> {
     let Some(value) = given(bind, "nodata") else { return Ok(None) };
-    let text = value.cast_text().unwrap_or_default();
-    match text.trim().parse::<f64>() {
-        Ok(_) => Ok(Some(text.trim().to_owned())),
-        Err(_) => Err(Error::Argument(format!("nodata '{text}' is not a number"))),
+    match value.read() {
+        Data::Number(_, text) => Ok(Some(text)),
+        Data::Text(text) if text.trim().parse::<f64>().is_ok() => Ok(Some(text.trim().to_owned())),
+        other => Err(Error::Argument(format!("nodata {other} is not a number"))),
     }
 }
 
@@ -250,9 +303,9 @@ fn on_error(bind: &BindInfo) -> Result<OnError> {
 
 fn store_options(bind: &BindInfo, settings: &Settings) -> Result<store::Options> {
     let pairs = match given(bind, "store_options") {
-        Some(map) => {
-            map.text_map().ok_or_else(|| Error::Argument("store_options must be a MAP of text to text".into()))?
-        }
+        Some(map) => map
+            .text_map()
+            .ok_or_else(|| Error::Argument("store_options must be a MAP of text to text, without NULL".into()))?,
         None => Vec::new(),
     };
     let pairs = pairs.into_iter().collect::<BTreeMap<_, _>>();
@@ -263,7 +316,7 @@ fn store_options(bind: &BindInfo, settings: &Settings) -> Result<store::Options>
                 .into(),
         ));
     }
-    let max_concurrent = integer(bind, "max_concurrent_reads", 1, 4096)?.unwrap_or(settings.max_concurrent_reads);
+    let max_concurrent = integer(bind, "max_concurrent_reads", 1, MOST_READS)?.unwrap_or(settings.max_concurrent_reads);
     Ok(store::Options {
         store: pairs,
         max_concurrent: max_concurrent as usize,

@@ -48,7 +48,7 @@ impl TableFunction for ReadChunks {
     }
 
     fn bind(info: &BindInfo) -> Result<Arc<Cube>> {
-        let cube = Arc::new(Cube::bind(arguments::request(info)?)?);
+        let cube = Arc::new(arguments::cube(info, Self::NAME, &COORDINATES)?);
         for (name, column) in &COORDINATES {
             info.add_column(name, column);
         }

@@ -66,15 +66,18 @@ impl Context {
         }
     }
 
-    /// The value of a setting as the session sees it, `None` if there is no such setting.
-    pub fn setting(&self, name: &str) -> Option<Value> {
+    /// The value of a setting as the session sees it, NULL if there is no such setting.
+    pub fn setting(&self, name: &str) -> Value {
         let name = c_string(name);
         let mut scope = 0;
         // SAFETY: called at bind, see `Context`; the result is null or a value that we own.
-        unsafe {
-            let raw = ffi::duckdb_client_context_get_config_option(self.raw, name.as_ptr(), &mut scope);
-            (!raw.is_null()).then(|| Value::from_raw(raw))
-        }
+        unsafe { Value::from_raw(ffi::duckdb_client_context_get_config_option(self.raw, name.as_ptr(), &mut scope)) }
+    }
+
+    /// Which connection of its database it is; DuckDB gives no number twice.
+    pub fn connection(&self) -> u64 {
+        // SAFETY: called at bind, see `Context`.
+        unsafe { ffi::duckdb_client_context_get_connection_id(self.raw) }
     }
 
     /// What DuckDB's own file system says against opening `path` for reading, `None` if it opens it.
@@ -152,10 +155,12 @@ unsafe impl Send for OpenFile {}
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
-        // SAFETY: owned since `open`. To close first keeps an error of closing from being thrown by the destruction.
+        // SAFETY: owned since `open`. The destruction closes, too, and throws what nobody here can catch where that fails: what
+        // has been closed is closed again without harm, and what cannot be closed is left to leak.
         unsafe {
-            ffi::duckdb_file_handle_close(self.raw);
-            ffi::duckdb_destroy_file_handle(&mut self.raw);
+            if ffi::duckdb_file_handle_close(self.raw) == ffi::DuckDBSuccess {
+                ffi::duckdb_destroy_file_handle(&mut self.raw);
+            }
         }
     }
 }

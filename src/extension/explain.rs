@@ -75,7 +75,7 @@ impl TableFunction for Explain {
     }
 
     fn bind(info: &BindInfo) -> Result<Bind> {
-        let headers = info.named("headers").and_then(|v| v.boolean()).unwrap_or(false);
+        let headers = arguments::boolean(info, "headers")?.unwrap_or(false);
         let cube = Arc::new(Cube::bind(arguments::request(info)?)?);
         for (name, column) in PLAN.iter().chain(HEADERS.iter().filter(|_| headers)) {
             info.add_column(name, column);

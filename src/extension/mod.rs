@@ -71,7 +71,8 @@ unsafe fn register_all(info: ffi::duckdb_extension_info, access: *const ffi::duc
 }
 
 unsafe fn register_on(connection: ffi::duckdb_connection) -> Result<()> {
-    static DATABASES: AtomicUsize = AtomicUsize::new(0);
+    /// DuckDB loads an extension once into each database.
+    static DATABASES: AtomicUsize = AtomicUsize::new(1);
     let database = DATABASES.fetch_add(1, Ordering::Relaxed);
     // SAFETY: the connection is open and the API table is initialised.
     unsafe {

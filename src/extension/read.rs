@@ -1,12 +1,13 @@
 //! `lazycogs_read`: one row per pixel.
 
+use std::mem::MaybeUninit;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::api::{BindInfo, InitInfo, TableFunction, Type};
 use super::arguments;
 use super::vectors::{Chunk, Column};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::pixels::{DataType, Pixel, Pixels};
 use crate::plan::Cube;
@@ -16,7 +17,7 @@ use crate::scan::{Scan, Tile};
 pub struct Read;
 
 /// Columns before the bands.
-const COORDINATES: usize = 3;
+const COORDINATES: [(&str, Type); 3] = [("time", Type::TIMESTAMP), ("y", Type::DOUBLE), ("x", Type::DOUBLE)];
 /// Pixels that a thread takes at a time: enough that taking costs nothing, few enough that threads share a tile.
 const SLICE: usize = 1 << 16;
 /// Rows of a tile that are kept until the next one is there: with [`PATIENCE`] they last longer than a request may take with
@@ -90,9 +91,9 @@ impl TableFunction for Read {
     }
 
     fn bind(info: &BindInfo) -> Result<Bind> {
-        let cube = Arc::new(Cube::bind(arguments::request(info)?)?);
-        for (name, column) in [("time", Type::TIMESTAMP), ("y", Type::DOUBLE), ("x", Type::DOUBLE)] {
-            info.add_column(name, &column);
+        let cube = Arc::new(arguments::cube(info, Self::NAME, &COORDINATES)?);
+        for (name, column) in &COORDINATES {
+            info.add_column(name, column);
         }
         let exact = cube.request.dtype.is_some();
         let columns: Vec<_> = cube.bands.iter().map(|b| sql_type(b.dtype, exact)).collect();
@@ -109,11 +110,13 @@ impl TableFunction for Read {
             0 => Output::Time,
             1 => Output::Y,
             2 => Output::X,
-            _ if column - COORDINATES < bind.columns.len() => {
-                bands.push(column - COORDINATES);
-                Output::Band { column: column - COORDINATES, layer: bands.len() - 1 }
-            }
-            _ => Output::Nothing,
+            _ => match column.checked_sub(COORDINATES.len()).filter(|band| *band < bind.columns.len()) {
+                Some(column) => {
+                    bands.push(column);
+                    Output::Band { column, layer: bands.len() - 1 }
+                }
+                None => Output::Nothing,
+            },
         });
         let outputs = outputs.collect();
         info.set_max_threads(bind.cube.request.threads);
@@ -136,11 +139,11 @@ impl TableFunction for Read {
             // SAFETY: each column is written in the type that bind registered for it, `rows` values of it.
             unsafe {
                 match *what {
-                    Output::Time => column.values::<i64>(rows).fill(slice.tile.unit.time),
+                    Output::Time => column.values(rows).fill(MaybeUninit::new(slice.tile.unit.time)),
                     Output::Y => fill_y(bind, slice, column.values(rows)),
                     Output::X => fill_x(bind, slice, column.values(rows)),
                     Output::Band { column: band, layer } => {
-                        fill_band(bind.columns[band], slice, layer, rows, &mut column)
+                        fill_band(bind.columns[band], slice, layer, rows, &mut column)?
                     }
                     Output::Nothing => {}
                 }
@@ -237,7 +240,7 @@ fn duckdb_type(column: SqlType) -> Type {
     }
 }
 
-fn fill_y(bind: &Bind, slice: &Slice, out: &mut [f64]) {
+fn fill_y(bind: &Bind, slice: &Slice, out: &mut [MaybeUninit<f64>]) {
     let rect = slice.tile.unit.rect;
     let width = rect.width as usize;
     let mut at = slice.start;
@@ -245,16 +248,16 @@ fn fill_y(bind: &Bind, slice: &Slice, out: &mut [f64]) {
     while !rest.is_empty() {
         let run = (width - at % width).min(rest.len());
         let (line, tail) = rest.split_at_mut(run);
-        line.fill(bind.cube.request.grid.y(rect.row + (at / width) as u64));
+        line.fill(MaybeUninit::new(bind.cube.request.grid.y(rect.row + (at / width) as u64)));
         (rest, at) = (tail, at + run);
     }
 }
 
-fn fill_x(bind: &Bind, slice: &Slice, out: &mut [f64]) {
+fn fill_x(bind: &Bind, slice: &Slice, out: &mut [MaybeUninit<f64>]) {
     let rect = slice.tile.unit.rect;
     let mut col = slice.start as u64 % rect.width;
     for x in out {
-        *x = bind.cube.request.grid.x(rect.col + col);
+        x.write(bind.cube.request.grid.x(rect.col + col));
         col += 1;
         if col == rect.width {
             col = 0;
@@ -264,27 +267,30 @@ fn fill_x(bind: &Bind, slice: &Slice, out: &mut [f64]) {
 
 /// # Safety
 /// `out` is a column of the type `column` stands for, with room for `rows`.
-unsafe fn fill_band(column: SqlType, slice: &Slice, layer: usize, rows: usize, out: &mut Column) {
+unsafe fn fill_band(column: SqlType, slice: &Slice, layer: usize, rows: usize, out: &mut Column) -> Result<()> {
     let (pixels, valid) = &slice.tile.layers[layer];
     let run = slice.start..slice.start + rows;
+    // SAFETY: as the caller promises; a native column has the type of the tile's pixels, since both come from the band.
     unsafe {
-        match column {
-            SqlType::Native(_) => crate::with_pixels!(pixels, v => out.copy_pixels(0, &v[run.clone()], |p| p)),
-            SqlType::Integer => match pixels {
-                Pixels::UInt8(v) => widen(out, &v[run.clone()]),
-                Pixels::Int8(v) => widen(out, &v[run.clone()]),
-                Pixels::UInt16(v) => widen(out, &v[run.clone()]),
-                Pixels::Int16(v) => widen(out, &v[run.clone()]),
-                _ => {}
-            },
-            SqlType::Bigint => {
-                if let Pixels::UInt32(v) = pixels {
-                    out.copy_pixels(0, &v[run.clone()], i64::from);
-                }
+        match (column, pixels) {
+            (SqlType::Native(dtype), pixels) if dtype == pixels.dtype() => {
+                crate::with_pixels!(pixels, v => out.copy_pixels(0, &v[run.clone()], |p| p))
+            }
+            (SqlType::Integer, Pixels::UInt8(v)) => widen(out, &v[run.clone()]),
+            (SqlType::Integer, Pixels::Int8(v)) => widen(out, &v[run.clone()]),
+            (SqlType::Integer, Pixels::UInt16(v)) => widen(out, &v[run.clone()]),
+            (SqlType::Integer, Pixels::Int16(v)) => widen(out, &v[run.clone()]),
+            (SqlType::Bigint, Pixels::UInt32(v)) => out.copy_pixels(0, &v[run.clone()], i64::from),
+            // A column left as it came would be what the memory held before.
+            (_, pixels) => {
+                let why =
+                    format!("internal error, please report it: pixels of type {} in another's column", pixels.dtype());
+                return Err(Error::Corrupt(why));
             }
         }
     }
     out.set_validity(0, &valid[run]);
+    Ok(())
 }
 
 /// # Safety

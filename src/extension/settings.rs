@@ -1,9 +1,12 @@
 //! `SET lazycogs_*`.
 
+use std::ops::RangeInclusive;
+
 use duckdb::ffi;
 
 use super::api::{BindInfo, Type, c_string};
 use super::context::Context;
+use super::value::Data;
 use crate::error::{Error, Result};
 use crate::store::{Access, Allowed};
 
@@ -25,6 +28,12 @@ const MEMORY_BUDGET: &str = "lazycogs_memory_budget";
 const CACHE_SIZE: &str = "lazycogs_cache_size";
 const HTTP_TIMEOUT: &str = "lazycogs_http_timeout";
 const MAX_RETRIES: &str = "lazycogs_max_retries";
+
+/// As many as an argument may ask for.
+pub const MOST_READS: i64 = 4096;
+/// A day. Sums of timeouts stay far from what a clock can hold.
+const LONGEST_TIMEOUT: i64 = 86_400;
+const MOST_RETRIES: i64 = 1000;
 
 const IO: &str = "lazycogs_io";
 const PROGRESS: &str = "lazycogs_progress";
@@ -90,49 +99,68 @@ impl Settings {
     /// A setting that has no sense.
     pub fn read(bind: &BindInfo) -> Result<Settings> {
         let context = bind.context();
-        let integer = |name: &str, least: i64| match context.setting(name).and_then(|v| v.integer()) {
-            Some(value) if value >= least => Ok(value),
-            Some(value) => Err(Error::Argument(format!("the setting {name} is {value}; it must be at least {least}"))),
-            None => Err(Error::Argument(format!("the setting {name} is not a number"))),
-        };
-        let size = |name: &str| {
-            let text = context.setting(name).and_then(|v| v.cast_text()).unwrap_or_default();
-            parse_bytes(&text)
-                .ok_or_else(|| Error::Argument(format!("the setting {name} is '{text}'; use a size such as '256MB'")))
-        };
+        let integer = |name: &str, range| integer(name, &context.setting(name).read(), range);
         Ok(Settings {
-            max_concurrent_reads: integer(MAX_CONCURRENT_READS, 1)?,
-            memory_budget: size(MEMORY_BUDGET)?.max(1),
-            cache_size: size(CACHE_SIZE)?,
-            http_timeout: integer(HTTP_TIMEOUT, 1)? as u64,
-            max_retries: integer(MAX_RETRIES, 0)? as usize,
-            duckdb_io: duckdb_io(context)?,
-            progress: context.setting(PROGRESS).and_then(|v| v.boolean()).unwrap_or(false),
-            threads: context.setting("threads").and_then(|v| v.cast_text()?.parse().ok()).unwrap_or(1).max(1),
+            max_concurrent_reads: integer(MAX_CONCURRENT_READS, 1..=MOST_READS)?,
+            memory_budget: size(MEMORY_BUDGET, &context.setting(MEMORY_BUDGET).read())?.max(1),
+            cache_size: size(CACHE_SIZE, &context.setting(CACHE_SIZE).read())?,
+            http_timeout: integer(HTTP_TIMEOUT, 1..=LONGEST_TIMEOUT)? as u64,
+            max_retries: integer(MAX_RETRIES, 0..=MOST_RETRIES)? as usize,
+            duckdb_io: duckdb_io(&context.setting(IO).read())?,
+            progress: boolean(PROGRESS, &context.setting(PROGRESS).read())?,
+            threads: integer("threads", 1..=i64::MAX)? as usize,
             access: access(context),
         })
     }
 }
 
-fn duckdb_io(context: &Context) -> Result<bool> {
-    let text = context.setting(IO).and_then(|v| v.cast_text()).unwrap_or_default();
-    match text.as_str() {
-        "object_store" => Ok(false),
-        "duckdb" => Ok(true),
-        _ => Err(Error::Argument(format!("the setting {IO} is '{text}'; use 'object_store' or 'duckdb'"))),
+fn wrong(name: &str, value: &Data, right: impl std::fmt::Display) -> Error {
+    Error::Argument(format!("the setting {name} is {value}; {right}, or RESET {name}"))
+}
+
+fn integer(name: &str, value: &Data, range: RangeInclusive<i64>) -> Result<i64> {
+    let right = || match (range.start(), range.end()) {
+        (least, &i64::MAX) => format!("it must be at least {least}"),
+        (least, most) => format!("it must be a whole number from {least} to {most}"),
+    };
+    value.integer().filter(|n| range.contains(n)).ok_or_else(|| wrong(name, value, right()))
+}
+
+fn boolean(name: &str, value: &Data) -> Result<bool> {
+    if let Data::Boolean(value) = value { Ok(*value) } else { Err(wrong(name, value, "use true or false")) }
+}
+
+fn size(name: &str, value: &Data) -> Result<u64> {
+    let bytes = if let Data::Text(text) = value { parse_bytes(text) } else { None };
+    bytes.ok_or_else(|| wrong(name, value, "use a size such as '256MB'"))
+}
+
+fn duckdb_io(value: &Data) -> Result<bool> {
+    match value {
+        Data::Text(text) if text == "object_store" => Ok(false),
+        Data::Text(text) if text == "duckdb" => Ok(true),
+        other => Err(wrong(IO, other, "use 'object_store' or 'duckdb'")),
     }
 }
 
+/// What DuckDB's own settings let a query open. What cannot be read permits nothing.
 fn access(context: &Context) -> Access {
-    let list = |name: &str| {
-        let values = context.setting(name).and_then(|v| v.list()).unwrap_or_default();
-        values.iter().filter_map(|v| v.text()).collect()
-    };
-    let external = context.setting("enable_external_access").and_then(|v| v.boolean()).unwrap_or(true);
+    let list = |name: &str| texts(&context.setting(name).read());
     let only = || Allowed { directories: list("allowed_directories"), paths: list("allowed_paths") };
-    // The value of disabled_filesystems is not to be had: only what DuckDB says when it is asked for a file.
-    let refusal = context.open_error("lazycogs").unwrap_or_default();
-    Access { only: (!external).then(only), no_files: refusal.contains("LocalFileSystem has been disabled") }
+    let external = is_on(&context.setting("enable_external_access").read());
+    // The value of disabled_filesystems is not to be had: only what DuckDB says when it is asked for a file. That it opens one
+    // of this name is no refusal.
+    let refused = context.open_error("lazycogs").is_some_and(|why| why.contains("LocalFileSystem has been disabled"));
+    Access { only: (!external).then(only), no_files: refused }
+}
+
+fn is_on(value: &Data) -> bool {
+    matches!(value, Data::Boolean(true))
+}
+
+/// The texts of a list, without whatever else may be in it.
+fn texts(value: &Data) -> Vec<String> {
+    if let Data::List(list) = value { list.iter().filter_map(|v| v.text()).collect() } else { Vec::new() }
 }
 
 /// `256MB`, `1.5 GiB`, `1000000` as bytes, as DuckDB reads sizes: K, M, G and T by 1000, KiB and so on by 1024.
@@ -183,7 +211,30 @@ pub unsafe fn register(connection: ffi::duckdb_connection) {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_bytes;
+    use super::*;
+
+    #[test]
+    fn access_that_cannot_be_read_is_none() {
+        assert!(is_on(&Data::Boolean(true)));
+        for off in
+            [Data::Boolean(false), Data::Null, Data::Text("true".into()), Data::Number(1.0, "1".into()), Data::Other]
+        {
+            assert!(!is_on(&off), "{off}");
+        }
+        assert!(texts(&Data::Null).is_empty() && texts(&Data::Text("/".into())).is_empty());
+    }
+
+    #[test]
+    fn a_setting_without_sense_is_named() {
+        let text = |result: Result<u64>| result.unwrap_err().to_string();
+        let null = text(size(MEMORY_BUDGET, &Data::Null));
+        assert_eq!(
+            null,
+            "the setting lazycogs_memory_budget is NULL; use a size such as '256MB', or RESET lazycogs_memory_budget"
+        );
+        assert!(integer(MAX_RETRIES, &Data::Null, 0..=9).unwrap_err().to_string().contains("from 0 to 9"));
+        assert!(boolean(PROGRESS, &Data::Null).is_err() && duckdb_io(&Data::Null).is_err());
+    }
 
     #[test]
     fn sizes() {

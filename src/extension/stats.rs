@@ -1,35 +1,39 @@
 //! `lazycogs_cache_stats`, `lazycogs_failures`, `lazycogs_progress` and `lazycogs_version`: relations without arguments.
 
+use std::sync::Arc;
+
 use super::api::{BindInfo, InitInfo, TableFunction, Type};
 use super::rows::{Cell, Once};
 use super::vectors::Chunk;
 use crate::buffers;
 use crate::cog::headers;
 use crate::error::Result;
-use crate::scan::{bytes_held, last_failures, progress};
+use crate::request::Caller;
+use crate::scan::{Failure, bytes_held, failures_of, progress};
 use crate::store::counters::COUNTERS;
 
 macro_rules! relation {
-    ($(#[$doc:meta])* $name:ident, $sql:literal, [$(($column:literal, $kind:expr)),* $(,)?], $rows:expr) => {
+    ($(#[$doc:meta])* $name:ident, $sql:literal, [$(($column:literal, $kind:expr)),* $(,)?], $rows:expr $(,)?) => {
         $(#[$doc])*
         pub struct $name;
 
         impl TableFunction for $name {
             const NAME: &'static str = $sql;
-            type Bind = ();
+            type Bind = Caller;
             type Global = Once;
             type Local = ();
 
-            fn bind(info: &BindInfo) -> Result<()> {
+            fn bind(info: &BindInfo) -> Result<Caller> {
                 $(info.add_column($column, &$kind);)*
-                Ok(())
+                Ok(info.caller())
             }
 
-            fn init(_: &(), info: &InitInfo) -> Result<Once> {
-                Ok(Once::new(info, $rows))
+            fn init(caller: &Caller, info: &InitInfo) -> Result<Once> {
+                let rows: fn(&Caller) -> Vec<Vec<Cell>> = $rows;
+                Ok(Once::new(info, rows(caller)))
             }
 
-            fn scan(_: &(), global: &Once, _: &mut (), output: &mut Chunk) -> Result<()> {
+            fn scan(_: &Caller, global: &Once, _: &mut (), output: &mut Chunk) -> Result<()> {
                 // SAFETY: the rows are made of the columns that bind registers, in their order and types.
                 unsafe { global.emit(output) };
                 Ok(())
@@ -43,12 +47,10 @@ relation!(
     CacheStats,
     "lazycogs_cache_stats",
     [("counter", Type::VARCHAR), ("value", Type::BIGINT), ("meaning", Type::VARCHAR)],
-    COUNTERS
-        .snapshot()
-        .into_iter()
-        .chain(held())
-        .map(|(name, meaning, n)| vec![name.into(), n.into(), meaning.into()])
-        .collect()
+    |_| {
+        let counted = COUNTERS.snapshot().into_iter().chain(held());
+        counted.map(|(name, meaning, n)| vec![name.into(), n.into(), meaning.into()]).collect()
+    }
 );
 
 /// What the process keeps for later queries, at this moment.
@@ -61,7 +63,7 @@ fn held() -> [(&'static str, &'static str, u64); 3] {
 }
 
 relation!(
-    /// The items that the last query could not read.
+    /// The items that the last query of this connection could not read.
     Failures,
     "lazycogs_failures",
     [
@@ -71,14 +73,22 @@ relation!(
         ("message", Type::VARCHAR),
         ("attempts", Type::BIGINT),
     ],
-    last_failures()
-        .into_iter()
-        .map(|f| vec![f.item.into(), f.asset.into(), f.href.into(), f.message.into(), f.attempts.into()])
-        .collect()
+    |caller| {
+        let (listed, others) = failures_of(caller);
+        let cells = |f: Arc<Failure>| {
+            let texts = [&f.item, &f.asset, &f.href, &f.message].map(|text| text.clone().into());
+            texts.into_iter().chain([f.attempts.into()]).collect()
+        };
+        let others = (others > 0).then(|| {
+            let message = format!("and {others} more failures, for which the list has no room");
+            vec![Cell::Null, Cell::Null, Cell::Null, message.into(), Cell::Null]
+        });
+        listed.into_iter().map(cells).chain(others).collect()
+    }
 );
 
 relation!(
-    /// The scans that run now, the oldest first. NULL is what is not known, or not yet.
+    /// The scans that run now in this database, the oldest first. NULL is what is not known, or not yet.
     Progress,
     "lazycogs_progress",
     [
@@ -93,7 +103,7 @@ relation!(
         ("seconds", Type::DOUBLE),
         ("seconds_left", Type::DOUBLE),
     ],
-    progress::running().into_iter().map(state).collect()
+    |caller| progress::running(caller.database).into_iter().map(state).collect()
 );
 
 fn state(state: progress::State) -> Vec<Cell> {
@@ -116,10 +126,12 @@ relation!(
     Version,
     "lazycogs_version",
     [("version", Type::VARCHAR), ("c_api", Type::VARCHAR), ("proj", Type::VARCHAR), ("platform", Type::VARCHAR)],
-    vec![vec![
-        env!("CARGO_PKG_VERSION").into(),
-        super::C_API_VERSION.into(),
-        crate::crs::proj_version().into(),
-        format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH).into(),
-    ]]
+    |_| {
+        vec![vec![
+            env!("CARGO_PKG_VERSION").into(),
+            super::C_API_VERSION.into(),
+            crate::crs::proj_version().into(),
+            format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH).into(),
+        ]]
+    }
 );

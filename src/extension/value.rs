@@ -1,4 +1,8 @@
 //! SQL values that DuckDB hands to a bind callback.
+//!
+//! DuckDB's getters throw C++ exceptions, which nobody here can catch: `duckdb_get_varchar` at a NULL or where a cast to text
+//! fails. Some of them change the value's own type. So [`Value::read`] alone calls them, each for the type that it is made for,
+//! and everything else looks at what it gives.
 
 use duckdb::ffi;
 
@@ -10,20 +14,31 @@ pub struct Value {
     raw: ffi::duckdb_value,
 }
 
-// SAFETY: a duckdb_value is a heap object without ties to a connection or thread; all access here is read-only.
-unsafe impl Send for Value {}
-unsafe impl Sync for Value {}
+/// What a value holds.
+#[derive(Debug)]
+pub enum Data {
+    Null,
+    Boolean(bool),
+    /// Of any numeric type, with its exact text.
+    Number(f64, String),
+    Text(String),
+    List(Vec<Value>),
+    Struct(Vec<(String, Value)>),
+    Map(Vec<(Value, Value)>),
+    /// Of a type that no argument and no setting has a use for.
+    Other,
+}
 
 impl Drop for Value {
     fn drop(&mut self) {
-        // SAFETY: owned since `from_raw`.
+        // SAFETY: null, or owned since `from_raw`.
         unsafe { ffi::duckdb_destroy_value(&mut self.raw) }
     }
 }
 
 impl Value {
     /// # Safety
-    /// `raw` is a live value that the caller owns.
+    /// `raw` is null, which counts as NULL, or a live value that the caller owns.
     pub unsafe fn from_raw(raw: ffi::duckdb_value) -> Value {
         Value { raw }
     }
@@ -36,101 +51,158 @@ impl Value {
     }
 
     pub fn is_null(&self) -> bool {
+        // SAFETY: the value is live unless it is null.
         self.raw.is_null() || unsafe { ffi::duckdb_is_null_value(self.raw) }
     }
 
-    fn type_id(&self) -> u32 {
-        // SAFETY: the type is borrowed from the value and must not be destroyed.
-        unsafe { ffi::duckdb_get_type_id(ffi::duckdb_get_value_type(self.raw)) }
+    /// What it holds, its children as values of their own.
+    pub fn read(&self) -> Data {
+        if self.is_null() {
+            return Data::Null;
+        }
+        // SAFETY: the value is live and not NULL, and every getter is that of its type: casts to the type that a value has
+        // already, of a number to DOUBLE, and of a number to text, none of which fail. The type is borrowed from the value.
+        unsafe {
+            let logical = ffi::duckdb_get_value_type(self.raw);
+            match ffi::duckdb_get_type_id(logical) {
+                ffi::DUCKDB_TYPE_DUCKDB_TYPE_BOOLEAN => Data::Boolean(ffi::duckdb_get_bool(self.raw)),
+                ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR => {
+                    take_string(ffi::duckdb_get_varchar(self.raw)).map_or(Data::Null, Data::Text)
+                }
+                ffi::DUCKDB_TYPE_DUCKDB_TYPE_LIST => Data::List(self.elements()),
+                ffi::DUCKDB_TYPE_DUCKDB_TYPE_STRUCT => Data::Struct(self.members(logical)),
+                ffi::DUCKDB_TYPE_DUCKDB_TYPE_MAP => Data::Map(self.entries()),
+                id if is_numeric(id) => {
+                    // The text first: DuckDB 1.5 makes the value itself a DOUBLE.
+                    let text = take_string(ffi::duckdb_get_varchar(self.raw)).unwrap_or_else(|| "a number".to_owned());
+                    Data::Number(ffi::duckdb_get_double(self.raw), text)
+                }
+                _ => Data::Other,
+            }
+        }
+    }
+
+    /// # Safety
+    /// The value is a LIST and not NULL.
+    unsafe fn elements(&self) -> Vec<Value> {
+        // SAFETY: indices are below the size; each child is an owned copy.
+        unsafe {
+            let size = ffi::duckdb_get_list_size(self.raw);
+            (0..size).map(|i| Value::from_raw(ffi::duckdb_get_list_child(self.raw, i))).collect()
+        }
+    }
+
+    /// # Safety
+    /// The value is a STRUCT of the type `logical` and not NULL.
+    unsafe fn members(&self, logical: ffi::duckdb_logical_type) -> Vec<(String, Value)> {
+        // SAFETY: indices are below the count; names and children are owned copies.
+        unsafe {
+            let member = |i| {
+                // A member without a name is found by none.
+                let name = take_string(ffi::duckdb_struct_type_child_name(logical, i)).unwrap_or_default();
+                (name, Value::from_raw(ffi::duckdb_get_struct_child(self.raw, i)))
+            };
+            (0..ffi::duckdb_struct_type_child_count(logical)).map(member).collect()
+        }
+    }
+
+    /// # Safety
+    /// The value is a MAP and not NULL.
+    unsafe fn entries(&self) -> Vec<(Value, Value)> {
+        // SAFETY: indices are below the size; keys and values are owned copies.
+        unsafe {
+            let entry = |i| {
+                let key = Value::from_raw(ffi::duckdb_get_map_key(self.raw, i));
+                (key, Value::from_raw(ffi::duckdb_get_map_value(self.raw, i)))
+            };
+            (0..ffi::duckdb_get_map_size(self.raw)).map(entry).collect()
+        }
     }
 
     /// The text of a VARCHAR.
     pub fn text(&self) -> Option<String> {
-        (!self.is_null() && self.type_id() == ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR).then(|| self.cast_text()).flatten()
-    }
-
-    /// Any value cast to text.
-    pub fn cast_text(&self) -> Option<String> {
-        // SAFETY: the string is allocated for us.
-        unsafe { take_string(ffi::duckdb_get_varchar(self.raw)) }
+        if let Data::Text(text) = self.read() { Some(text) } else { None }
     }
 
     /// A number of any type.
     pub fn number(&self) -> Option<f64> {
-        use ffi::*;
-        let numeric = matches!(
-            self.type_id(),
-            DUCKDB_TYPE_DUCKDB_TYPE_TINYINT
-                | DUCKDB_TYPE_DUCKDB_TYPE_SMALLINT
-                | DUCKDB_TYPE_DUCKDB_TYPE_INTEGER
-                | DUCKDB_TYPE_DUCKDB_TYPE_BIGINT
-                | DUCKDB_TYPE_DUCKDB_TYPE_UTINYINT
-                | DUCKDB_TYPE_DUCKDB_TYPE_USMALLINT
-                | DUCKDB_TYPE_DUCKDB_TYPE_UINTEGER
-                | DUCKDB_TYPE_DUCKDB_TYPE_UBIGINT
-                | DUCKDB_TYPE_DUCKDB_TYPE_HUGEINT
-                | DUCKDB_TYPE_DUCKDB_TYPE_FLOAT
-                | DUCKDB_TYPE_DUCKDB_TYPE_DOUBLE
-                | DUCKDB_TYPE_DUCKDB_TYPE_DECIMAL
-        );
-        (!self.is_null() && numeric).then(|| unsafe { ffi::duckdb_get_double(self.raw) })
-    }
-
-    /// A whole number; `None` for a fraction or what an i64 cannot hold.
-    pub fn integer(&self) -> Option<i64> {
-        let value = self.number()?;
-        (value.fract() == 0.0 && value.abs() < 9e15).then_some(value as i64)
-    }
-
-    pub fn boolean(&self) -> Option<bool> {
-        (!self.is_null() && self.type_id() == ffi::DUCKDB_TYPE_DUCKDB_TYPE_BOOLEAN)
-            .then(|| unsafe { ffi::duckdb_get_bool(self.raw) })
+        if let Data::Number(number, _) = self.read() { Some(number) } else { None }
     }
 
     /// The children of a LIST.
     pub fn list(&self) -> Option<Vec<Value>> {
-        if self.is_null() || self.type_id() != ffi::DUCKDB_TYPE_DUCKDB_TYPE_LIST {
-            return None;
-        }
-        // SAFETY: indices are below the size; each child is an owned copy.
-        unsafe {
-            let size = ffi::duckdb_get_list_size(self.raw);
-            Some((0..size).map(|i| Value::from_raw(ffi::duckdb_get_list_child(self.raw, i))).collect())
-        }
+        if let Data::List(list) = self.read() { Some(list) } else { None }
     }
 
     /// The fields of a STRUCT.
     pub fn fields(&self) -> Option<Vec<(String, Value)>> {
-        if self.is_null() || self.type_id() != ffi::DUCKDB_TYPE_DUCKDB_TYPE_STRUCT {
-            return None;
-        }
-        // SAFETY: the type is borrowed from the value; names and children are owned copies.
-        unsafe {
-            let logical = ffi::duckdb_get_value_type(self.raw);
-            let count = ffi::duckdb_struct_type_child_count(logical);
-            (0..count)
-                .map(|i| {
-                    let name = take_string(ffi::duckdb_struct_type_child_name(logical, i))?;
-                    Some((name, Value::from_raw(ffi::duckdb_get_struct_child(self.raw, i))))
-                })
-                .collect()
-        }
+        if let Data::Struct(fields) = self.read() { Some(fields) } else { None }
     }
 
-    /// The entries of a MAP, keys and values as text.
+    /// The entries of a MAP, whose keys and values are text.
     pub fn text_map(&self) -> Option<Vec<(String, String)>> {
-        if self.is_null() || self.type_id() != ffi::DUCKDB_TYPE_DUCKDB_TYPE_MAP {
-            return None;
+        let Data::Map(entries) = self.read() else { return None };
+        entries.iter().map(|(key, value)| Some((key.text()?, value.text()?))).collect()
+    }
+}
+
+impl Data {
+    /// A whole number; `None` for a fraction or what an f64 does not hold exactly.
+    pub fn integer(&self) -> Option<i64> {
+        match self {
+            Data::Number(value, _) if value.fract() == 0.0 && value.abs() < 9e15 => Some(*value as i64),
+            _ => None,
         }
-        // SAFETY: indices are below the size; keys and values are owned copies.
-        unsafe {
-            (0..ffi::duckdb_get_map_size(self.raw))
-                .map(|i| {
-                    let key = Value::from_raw(ffi::duckdb_get_map_key(self.raw, i));
-                    let value = Value::from_raw(ffi::duckdb_get_map_value(self.raw, i));
-                    Some((key.cast_text()?, value.cast_text()?))
-                })
-                .collect()
+    }
+}
+
+/// As a message shows it.
+impl std::fmt::Display for Data {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Data::Null => f.write_str("NULL"),
+            Data::Boolean(value) => write!(f, "{value}"),
+            Data::Number(_, text) => f.write_str(text),
+            Data::Text(text) => write!(f, "'{text}'"),
+            Data::List(_) => f.write_str("a list"),
+            Data::Struct(_) => f.write_str("a STRUCT"),
+            Data::Map(_) => f.write_str("a MAP"),
+            Data::Other => f.write_str("of another type"),
+        }
+    }
+}
+
+fn is_numeric(id: u32) -> bool {
+    use ffi::*;
+    matches!(
+        id,
+        DUCKDB_TYPE_DUCKDB_TYPE_TINYINT
+            | DUCKDB_TYPE_DUCKDB_TYPE_SMALLINT
+            | DUCKDB_TYPE_DUCKDB_TYPE_INTEGER
+            | DUCKDB_TYPE_DUCKDB_TYPE_BIGINT
+            | DUCKDB_TYPE_DUCKDB_TYPE_UTINYINT
+            | DUCKDB_TYPE_DUCKDB_TYPE_USMALLINT
+            | DUCKDB_TYPE_DUCKDB_TYPE_UINTEGER
+            | DUCKDB_TYPE_DUCKDB_TYPE_UBIGINT
+            | DUCKDB_TYPE_DUCKDB_TYPE_HUGEINT
+            | DUCKDB_TYPE_DUCKDB_TYPE_UHUGEINT
+            | DUCKDB_TYPE_DUCKDB_TYPE_FLOAT
+            | DUCKDB_TYPE_DUCKDB_TYPE_DOUBLE
+            | DUCKDB_TYPE_DUCKDB_TYPE_DECIMAL
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Data;
+
+    #[test]
+    fn whole_numbers() {
+        let number = |value: f64| Data::Number(value, value.to_string());
+        assert_eq!(number(5.0).integer(), Some(5));
+        assert_eq!(number(-3.0).integer(), Some(-3));
+        for no in [number(0.5), number(1e16), number(f64::NAN), Data::Null, Data::Text("5".into())] {
+            assert_eq!(no.integer(), None, "{no}");
         }
     }
 }

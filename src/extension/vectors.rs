@@ -1,5 +1,7 @@
 //! Slices into DuckDB vectors.
 
+use std::mem::MaybeUninit;
+
 use duckdb::ffi;
 
 use crate::pixels::Pixel;
@@ -39,12 +41,13 @@ impl Chunk {
 }
 
 impl Column {
-    /// The first `rows` values of a fixed-width column.
+    /// The places of the first `rows` values of a fixed-width column. What DuckDB hands over is memory that nobody has written.
     ///
     /// # Safety
     /// `T` is the physical type of the column and `rows <= Chunk::capacity()`.
-    pub unsafe fn values<T: Copy>(&mut self, rows: usize) -> &mut [T] {
-        unsafe { std::slice::from_raw_parts_mut(ffi::duckdb_vector_get_data(self.raw).cast::<T>(), rows) }
+    pub unsafe fn values<T: Copy>(&mut self, rows: usize) -> &mut [MaybeUninit<T>] {
+        // SAFETY: the data of a flat vector have room for a chunk's capacity, and are ours alone during a scan call.
+        unsafe { std::slice::from_raw_parts_mut(ffi::duckdb_vector_get_data(self.raw).cast(), rows) }
     }
 
     /// Copies `source` into rows `at..`, cast to `To`, the physical type of the column.
@@ -54,7 +57,7 @@ impl Column {
     pub unsafe fn copy_pixels<From: Pixel, To: Copy>(&mut self, at: usize, source: &[From], cast: impl Fn(From) -> To) {
         let target = unsafe { &mut self.values::<To>(at + source.len())[at..] };
         for (to, from) in target.iter_mut().zip(source) {
-            *to = cast(*from);
+            to.write(cast(*from));
         }
     }
 
@@ -85,7 +88,7 @@ impl Column {
     /// # Safety
     /// `T` is the physical type of the column and `row` is within the chunk.
     pub unsafe fn set<T: Copy>(&mut self, row: usize, value: T) {
-        unsafe { self.values::<T>(row + 1)[row] = value }
+        unsafe { self.values::<T>(row + 1)[row].write(value) };
     }
 
     /// Writes text or bytes into a VARCHAR or BLOB column.

@@ -83,7 +83,7 @@ const LEAST_WINDOW_PIXELS: u64 = 1 << 16;
 const BUDGET_PER_PIXEL: u64 = 15;
 
 impl Composer {
-    pub fn new(cube: Arc<Cube>, bands: Vec<usize>) -> Composer {
+    pub fn new(cube: Arc<Cube>, bands: Vec<usize>, failures: Failures) -> Composer {
         let assets = cube.assets(bands.iter().copied());
         let (budget, tiles) = (cube.request.memory_budget, TileCache::shared(cube.request.cache_size));
         let mappings = Cache::builder()
@@ -102,7 +102,7 @@ impl Composer {
             larder: (!is_small(&cube, &tiles)).then(|| Arc::new(Larder::new(cube.clone(), budget / 4))),
             tiles,
             flights: Arc::default(),
-            failures: Failures::start(),
+            failures,
             memory: Memory::new(budget / 8),
             decoding: Memory::new(budget / 4),
             pool: OnceLock::new(),

@@ -1,15 +1,17 @@
-//! Items that could not be read.
+//! Items that could not be read, by connection: one list for each, that of its last query. Both the lists that are kept and what
+//! one of them holds are bounded.
 
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
 use crate::items::{Asset, Item};
 use crate::plan::asset_location;
-use crate::request::Request;
+use crate::request::{Caller, Request};
 use crate::store::shown;
 
 /// One failed read.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Failure {
     pub item: String,
     pub asset: String,
@@ -32,34 +34,148 @@ impl Failure {
     }
 }
 
-/// The failures of the query that failed last, or ran last: one list per process.
-static LAST: LazyLock<Mutex<Vec<Failure>>> = LazyLock::new(Mutex::default);
+/// Connections whose lists are kept; of more, those whose queries began first are forgotten.
+const CONNECTIONS: usize = 32;
+/// Bytes of a list; what comes after them is only counted.
+const LIST_BYTES: usize = 2 << 20;
 
 /// The failures of one query.
 #[derive(Debug, Default)]
-pub struct Failures;
+struct List {
+    rows: Vec<Arc<Failure>>,
+    known: HashSet<Arc<Failure>>,
+    bytes: usize,
+    /// Failures beyond [`LIST_BYTES`].
+    others: u64,
+    /// Scans of the query that are not over.
+    scans: usize,
+}
+
+/// By connection, in the order in which their queries began.
+static LISTS: Mutex<VecDeque<(Caller, Arc<Mutex<List>>)>> = Mutex::new(VecDeque::new());
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl List {
+    fn record(&mut self, failure: Failure) {
+        let failure = Arc::new(failure);
+        if self.known.contains(&failure) {
+            return;
+        }
+        let texts = [&failure.item, &failure.asset, &failure.href, &failure.message];
+        let bytes = size_of::<Failure>() + texts.iter().map(|text| text.len()).sum::<usize>();
+        if self.bytes + bytes > LIST_BYTES {
+            self.others += 1;
+            return;
+        }
+        self.bytes += bytes;
+        self.known.insert(failure.clone());
+        self.rows.push(failure);
+    }
+}
+
+/// Where the reads of a scan note what failed. It may outlive the scan: it never leads to the list of a later query.
+#[derive(Debug, Clone)]
+pub struct Failures(Arc<Mutex<List>>);
+
+/// A scan of a query that is not over.
+pub struct Attendance(Failures);
+
+impl Attendance {
+    /// A connection runs one query at a time: while a scan of it is not over, another one belongs to the same query; else its
+    /// list begins anew.
+    pub fn start(caller: Caller) -> Attendance {
+        let mut lists = lock(&LISTS);
+        if let Some((_, list)) = lists.iter().find(|(of, _)| *of == caller) {
+            let mut found = lock(list);
+            if found.scans > 0 {
+                found.scans += 1;
+                return Attendance(Failures(list.clone()));
+            }
+        }
+        lists.retain(|(of, _)| *of != caller);
+        if lists.len() >= CONNECTIONS {
+            lists.pop_front();
+        }
+        let list = Arc::new(Mutex::new(List { scans: 1, ..List::default() }));
+        lists.push_back((caller, list.clone()));
+        Attendance(Failures(list))
+    }
+
+    pub fn failures(&self) -> Failures {
+        self.0.clone()
+    }
+}
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        lock(&self.0.0).scans -= 1;
+    }
+}
 
 impl Failures {
-    /// Forgets those of the query before.
-    pub fn start() -> Failures {
-        last().clear();
-        Failures
-    }
-
     /// Notes a failure, once.
     pub fn record(&self, failure: Failure) {
-        let mut failures = last();
-        if !failures.contains(&failure) {
-            failures.push(failure);
-        }
+        lock(&self.0).record(failure);
     }
 }
 
-fn last() -> std::sync::MutexGuard<'static, Vec<Failure>> {
-    LAST.lock().unwrap_or_else(PoisonError::into_inner)
+/// The failures of the last query of a connection, and how many more there were.
+pub fn failures_of(caller: &Caller) -> (Vec<Arc<Failure>>, u64) {
+    let found = lock(&LISTS).iter().find(|(of, _)| of == caller).map(|(_, list)| list.clone());
+    found.map_or_else(Default::default, |list| {
+        let list = lock(&list);
+        (list.rows.clone(), list.others)
+    })
 }
 
-/// The failures of the last query.
-pub fn last_failures() -> Vec<Failure> {
-    last().clone()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(item: &str, length: usize) -> Failure {
+        let (asset, href, message) = (String::new(), String::new(), "x".repeat(length));
+        Failure { item: item.to_owned(), asset, href, message, attempts: 1 }
+    }
+
+    fn caller(database: u64, connection: u64) -> Caller {
+        Caller { database: 1_000_000 + database, connection }
+    }
+
+    fn listed(caller: &Caller) -> Vec<String> {
+        failures_of(caller).0.iter().map(|failure| failure.item.clone()).collect()
+    }
+
+    #[test]
+    fn the_scans_of_a_query_share_a_list() {
+        let one = caller(1, 1);
+        let (first, second) = (Attendance::start(one), Attendance::start(one));
+        first.failures().record(failure("a", 1));
+        second.failures().record(failure("b", 1));
+        second.failures().record(failure("a", 1));
+        assert_eq!(listed(&one), ["a", "b"]);
+        let late = first.failures();
+        drop((first, second));
+        assert_eq!(listed(&one), ["a", "b"]);
+        let _next = Attendance::start(one);
+        late.record(failure("late", 1));
+        assert!(listed(&one).is_empty());
+    }
+
+    #[test]
+    fn lists_are_bounded() {
+        let one = caller(2, 1);
+        let scan = Attendance::start(one);
+        for item in 0..10 {
+            scan.failures().record(failure(&item.to_string(), LIST_BYTES / 8));
+        }
+        let (rows, others) = failures_of(&one);
+        assert!(rows.len() < 8 && rows.len() as u64 + others == 10);
+        for connection in 0..2 * CONNECTIONS as u64 {
+            drop(Attendance::start(caller(3, connection)));
+        }
+        assert!(lock(&LISTS).len() <= CONNECTIONS && listed(&one).is_empty());
+    }
 }

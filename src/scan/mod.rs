@@ -30,12 +30,13 @@ use futures::stream::StreamExt;
 use tokio::sync::{Mutex, mpsc};
 
 use ahead::Begun;
+use failures::Attendance;
 use groups::Group;
 use progress::{Progress, Running};
 use task::Owned;
 
 pub use compose::{Composer, Tile};
-pub use failures::{Failure, last_failures};
+pub use failures::{Failure, failures_of};
 pub use tiles::{TileCache, bytes_held};
 
 use crate::buffers::{Allowance, allow};
@@ -59,6 +60,7 @@ const MOST_PER_THREAD: u64 = 4;
 pub struct Scan {
     incoming: Mutex<Incoming>,
     running: Running,
+    _attendance: Attendance,
     /// As many bytes of buffers as its output tiles may take stay at hand for the next ones.
     _buffers: Allowance,
 }
@@ -76,14 +78,15 @@ impl Scan {
         let (in_flight, buffers) = (in_flight(&cube, &bands), allow(cube.request.memory_budget / 8));
         cube.headers.begin_scan();
         let running = Running::start(function, &cube)?;
-        let composer = Arc::new(Composer::new(cube.clone(), bands));
+        let attendance = Attendance::start(cube.request.caller);
+        let composer = Arc::new(Composer::new(cube.clone(), bands, attendance.failures()));
         let (send, tiles) = mpsc::channel(1);
         let (io, plan) = (runtime::io()?, runtime::plan()?);
         let (groups, planned) = mpsc::channel(GROUPS_AHEAD);
         let planner = Owned::spawn_on(&plan, groups::plan(composer.clone(), io.clone(), groups, running.progress()));
         let driver = Owned::spawn_on(&io, drive(composer, (planner, planned), in_flight, send, running.progress()));
         let incoming = Mutex::new(Incoming { tiles, driver, end: None });
-        Ok(Scan { incoming, running, _buffers: buffers })
+        Ok(Scan { incoming, running, _attendance: attendance, _buffers: buffers })
     }
 
     /// The next tile, in the order of the plan; `None` after the last. A call that is given up takes no tile.

@@ -1,4 +1,4 @@
-//! How far the running scans of the process are.
+//! How far the running scans are.
 //!
 //! Items are streamed, so the number of steps is known when the plan ends, or when `lazycogs_progress` has had them counted
 //! ahead; until then it is not guessed. Every step has the same number of tiles, and tiles end in the order of the plan.
@@ -19,6 +19,8 @@ const UNKNOWN: u64 = u64::MAX;
 /// One running scan.
 pub struct Progress {
     function: &'static str,
+    /// Others do not see it.
+    database: u64,
     /// A forked child does not run the scans of its parent.
     process: u32,
     started: SystemTime,
@@ -55,10 +57,11 @@ fn scans() -> MutexGuard<'static, Vec<Arc<Progress>>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The running scans, the oldest first.
-pub fn running() -> Vec<State> {
+/// The running scans of a database, the oldest first.
+pub fn running(database: u64) -> Vec<State> {
     let process = std::process::id();
-    scans().iter().filter(|scan| scan.process == process).map(|scan| scan.state()).collect()
+    let seen = |scan: &&Arc<Progress>| scan.process == process && scan.database == database;
+    scans().iter().filter(seen).map(|scan| scan.state()).collect()
 }
 
 impl Progress {
@@ -106,6 +109,7 @@ impl Running {
         let traffic = cube.session.traffic().clone();
         let progress = Arc::new(Progress {
             function,
+            database: cube.request.caller.database,
             process: std::process::id(),
             started: SystemTime::now(),
             clock: Instant::now(),
