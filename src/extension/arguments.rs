@@ -74,7 +74,7 @@ pub fn archive(bind: &BindInfo) -> Result<Archive> {
     let settings = Settings::read(bind)?;
     let selection = Selection {
         source: items(bind.argument(0))?,
-        boxes: vec![[-180.0, -90.0, 180.0, 90.0]],
+        area: Area::EARTH,
         datetime: None,
         filter: None,
         ids: None,
@@ -104,7 +104,7 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
     let area = Area::of(&grid, &crs, grid.rect())?;
     let selection = Selection {
         source,
-        boxes: area.boxes(),
+        area,
         datetime: text(bind, "datetime")?.map(|t| Interval::parse(&t)).transpose()?,
         filter: text(bind, "filter")?,
         ids: texts(bind, "ids")?,

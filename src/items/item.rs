@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use geo::MultiPolygon;
-
+use crate::place::Place;
 use crate::store::Hints;
 
 /// One STAC item that a selection matched.
@@ -16,10 +15,7 @@ pub struct Item {
     pub time: i64,
     /// Start of the step the item falls into, in the same unit.
     pub step: i64,
-    /// `[west, south, east, north]` in EPSG:4326 degrees; `west > east` for a box that crosses the antimeridian.
-    pub bbox: [f64; 4],
-    /// The true footprint in EPSG:4326, where the item has one.
-    pub footprint: Option<MultiPolygon>,
+    pub place: Place,
     /// One entry per requested asset key, in that order; `None` where the item lacks the asset.
     pub assets: Vec<Option<Asset>>,
 }
@@ -46,6 +42,7 @@ pub struct Asset {
 #[derive(Debug, Clone, PartialEq)]
 pub struct FirstItem {
     pub id: String,
+    pub place: Option<Place>,
     /// All assets that have an href, in the item's own order.
     pub assets: Vec<FirstAsset>,
 }
@@ -93,7 +90,7 @@ mod tests {
     }
 
     fn bands(assets: Vec<FirstAsset>) -> Vec<String> {
-        default_bands(&FirstItem { id: "x".into(), assets })
+        default_bands(&FirstItem { id: "x".into(), place: None, assets })
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn before_wildcard(path: &str) -> &str {
 }
 
 fn has_httpfs(threads: usize) -> bool {
-    session::connect(threads).is_ok_and(|connection| connection.execute_batch("LOAD httpfs").is_ok())
+    session::run(threads, |connection| Ok(connection.execute_batch("LOAD httpfs").is_ok())).unwrap_or(false)
 }
 
 fn fetch(url: String, store: &Session) -> Result<Fetched> {
