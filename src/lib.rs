@@ -12,6 +12,7 @@ pub mod interrupt;
 pub mod items;
 pub mod mosaic;
 pub mod pixels;
+pub mod place;
 pub mod plan;
 pub mod request;
 pub mod runtime;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use lazycogs::area::Area;
+use lazycogs::area::{Area, Margin};
 use lazycogs::cog::Nodata;
 use lazycogs::crs::{Crs, LONLAT, transformer};
 use lazycogs::grid::{Affine, Grid};
@@ -58,11 +58,11 @@ fn space(crs: &str, bbox: &str, resolution: &str, text: &str) {
     let (Some(bbox), Some([resolution])) = (numbers(bbox), numbers(resolution)) else { return };
     let (Ok(grid), Ok(crs)) = (Grid::new(bbox, resolution), crs) else { return };
     if let Ok(area) = Area::of(&grid, &crs, grid.rect()) {
-        for [west, south, east, north] in area.boxes() {
+        for [west, south, east, north] in area.boxes(Margin::NONE) {
             let longitudes = -180.0 <= west && west <= east && east <= 180.0;
-            assert!(longitudes && south <= north, "{:?} of {bbox:?}", area.boxes());
+            assert!(longitudes && south <= north, "{area:?} of {bbox:?}");
         }
-        assert!(area.touches([-180.0, -90.0, 180.0, 90.0], None), "{:?}", area.bounds());
+        assert!(area.meets(&Area::EARTH, Margin::NONE), "{:?}", area.bounds());
     }
     let source = text.split('\n').nth(12).and_then(numbers::<8>);
     if let (Some(source), true) = (source, grid.width * grid.height <= MAX_PIXELS) {

@@ -25,9 +25,10 @@ pub fn rows(data: &[u8]) {
         assert!(sql_is_closed(&sql), "{sql}");
     }
     if let Ok(Some(item)) = read_item(&item, geometry, bit(3)) {
-        AREA.touches(item.bbox, item.footprint.as_ref());
-        let share = AREA.share_of(item.bbox);
-        assert!(share.is_nan() || (0.0..=1.0).contains(&share), "{share}");
+        assert!(item.place.touches(&Area::EARTH), "{:?}", item.place);
+        assert!(!item.place.touches(&AREA) || item.place.reaches(&AREA), "{:?}", item.place);
+        let share = item.place.share_of(&AREA);
+        assert!((0.0..=1.0).contains(&share), "{share}");
     }
     let assets = item.get("assets").and_then(Value::as_object).into_iter().flatten();
     let assets: Vec<(String, String)> = assets.map(|(key, asset)| (key.clone(), asset.to_string())).collect();

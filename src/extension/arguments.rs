@@ -76,7 +76,7 @@ pub fn archive(bind: &BindInfo) -> Result<Archive> {
     let settings = Settings::read(bind)?;
     let selection = Selection {
         source: items(bind.argument(0))?,
-        boxes: vec![[-180.0, -90.0, 180.0, 90.0]],
+        area: Area::EARTH,
         datetime: None,
         filter: None,
         ids: None,
@@ -110,7 +110,7 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
     let area = Area::of(&grid, &crs, grid.rect())?;
     let selection = Selection {
         source,
-        boxes: area.boxes(),
+        area,
         datetime: text(bind, "datetime")?.map(|t| Interval::parse(&t)).transpose()?,
         filter: text(bind, "filter")?,
         ids: texts(bind, "ids")?,
@@ -323,7 +323,7 @@ fn store_options(bind: &BindInfo, settings: &Settings) -> Result<store::Options>
         timeout: Duration::from_secs(settings.http_timeout),
         max_retries: settings.max_retries,
         access: settings.access.clone(),
-        allow_local: given(bind, "allow_local").and_then(|v| v.boolean()).unwrap_or(false),
+        allow_local: boolean(bind, "allow_local")?.unwrap_or(false),
         files: settings.duckdb_io.then(|| bind.context().clone() as Arc<dyn store::Files>),
     })
 }

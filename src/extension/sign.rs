@@ -3,8 +3,8 @@
 //!
 //! Such an expression must count as constant, or it is not folded. `list_reduce` looks for interrupts in DuckDB 2.0;
 //! `sleep_ms` does in 1.5.6, where a lambda within a lambda hides that it is no constant. The expressions are bound once per
-//! process, in the private database, as arguments of a function that keeps them; all they hold is constants and functions
-//! that are part of DuckDB. Where none of them gives a sign, there is none, and a wait ends when what it waits for does.
+//! process, in a database that does nothing else, as arguments of a function that keeps them; all they hold is constants and
+//! functions that are part of DuckDB. Where none of them gives a sign, there is none, and a wait ends when what it waits for does.
 
 use std::ffi::CString;
 use std::ptr;
@@ -13,12 +13,36 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use duckdb::ffi;
 
 use super::context::take_message;
-use crate::items::private_database;
 
 const EXPRESSIONS: [&str; 2] = [
     "list_reduce([1, 2], lambda a, b: a + b)",
     "list_transform([1, 2], lambda x: list_reduce([x, 2], lambda y, z: sleep_ms(0)))",
 ];
+
+/// An in-memory database of one thread, in which no file is ever read. Never closed: the expressions are of it.
+static DATABASE: LazyLock<Option<Handle>> = LazyLock::new(open);
+
+#[derive(Clone, Copy)]
+struct Handle(ffi::duckdb_database);
+
+// SAFETY: a duckdb_database may be used from any thread; this one is never closed, so the handle cannot dangle.
+unsafe impl Send for Handle {}
+unsafe impl Sync for Handle {}
+
+fn open() -> Option<Handle> {
+    let (mut raw, mut config): (ffi::duckdb_database, ffi::duckdb_config) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: the config is created and destroyed here; a null path asks for an in-memory database, whose handle is valid once
+    // the call has succeeded.
+    unsafe {
+        if ffi::duckdb_create_config(&mut config) != ffi::DuckDBSuccess {
+            return None;
+        }
+        ffi::duckdb_set_config(config, c"threads".as_ptr(), c"1".as_ptr());
+        let opened = ffi::duckdb_open_ext(ptr::null(), &mut raw, config, ptr::null_mut());
+        ffi::duckdb_destroy_config(&mut config);
+        (opened == ffi::DuckDBSuccess).then_some(Handle(raw))
+    }
+}
 
 struct Expression(ffi::duckdb_expression);
 
@@ -57,12 +81,12 @@ pub unsafe fn interrupted(context: ffi::duckdb_client_context) -> bool {
 /// `sql` as a bound expression, if DuckDB knows its functions and takes it for a constant.
 fn bound(sql: &str) -> Option<Expression> {
     let statement = CString::new(format!("SELECT lazycogs_keep({sql})")).ok()?;
-    let database = private_database().ok()?;
+    let database = *DATABASE.as_ref()?;
     let given = || GIVEN.lock().unwrap_or_else(PoisonError::into_inner).take();
     // SAFETY: the database is never closed; connection and statement are created, used and destroyed here.
     unsafe {
         let mut connection: ffi::duckdb_connection = ptr::null_mut();
-        if ffi::duckdb_connect(database, &mut connection) != ffi::DuckDBSuccess {
+        if ffi::duckdb_connect(database.0, &mut connection) != ffi::DuckDBSuccess {
             return None;
         }
         register_keep(connection);

@@ -152,7 +152,8 @@ fn struct_value(key: &str, whole: bool) -> String {
     if whole { format!("list_extract([{value}], 1)") } else { value }
 }
 
-fn map_value(key: &str) -> String {
+/// The value of `key` in a MAP.
+pub(super) fn map_value(key: &str) -> String {
     format!("map_extract_value(\"assets\", {})", literal(key))
 }
 
@@ -162,6 +163,15 @@ fn typed(value: &str, fields: &Fields) -> Option<AssetSql> {
         href: format!("{value}.\"href\""),
         facts: pack(value, fields, &[&FACTS, &storage::OF_ASSET]),
     })
+}
+
+/// Those of the `wanted` fields of the asset `key` that exist, as JSON text, where assets are typed.
+pub(super) fn packed(assets: &Assets, key: &str, wanted: &[&str]) -> Option<String> {
+    match assets {
+        Assets::Struct { keys, whole } => pack(&struct_value(key, *whole), struct_fields(keys, key)?.1, &[wanted]),
+        Assets::Map(fields) => pack(&map_value(key), fields, &[wanted]),
+        Assets::MapOfJson | Assets::Json => None,
+    }
 }
 
 /// Those of the `wanted` fields that exist, as JSON text; `None` if there are none. Only they are read from the file.

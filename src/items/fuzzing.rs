@@ -16,7 +16,8 @@ use super::layout::Layout;
 use super::query::{Shared, described_asset};
 use super::source::Relation;
 use super::stream::{AssetColumn, Columns, Reader};
-use super::{filter, storage};
+use super::{filter, locate, pixels, storage};
+use crate::area::Area;
 use crate::error::{Error, Result};
 use crate::time::{Period, parse_instant};
 
@@ -75,6 +76,8 @@ pub fn layout_sql(item: &Value, shape: Shape) -> Result<Vec<String>> {
         }
     }
     sql.extend(layout.assets.objects(&asset_keys));
+    sql.extend(pixels::of_item(&layout.properties));
+    sql.extend(pixels::of_assets(&layout.assets, &asset_keys));
     let properties = item.get("properties").and_then(Value::as_object).into_iter().flatten();
     for (name, _) in properties {
         if let Some(field) = layout.properties.resolve(name) {
@@ -161,8 +164,11 @@ pub fn read_item(item: &Value, geometry: &[u8], wkb: bool) -> Result<Option<Item
         storage: Some(9),
         time_text: Some(2),
         bare_date: Some(3),
-        bbox: Some([4, 5, 6, 7]),
-        geometry: Some((8, if wkb { Encoding::Wkb } else { Encoding::GeoJson })),
+        place: locate::Columns {
+            bbox: Some([4, 5, 6, 7]),
+            geometry: Some((8, if wkb { Encoding::Wkb } else { Encoding::GeoJson })),
+            pixels: locate::Pixelwise { item: Some(9), ..Default::default() },
+        },
         ..Columns::default()
     };
     let mut keys = Vec::new();
@@ -176,8 +182,7 @@ pub fn read_item(item: &Value, geometry: &[u8], wkb: bool) -> Result<Option<Item
         arrays.iter().enumerate().map(|(i, a)| ArrowField::new(format!("c{i}"), a.data_type().clone(), true)).collect();
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
         .map_err(|e| Error::Items(format!("no batch: {e}")))?;
-    let boxes = vec![[-180.0, -90.0, 180.0, 90.0]];
-    let mut reader = Reader::new(columns, keys, Period::Days(1), boxes);
+    let mut reader = Reader::new(columns, keys, Period::Days(1), Area::EARTH);
     Ok(reader.items(&batch)?.pop())
 }
 
@@ -187,7 +192,7 @@ pub fn read_item(item: &Value, geometry: &[u8], wkb: bool) -> Result<Option<Item
 /// An asset that is no JSON.
 pub fn first_item(item: &Value, assets: &[(String, String)]) -> Result<Vec<String>> {
     let of_item = Shared { storage: storage::read(item), ..Shared::default() };
-    let mut first = FirstItem { id: "first".into(), assets: Vec::new() };
+    let mut first = FirstItem { id: "first".into(), place: None, assets: Vec::new() };
     for (key, json) in assets {
         first.assets.extend(described_asset("first", key.clone(), json, &of_item)?);
     }

@@ -1,6 +1,6 @@
-//! Footprints: WKB or GeoJSON to polygons.
+//! Footprints: WKB or GeoJSON to geometries.
 
-use geo::{BoundingRect, Geometry, MultiPolygon};
+use geo::Geometry;
 use geo_traits::GeometryTrait;
 use geo_traits::to_geo::ToGeoGeometry;
 use geojson::{GeometryValue, Position};
@@ -71,35 +71,6 @@ fn is_complete(geometry: &GeometryValue) -> bool {
     }
 }
 
-/// The polygons of a geometry; `None` for points, lines and empty geometries.
-pub(super) fn footprint(geometry: Geometry) -> Option<MultiPolygon> {
-    let polygons = match geometry {
-        Geometry::Polygon(polygon) => MultiPolygon(vec![polygon]),
-        Geometry::MultiPolygon(polygons) => polygons,
-        _ => return None,
-    };
-    let usable = polygons.0.iter().all(|p| p.exterior().0.iter().all(|c| c.x.is_finite() && c.y.is_finite()));
-    (usable && polygons.0.iter().any(|polygon| polygon.exterior().0.len() > 3)).then_some(polygons)
-}
-
-/// `[west, south, east, north]` of a geometry; `None` for an empty one.
-pub(super) fn bounds(geometry: &Geometry) -> Option<[f64; 4]> {
-    let rect = geometry.bounding_rect()?;
-    let bounds = [rect.min().x, rect.min().y, rect.max().x, rect.max().y];
-    bounds.iter().all(|v| v.is_finite()).then_some(bounds)
-}
-
-/// Whether two boxes touch; the first may cross the antimeridian (west > east), the second not.
-pub(super) fn touches(item: [f64; 4], area: [f64; 4]) -> bool {
-    let [west, south, east, north] = item;
-    let in_latitude = south <= area[3] && north >= area[1];
-    let in_longitude = match west <= east {
-        true => west <= area[2] && east >= area[0],
-        false => west <= area[2] || east >= area[0],
-    };
-    in_latitude && in_longitude
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,15 +88,7 @@ mod tests {
         let from_text = parse(Encoding::GeoJson, SQUARE.as_bytes()).unwrap().unwrap();
         let from_wkb = parse(Encoding::Wkb, &wkb_of(&from_text)).unwrap().unwrap();
         assert_eq!(from_text, from_wkb);
-        assert_eq!(bounds(&from_wkb), Some([0.0, 0.0, 2.0, 1.0]));
-        assert_eq!(footprint(from_wkb).map(|m| m.0.len()), Some(1));
-    }
-
-    #[test]
-    fn points_have_bounds_but_no_footprint() {
-        let point = parse(Encoding::GeoJson, br#"{"type":"Point","coordinates":[3,4]}"#).unwrap().unwrap();
-        assert_eq!(bounds(&point), Some([3.0, 4.0, 3.0, 4.0]));
-        assert_eq!(footprint(point), None);
+        assert!(matches!(from_wkb, Geometry::Polygon(_)));
     }
 
     #[test]
@@ -169,16 +132,5 @@ mod tests {
         for length in 0..bytes.len() {
             assert!(parse(Encoding::Wkb, &bytes[..length]).is_err(), "{length}");
         }
-    }
-
-    #[test]
-    fn boxes_touch_across_the_antimeridian() {
-        let crossing = [170.0, -10.0, -170.0, 10.0];
-        assert!(touches(crossing, [175.0, 0.0, 180.0, 5.0]));
-        assert!(touches(crossing, [-180.0, 0.0, -175.0, 5.0]));
-        assert!(!touches(crossing, [-160.0, 0.0, 160.0, 5.0]));
-        assert!(!touches(crossing, [175.0, 11.0, 180.0, 12.0]));
-        assert!(touches([0.0, 0.0, 1.0, 1.0], [1.0, 1.0, 2.0, 2.0]), "an edge is enough");
-        assert!(!touches([0.0, 0.0, 1.0, 1.0], [1.1, 0.0, 2.0, 2.0]));
     }
 }

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use geo::MultiPolygon;
-
+use crate::place::Place;
 use crate::store::Hints;
 
 /// One STAC item that a selection matched.
@@ -16,10 +15,7 @@ pub struct Item {
     pub time: i64,
     /// Start of the step the item falls into, in the same unit.
     pub step: i64,
-    /// `[west, south, east, north]` in EPSG:4326 degrees; `west > east` for a box that crosses the antimeridian.
-    pub bbox: [f64; 4],
-    /// The true footprint in EPSG:4326, where the item has one.
-    pub footprint: Option<MultiPolygon>,
+    pub place: Place,
     /// One entry per requested asset key, in that order; `None` where the item lacks the asset.
     pub assets: Vec<Option<Asset>>,
 }
@@ -27,16 +23,13 @@ pub struct Item {
 impl Item {
     /// Bytes of memory that it takes, as far as it does not share them with its neighbours.
     pub fn memory(&self) -> usize {
-        let ring = |ring: &geo::LineString| size_of::<geo::LineString>() + ring.0.len() * size_of::<geo::Coord>();
-        let rings = |part: &geo::Polygon| ring(part.exterior()) + part.interiors().iter().map(ring).sum::<usize>();
-        let footprint = self.footprint.as_ref().map_or(0, |parts| parts.iter().map(rings).sum());
         let assets = self.assets.iter().flatten().map(|asset| {
             let bands = asset.nodata.len() * size_of::<Option<f64>>()
                 + asset.scale_offset.len() * size_of::<Option<(f64, f64)>>();
             asset.href.len() + bands
         });
         let assets = self.assets.len() * size_of::<Option<Asset>>() + assets.sum::<usize>();
-        size_of::<Item>() + self.id.len() + footprint + assets
+        size_of::<Item>() + self.id.len() + self.place.memory() + assets
     }
 }
 
@@ -62,6 +55,7 @@ pub struct Asset {
 #[derive(Debug, Clone, PartialEq)]
 pub struct FirstItem {
     pub id: String,
+    pub place: Option<Place>,
     /// All assets that have an href, in the item's own order.
     pub assets: Vec<FirstAsset>,
 }
@@ -109,7 +103,7 @@ mod tests {
     }
 
     fn bands(assets: Vec<FirstAsset>) -> Vec<String> {
-        default_bands(&FirstItem { id: "x".into(), assets })
+        default_bands(&FirstItem { id: "x".into(), place: None, assets })
     }
 
     #[test]

@@ -209,15 +209,16 @@ fn bbox(field: &ArrowField) -> Option<Bbox> {
             // SQL literal, are read as if they were.
             let sql = edges.map(|edge| match fields.find(edge).map(|f| f.1.data_type()) {
                 Some(DataType::Float64 | DataType::Float32) => format!("\"bbox\".{}", identifier(edge)),
-                _ => format!("CAST(\"bbox\".{} AS DOUBLE)", identifier(edge)),
+                _ => format!("TRY_CAST(\"bbox\".{} AS DOUBLE)", identifier(edge)),
             });
             present.then_some(Bbox { edges: sql, pruning: true })
         }
         DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => {
-            Some(of_list("CAST(\"bbox\" AS DOUBLE[])"))
+            Some(of_list("TRY_CAST(\"bbox\" AS DOUBLE[])"))
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-            Some(of_list("CAST(CAST(\"bbox\" AS VARCHAR) AS DOUBLE[])"))
+            // `null`, and whatever else is no list, is no bbox.
+            Some(of_list("TRY_CAST(CAST(\"bbox\" AS VARCHAR) AS DOUBLE[])"))
         }
         _ => None,
     }

@@ -20,20 +20,23 @@ const MOST_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone, Default)]
 pub struct Memo(Arc<Mutex<(Option<Version>, Known)>>);
 
+/// The assets that come with the items, and those that tell where the items are.
+type Keys = [Vec<String>; 2];
+
 #[derive(Debug, Default)]
 pub(super) struct Known {
     pub looks: Option<Looks>,
     pub first: Option<Option<FirstItem>>,
-    /// All items, by the assets that were asked for with them; the latest last.
-    items: Vec<(Vec<String>, Vec<Item>)>,
+    /// All items, by the assets that were asked for; the latest last.
+    items: Vec<(Keys, Vec<Item>)>,
 }
 
 impl Known {
-    pub fn items(&self, assets: &[String]) -> Option<Vec<Item>> {
+    pub fn items(&self, assets: &Keys) -> Option<Vec<Item>> {
         self.items.iter().find(|(keys, _)| keys == assets).map(|(_, items)| items.clone())
     }
 
-    pub fn set_items(&mut self, assets: Vec<String>, items: Vec<Item>) {
+    pub fn set_items(&mut self, assets: Keys, items: Vec<Item>) {
         self.items.retain(|(keys, _)| *keys != assets);
         // Footprints may be of any size.
         if items.iter().map(Item::memory).sum::<usize>() > MOST_BYTES {
@@ -76,7 +79,7 @@ fn key(selection: &Selection) -> Option<String> {
     }
     let paths: Option<Vec<_>> =
         paths.iter().map(|path| std::path::absolute(super::source::local(path)?).ok()).collect();
-    let Selection { boxes, datetime, filter, ids, sortby, period, hive, .. } = selection;
+    let Selection { area, datetime, filter, ids, sortby, period, hive, .. } = selection;
     // Relative hrefs are told from a path as it was given.
-    Some(format!("{:?}", (paths?, &selection.source, boxes, datetime, filter, ids, (sortby, period, hive))))
+    Some(format!("{:?}", (paths?, &selection.source, area, datetime, filter, ids, (sortby, period, hive))))
 }

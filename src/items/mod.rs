@@ -11,21 +11,23 @@ pub mod fuzzing;
 mod geometry;
 pub mod item;
 mod layout;
+mod locate;
 mod memo;
+mod pixels;
 mod query;
 mod remote;
 mod rows;
+mod search;
 mod session;
 mod source;
 mod storage;
 mod stream;
 
-pub(crate) use session::private_database;
-
 pub use item::{Asset, FirstAsset, FirstItem, Item, default_bands};
 pub use source::{OwnedValue, Source};
 pub use stream::ItemStream;
 
+use crate::area::Area;
 use crate::error::Result;
 use crate::time::{Interval, Period};
 pub use memo::Memo;
@@ -35,9 +37,8 @@ use query::Query;
 #[derive(Debug, Clone)]
 pub struct Selection {
     pub source: Source,
-    /// Finite `[west, south, east, north]` in EPSG:4326 degrees, west <= east: an area that crosses the antimeridian is two.
-    /// An item is taken if its bbox touches one of them.
-    pub boxes: Vec<[f64; 4]>,
+    /// An item is taken if it touches the area.
+    pub area: Area,
     /// Keeps an item whose [start, end] overlaps the interval.
     pub datetime: Option<Interval>,
     /// CQL2 text or JSON.
@@ -65,11 +66,15 @@ impl Selection {
         if let Some(first) = known {
             return Ok(first);
         }
-        let first = Query::new(self)?.first()?;
+        let first = self.ask(|query| query.first())?;
         if let Some(version) = version {
             self.memo.at(&version, |known| known.first = Some(first.clone()));
         }
         Ok(first)
+    }
+
+    fn ask<T>(&self, question: impl Fn(&Query) -> Result<T>) -> Result<T> {
+        session::run(self.threads, |connection| question(&Query::new(self, connection)?))
     }
 
     /// Whether the source is so small that looking at its items takes longer than reading them: files of less than a mebibyte.
@@ -83,21 +88,23 @@ impl Selection {
     /// # Errors
     /// As [`Selection::first`].
     pub fn asset_keys(&self) -> Result<Vec<String>> {
-        Query::new(self)?.asset_keys()
+        self.ask(|query| query.asset_keys())
     }
 
-    /// The matching items by step, then `sortby`, then file order, with the `assets` asked for and no others.
+    /// The matching items by step, then `sortby`, then file order, with the `assets` asked for and no others. Where they are, the
+    /// pixels of the assets `located` tell, if anything does.
     ///
     /// # Errors
     /// As [`Selection::first`]; and, from the iterator, an item without a time, or with a bare date where the period
     /// needs more.
-    pub fn stream(&self, assets: &[String]) -> Result<ItemStream> {
-        let Some(version) = self.source.version() else { return Query::new(self)?.stream(assets) };
-        if let Some(items) = self.memo.at(&version, |known| known.items(assets)) {
+    pub fn stream(&self, assets: &[String], located: &[String]) -> Result<ItemStream> {
+        let Some(version) = self.source.version() else { return ItemStream::start(self, assets, located) };
+        let keys = [assets, located].map(<[String]>::to_vec);
+        if let Some(items) = self.memo.at(&version, |known| known.items(&keys)) {
             return Ok(ItemStream::of(items));
         }
-        let stream = Query::new(self)?.stream(assets)?;
-        let (memo, keys) = (self.memo.clone(), assets.to_vec());
+        let stream = ItemStream::start(self, assets, located)?;
+        let memo = self.memo.clone();
         Ok(stream.then_tell(move |items| memo.at(&version, |known| known.set_items(keys, items))))
     }
 }

@@ -2,23 +2,23 @@
 
 use std::sync::Arc;
 
-use duckdb::Connection;
 use serde_json::Value;
 
 use super::assets::{AssetSql, facts};
 use super::fields::{Kind, near_misses};
 use super::item::{Asset, FirstAsset, FirstItem};
-use super::layout::{Bbox, Layout};
-use super::session::{self, failed, literal};
+use super::layout::Layout;
+use super::session::{self, Private, failed, literal};
 use super::storage::{self, Storage};
-use super::stream::{AssetColumn, Columns, ItemStream};
-use super::{Selection, filter, geometry, rows};
+use super::stream::{AssetColumn, Columns, Prepared, Reader};
+use super::{Selection, filter, locate, rows, search};
 use crate::error::{Error, Result};
+use crate::place::Place;
 use crate::time::Interval;
 
 pub(super) struct Query<'a> {
     selection: &'a Selection,
-    connection: Connection,
+    connection: Private,
     looks: Looks,
 }
 
@@ -33,12 +33,10 @@ pub(super) struct Looks {
 }
 
 impl<'a> Query<'a> {
-    pub(super) fn new(selection: &'a Selection) -> Result<Self> {
-        let connection = session::connect(selection.threads)?;
+    pub(super) fn new(selection: &'a Selection, connection: Private) -> Result<Self> {
         let version = selection.source.version();
-        if let Some(looks) =
-            version.as_ref().and_then(|version| selection.memo.at(version, |known| known.looks.clone()))
-        {
+        let known = version.as_ref().and_then(|version| selection.memo.at(version, |known| known.looks.clone()));
+        if let Some(looks) = known.filter(|looks| looks.layout.relation.is_in(&connection)) {
             return Ok(Query { selection, connection, looks });
         }
         let relation = selection.source.relation(&connection, selection.hive)?;
@@ -86,27 +84,9 @@ impl<'a> Query<'a> {
     /// The condition on the bbox, and whether some rows have none.
     fn place(&self) -> Result<(Option<String>, bool)> {
         let Some(bbox) = &self.looks.layout.bbox else { return Ok((None, true)) };
-        let boxes = &self.selection.boxes;
-        if !bbox.pruning {
-            let west = &bbox.edges[0];
-            return Ok((Some(format!("({west} IS NULL OR {})", touches_any(bbox, boxes, true))), true));
-        }
-        // Two looks at the statistics and the edges keep the usual condition one that skips row groups.
-        let [west, _, east, _] = &bbox.edges;
-        let crossing = self.exists(&[format!("{west} > {east}"), in_latitude(bbox, boxes)])?;
-        let without_bbox = self.looks.layout.geometry.is_some() && self.exists(&[format!("{west} IS NULL")])?;
-        let touches = touches_any(bbox, boxes, crossing);
-        Ok(match without_bbox {
-            true => (Some(format!("({west} IS NULL OR {touches})")), true),
-            false => (Some(touches), false),
-        })
-    }
-
-    fn exists(&self, more: &[String]) -> Result<bool> {
-        let conditions: Vec<&str> = self.looks.conditions.iter().chain(more).map(String::as_str).collect();
-        let sql =
-            format!("SELECT 'yes' FROM {} WHERE {} LIMIT 1", self.looks.layout.relation.from, conditions.join(" AND "));
-        Ok(!rows::query_texts(&self.connection, &sql)?.is_empty())
+        let boxes = search::look(&self.connection, bbox, &self.looks.layout.relation.from, &self.condition())?;
+        let condition = search::condition(bbox, &self.selection.area, &boxes);
+        Ok((condition, boxes.irregular && self.looks.layout.geometry.is_some()))
     }
 
     fn condition(&self) -> String {
@@ -138,13 +118,9 @@ impl<'a> Query<'a> {
 
     pub(super) fn first(&self) -> Result<Option<FirstItem>> {
         let relation = &self.looks.layout.relation;
-        let row = if self.selection.sortby.is_empty() && !self.looks.needs_geometry {
-            format!("{} LIMIT 1", self.condition())
-        } else {
-            let Some(ordinals) = self.first_ordinals()? else { return Ok(None) };
-            let row = relation.ordinals.iter().zip(&ordinals).map(|(column, value)| format!("{column} = {value}"));
-            row.collect::<Vec<_>>().join(" AND ")
-        };
+        let Some((ordinals, place)) = self.first_row()? else { return Ok(None) };
+        let row = relation.ordinals.iter().zip(&ordinals).map(|(column, value)| format!("{column} = {value}"));
+        let row = row.collect::<Vec<_>>().join(" AND ");
         let (keys, values) = self.looks.layout.assets.described();
         let crs = self.looks.layout.crs().unwrap_or_else(|| "NULL".to_owned());
         let base = relation.base_sql().unwrap_or_else(|| "NULL".to_owned());
@@ -170,46 +146,42 @@ impl<'a> Query<'a> {
                 assets.extend(described_asset(&id, key, &json, &of_item)?);
             }
         }
-        Ok(Some(FirstItem { id, assets }))
+        Ok(Some(FirstItem { id, place: Some(place), assets }))
     }
 
-    /// Names the row of the first matching item.
-    fn first_ordinals(&self) -> Result<Option<Vec<i64>>> {
-        let relation = &self.looks.layout.relation;
+    /// Names the row of the first item that touches the area, and where it is.
+    fn first_row(&self) -> Result<Option<(Vec<i64>, Place)>> {
+        let layout = &self.looks.layout;
+        let (from, ordinals) = (&layout.relation.from, layout.relation.ordinals);
         let sort = self.sort_terms()?;
         // Without `sortby`, rows come in file order of themselves, and the scan ends with the first.
         let order = match sort.is_empty() {
             true => String::new(),
-            false => format!(" ORDER BY {}, {}", sort.join(", "), relation.ordinals.join(", ")),
+            false => format!(" ORDER BY {}, {}", sort.join(", "), ordinals.join(", ")),
         };
-        let mut select: Vec<String> =
-            relation.ordinals.iter().map(|column| format!("CAST({column} AS BIGINT)")).collect();
-        let bbox = self.looks.layout.bbox.as_ref().map(|bbox| format!("CAST({} AS DOUBLE)", bbox.edges[0]));
-        select.push(bbox.unwrap_or_else(|| "CAST(NULL AS DOUBLE)".to_owned()));
-        let geometry = self.looks.layout.geometry.as_ref().filter(|_| self.looks.needs_geometry);
-        select.extend(geometry.map(|(sql, _)| sql.clone()));
-        let sql = format!("SELECT {} FROM {} WHERE {}{order}", select.join(", "), relation.from, self.condition());
+        let mut select = vec![layout.id.clone()];
+        select.extend(ordinals.iter().map(|column| format!("CAST({column} AS BIGINT)")));
+        let columns = locate::Columns::of(layout, &[], |sql| {
+            select.push(sql);
+            select.len() - 1
+        });
+        let sql = format!("SELECT {} FROM {from} WHERE {}{order}", select.join(", "), self.condition());
         let mut statement = self.connection.prepare(&sql).map_err(failed)?;
-        let count = relation.ordinals.len();
+        let mut locator = locate::Locator::new(columns);
         for batch in statement.stream_arrow([]).map_err(failed)? {
             let batch = batch.map_err(failed)?;
-            let (ordinals, place) = batch.columns().split_at(count.min(batch.num_columns()));
+            let Some((ids, named)) = batch.columns().split_first() else { continue };
             for row in 0..batch.num_rows() {
-                let has_bbox = place.first().is_some_and(|west| rows::double(west, row).is_some());
-                let bounds = || {
-                    let (bytes, (_, encoding)) = (rows::bytes(place.get(1)?, row)?, geometry?);
-                    geometry::bounds(&geometry::parse(*encoding, bytes).ok()??)
-                };
-                if has_bbox || bounds().is_some_and(|bounds| self.touches(bounds)) {
-                    return Ok(ordinals.iter().map(|column| rows::integer(column, row)).collect());
+                let id = rows::text(ids, row).ok_or_else(|| Error::Items("an item has no id".into()))?;
+                let place = locator.place(&batch, row, id)?;
+                if let Some(place) = place.filter(|place| place.touches(&self.selection.area)) {
+                    let named = named.iter().take(ordinals.len());
+                    let ordinals: Option<Vec<i64>> = named.map(|column| rows::integer(column, row)).collect();
+                    return Ok(ordinals.map(|ordinals| (ordinals, place)));
                 }
             }
         }
         Ok(None)
-    }
-
-    fn touches(&self, bounds: [f64; 4]) -> bool {
-        self.selection.boxes.iter().any(|area| geometry::touches(bounds, *area))
     }
 
     pub(super) fn asset_keys(&self) -> Result<Vec<String>> {
@@ -224,7 +196,8 @@ impl<'a> Query<'a> {
         Ok(keys)
     }
 
-    pub(super) fn stream(self, assets: &[String]) -> Result<ItemStream> {
+    /// The query for the items, ready to run.
+    pub(super) fn prepare(self, assets: &[String], located: &[String]) -> Result<Prepared> {
         let layout = &self.looks.layout;
         let mut columns = Columns::default();
         let mut select = vec![layout.id.clone(), layout.time()];
@@ -236,9 +209,7 @@ impl<'a> Query<'a> {
         if !self.selection.period.accepts_bare_dates() {
             columns.bare_date = Some(add(layout.is_bare_date()));
         }
-        columns.bbox =
-            layout.bbox.as_ref().map(|bbox| bbox.edges.clone().map(|edge| add(format!("CAST({edge} AS DOUBLE)"))));
-        columns.geometry = layout.geometry.as_ref().map(|(sql, encoding)| (add(sql.clone()), *encoding));
+        columns.place = locate::Columns::of(layout, located, &mut add);
         if !assets.is_empty() {
             columns.base = layout.relation.base_sql().map(&mut add);
             columns.crs = layout.crs().map(&mut add);
@@ -265,7 +236,8 @@ impl<'a> Query<'a> {
             self.condition(),
             order.join(", ")
         );
-        ItemStream::start(self.connection, sql, columns, self.selection, assets, self.looks.layout.relation.clone())
+        let reader = Reader::new(columns, assets.to_vec(), self.selection.period, self.selection.area.clone());
+        Ok(Prepared { connection: self.connection, sql, reader, _relation: self.looks.layout.relation })
     }
 }
 
@@ -298,34 +270,4 @@ pub(super) fn described_asset(id: &str, key: String, json: &str, of_item: &Share
         store: storage::hints(facts.storage.as_deref(), of_item.storage.as_ref()).map(Arc::new),
     };
     Ok(Some(FirstAsset { media_type: text("type"), key, roles, asset }))
-}
-
-/// Whether an item's bbox touches one of the boxes. Without crossing items, each edge is compared with a constant, which
-/// DuckDB holds against the statistics of a row group.
-fn touches_any(bbox: &Bbox, boxes: &[[f64; 4]], crossing: bool) -> String {
-    let [west, south, east, north] = &bbox.edges;
-    let one = |&[w, s, e, n]: &[f64; 4]| {
-        let (inside_west, inside_east) = (format!("{west} <= {e:e}"), format!("{east} >= {w:e}"));
-        let longitude = match crossing {
-            true => format!(
-                "CASE WHEN {west} <= {east} THEN {inside_west} AND {inside_east} ELSE {inside_west} OR {inside_east} END"
-            ),
-            false => format!("{inside_west} AND {inside_east}"),
-        };
-        format!("{south} <= {n:e} AND {north} >= {s:e} AND {longitude}")
-    };
-    any(boxes.iter().map(one).collect())
-}
-
-fn in_latitude(bbox: &Bbox, boxes: &[[f64; 4]]) -> String {
-    let [_, south, _, north] = &bbox.edges;
-    any(boxes.iter().map(|[_, s, _, n]| format!("{south} <= {n:e} AND {north} >= {s:e}")).collect())
-}
-
-fn any(conditions: Vec<String>) -> String {
-    match conditions.as_slice() {
-        [] => "false".to_owned(),
-        [one] => format!("({one})"),
-        _ => format!("(({}))", conditions.join(") OR (")),
-    }
 }

@@ -108,7 +108,7 @@ fn expanded(path: &str, access: &Access, threads: usize) -> Result<Vec<Fetched>>
         return Err(Error::Items("'..' behind a wildcard is not allowed while enable_external_access is false".into()));
     }
     let sql = format!("SELECT file FROM glob({})", session::literal(&pattern));
-    let files = rows::query_texts(&session::connect(threads)?, &sql)?;
+    let files = session::run(threads, |connection| rows::query_texts(&connection, &sql))?;
     if files.is_empty() {
         return Err(Error::Items("no file matches".into()));
     }
@@ -134,7 +134,7 @@ fn lying(file: String, access: &Access) -> Result<Fetched> {
 
 /// Whoever cannot connect is told so by the query over the items.
 fn has_httpfs(threads: usize) -> bool {
-    session::connect(threads).is_ok_and(|connection| connection.execute_batch("LOAD httpfs").is_ok())
+    session::run(threads, |connection| Ok(connection.execute_batch("LOAD httpfs").is_ok())).unwrap_or(false)
 }
 
 fn fetch(url: String, store: &Session) -> Result<Fetched> {

@@ -66,6 +66,12 @@ pub(super) fn text_list(column: &ArrayRef, row: usize) -> Option<Vec<Option<Stri
     Some((0..elements.len()).map(|i| text(&elements, i).map(str::to_owned)).collect())
 }
 
+/// How many elements a list has; none where it is NULL.
+pub(super) fn list_length(column: &ArrayRef, row: usize) -> usize {
+    let Some(column) = column.as_any().downcast_ref::<ListArray>() else { return 0 };
+    if column.is_valid(row) { column.value_length(row).max(0) as usize } else { 0 }
+}
+
 /// One element of a VARCHAR[].
 pub(super) fn text_element(column: &ArrayRef, row: usize, index: usize) -> Option<&str> {
     let column = column.as_any().downcast_ref::<ListArray>()?;

@@ -1,12 +1,14 @@
-//! The private DuckDB: one in-memory database per process that reads item indexes, and nothing of the user's.
+//! The private DuckDB: an in-memory database that reads item indexes, and nothing of the user's. The process has one, and for
+//! the moment another where a file brought the first one down.
 //!
 //! A connection to the user's own database would keep its file locked after they close it.
 
 use std::ffi::CString;
 use std::mem;
+use std::ops::Deref;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use duckdb::arrow::array::RecordBatch;
 use duckdb::{Connection, ffi};
@@ -26,67 +28,130 @@ const SETTINGS: [&str; 6] = [
     "SET GLOBAL disabled_optimizers = 'late_materialization'",
 ];
 
-static SHARED: Mutex<Option<Session>> = Mutex::new(None);
+/// The database that queries share.
+static SHARED: Mutex<Option<Arc<Database>>> = Mutex::new(None);
 
-/// The database, by the process that opened it: after a fork its threads are gone.
-struct Session {
+/// An in-memory DuckDB, closed with its last user.
+#[derive(Debug)]
+pub(super) struct Database {
+    raw: ffi::duckdb_database,
+    /// That opened it: after a fork its threads are gone.
     process: u32,
-    database: Database,
-    connection: Connection,
 }
 
-#[derive(Clone, Copy)]
-struct Database(ffi::duckdb_database);
-
-// SAFETY: a duckdb_database may be used from any thread; this one is never closed, so the handle cannot dangle.
+// SAFETY: a duckdb_database may be used from any thread; it is closed once, when nobody has it any more.
 unsafe impl Send for Database {}
+unsafe impl Sync for Database {}
 
-/// A new connection to the private database, which then works with `threads` threads.
-pub(super) fn connect(threads: usize) -> Result<Connection> {
+impl Drop for Database {
+    fn drop(&mut self) {
+        // Closing what the parent process opened would wait for threads that do not exist here.
+        if self.process == std::process::id() {
+            // SAFETY: owned, and open since `open`; a connection that is left keeps what it needs.
+            unsafe { ffi::duckdb_close(&mut self.raw) };
+        }
+    }
+}
+
+/// A connection to a private database, which it keeps open.
+pub(super) struct Private {
+    connection: Connection,
+    database: Arc<Database>,
+}
+
+impl Private {
+    pub(super) fn database(&self) -> &Arc<Database> {
+        &self.database
+    }
+}
+
+impl Deref for Private {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+/// Has `body` query the shared database, which then works with `threads` threads.
+///
+/// A file can bring DuckDB to an error that makes a database useless to everybody. So if something failed, and the database does
+/// not work any more, nobody gets it again, and `body` runs once more in one of its own: it fails there if the fault is its own,
+/// and what another query has brought about does not concern it.
+///
+/// # Errors
+/// Those of `body`; a database that cannot be opened.
+pub(super) fn run<T>(threads: usize, body: impl Fn(Private) -> Result<T>) -> Result<T> {
+    let database = current()?;
+    match database.connect(threads).and_then(&body) {
+        Err(_) if retired(&database) => body(Database::alone(threads)?),
+        result => result,
+    }
+}
+
+/// Whether the database is of no use any more; it is not given to anybody from then on.
+pub(super) fn retired(database: &Arc<Database>) -> bool {
+    if database.works() {
+        return false;
+    }
     let mut shared = shared();
-    let session = current(&mut shared)?;
-    let connection = session.connection.try_clone().map_err(failed)?;
-    connection.execute_batch(&format!("SET GLOBAL threads = {}", threads.max(1))).map_err(failed)?;
-    Ok(connection)
+    if shared.as_ref().is_some_and(|current| Arc::ptr_eq(current, database)) {
+        *shared = None;
+    }
+    true
 }
 
-/// The private database, never closed.
-pub(crate) fn private_database() -> Result<ffi::duckdb_database> {
-    Ok(current(&mut shared())?.database.0)
-}
-
-fn shared() -> MutexGuard<'static, Option<Session>> {
+fn shared() -> MutexGuard<'static, Option<Arc<Database>>> {
     SHARED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn current(shared: &mut Option<Session>) -> Result<&Session> {
-    let process = std::process::id();
-    if shared.as_ref().is_none_or(|session| session.process != process) {
-        // Closing what the parent process opened would wait for threads that do not exist here.
-        mem::forget(shared.take());
-        *shared = Some(open(process)?);
+fn current() -> Result<Arc<Database>> {
+    let mut shared = shared();
+    match &*shared {
+        Some(database) if database.process == std::process::id() => Ok(database.clone()),
+        _ => Ok(shared.insert(Database::open()?).clone()),
     }
-    shared.as_ref().ok_or_else(|| Error::Items("the private DuckDB did not open".into()))
 }
 
-fn open(process: u32) -> Result<Session> {
-    let mut raw: ffi::duckdb_database = ptr::null_mut();
-    // SAFETY: a null path asks for an in-memory database; the handle is valid once the call has succeeded, and is never
-    // closed.
-    let connection = unsafe {
-        if ffi::duckdb_open(ptr::null(), &mut raw) != ffi::DuckDBSuccess {
+impl Database {
+    fn open() -> Result<Arc<Database>> {
+        let mut raw: ffi::duckdb_database = ptr::null_mut();
+        // SAFETY: a null path asks for an in-memory database; the handle is valid once the call has succeeded.
+        if unsafe { ffi::duckdb_open(ptr::null(), &mut raw) } != ffi::DuckDBSuccess {
             return Err(Error::Items("cannot open a private in-memory DuckDB".into()));
         }
-        Connection::open_from_raw(raw).map_err(failed)?
-    };
-    for setting in SETTINGS {
-        // A build without the ICU extension has no TimeZone: there, times without a zone are UTC already.
-        match connection.execute_batch(setting) {
-            Err(error) if !setting.contains("TimeZone") => return Err(failed(error)),
-            _ => {}
+        let database = Arc::new(Database { raw, process: std::process::id() });
+        let connection = database.connection()?;
+        for setting in SETTINGS {
+            // A build without the ICU extension has no TimeZone: there, times without a zone are UTC already.
+            match connection.execute_batch(setting) {
+                Err(error) if !setting.contains("TimeZone") => return Err(failed(error)),
+                _ => {}
+            }
         }
+        Ok(database)
     }
-    Ok(Session { process, database: Database(raw), connection })
+
+    /// A connection to a database that nobody else uses.
+    pub(super) fn alone(threads: usize) -> Result<Private> {
+        Database::open()?.connect(threads)
+    }
+
+    fn connection(&self) -> Result<Connection> {
+        // SAFETY: the database is open as long as `self`, and not closed by the connection.
+        unsafe { Connection::open_from_raw(self.raw) }.map_err(failed)
+    }
+
+    fn connect(self: &Arc<Self>, threads: usize) -> Result<Private> {
+        let connection = self.connection()?;
+        connection.execute_batch(&format!("SET GLOBAL threads = {}", threads.max(1))).map_err(failed)?;
+        Ok(Private { connection, database: self.clone() })
+    }
+
+    /// Asks the database itself.
+    fn works(&self) -> bool {
+        self.connection().is_ok_and(|connection| connection.execute_batch("SELECT 1").is_ok())
+    }
 }
 
 /// What DuckDB said, in the words of a person who has never seen our SQL.
@@ -95,12 +160,6 @@ pub(super) fn failed(error: duckdb::Error) -> Error {
         duckdb::Error::DuckDBFailure(_, Some(message)) => message,
         other => other.to_string(),
     };
-    if text.contains("INTERNAL Error") || text.contains("FATAL Error") {
-        // Such an error invalidates the database; the next query gets a fresh one. Whoever holds the lock is opening one.
-        if let Ok(mut shared) = SHARED.try_lock() {
-            mem::forget(shared.take());
-        }
-    }
     // The query that follows is ours, not the user's.
     let text = text.split("\n\nLINE ").next().unwrap_or(&text);
     let text = text.split("\n\nStack Trace").next().unwrap_or(text).trim();
@@ -130,21 +189,28 @@ pub(super) fn list(texts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     format!("[{}]", literals.join(", "))
 }
 
-/// A table of the private database, dropped with its last owner.
+/// A table of a private database, dropped with its last owner.
 #[derive(Debug)]
 pub(super) struct Table {
     pub name: String,
+    database: Arc<Database>,
 }
 
 impl Table {
-    fn new() -> Self {
+    fn new(connection: &Private) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        Self { name: format!("items_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)) }
+        let name = format!("items_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        Self { name, database: connection.database.clone() }
+    }
+
+    /// Whether it is there for a connection.
+    pub(super) fn is_in(&self, connection: &Private) -> bool {
+        Arc::ptr_eq(&self.database, &connection.database)
     }
 
     /// The result of a query, in its order.
-    pub(super) fn create(connection: &Connection, query: &str) -> Result<Self> {
-        let table = Self::new();
+    pub(super) fn create(connection: &Private, query: &str) -> Result<Self> {
+        let table = Self::new(connection);
         connection.execute_batch(&format!("CREATE TABLE {} AS {query}", table.name)).map_err(failed)?;
         Ok(table)
     }
@@ -153,18 +219,17 @@ impl Table {
     ///
     /// # Safety
     /// `value` is a live duckdb_value.
-    pub(super) unsafe fn from_value(value: ffi::duckdb_value) -> Result<Self> {
-        let table = Self::new();
+    pub(super) unsafe fn from_value(connection: &Private, value: ffi::duckdb_value) -> Result<Self> {
+        let table = Self::new(connection);
         let sql = format!("CREATE TABLE {} AS SELECT unnest($1, max_depth := 2)", table.name);
         let sql = CString::new(sql).map_err(|e| Error::Items(e.to_string()))?;
-        let database = current(&mut shared())?.database;
         // SAFETY: every handle is created, checked and destroyed here; binding copies the value.
         unsafe {
             let mut connection = ptr::null_mut();
             let mut statement = ptr::null_mut();
             let mut result: ffi::duckdb_result = mem::zeroed();
             let ok = |state| state == ffi::DuckDBSuccess;
-            let done = ok(ffi::duckdb_connect(database.0, &mut connection))
+            let done = ok(ffi::duckdb_connect(table.database.raw, &mut connection))
                 && ok(ffi::duckdb_prepare(connection, sql.as_ptr(), &mut statement))
                 && ok(ffi::duckdb_bind_value(statement, 1, value))
                 && ok(ffi::duckdb_execute_prepared(statement, &mut result));
@@ -185,10 +250,11 @@ impl Table {
 
 impl Drop for Table {
     fn drop(&mut self) {
-        let mut shared = shared();
-        if let Some(session) = shared.as_mut().filter(|session| session.process == std::process::id()) {
-            // Nobody is left to tell; the table costs memory, no more.
-            let _ = session.connection.execute_batch(&format!("DROP TABLE IF EXISTS {}", self.name));
+        if self.database.process == std::process::id() {
+            // Nobody is left to tell; the table costs memory as long as the database is there, no more.
+            let _ = self.database.connection().and_then(|connection| {
+                connection.execute_batch(&format!("DROP TABLE IF EXISTS {}", self.name)).map_err(failed)
+            });
         }
     }
 }

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use duckdb::{Connection, ffi};
+use duckdb::ffi;
 
 use super::remote::Fetched;
 use super::rows;
-use super::session::{Table, list, literal};
+use super::session::{Private, Table, list, literal};
 use crate::error::{Error, Result};
 use crate::store::{FileVersion, file_version, shown};
 
@@ -65,17 +65,18 @@ impl OwnedValue {
         }
     }
 
-    /// The rows as a table of the private database, made at the first call.
-    fn table(&self) -> Result<Arc<Table>> {
+    /// The rows as a table of a private database, made at the first call.
+    fn table(&self, connection: &Private) -> Result<Arc<Table>> {
         let mut table = self.0.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(table) = table.as_ref() {
+        if let Some(table) = table.as_ref().filter(|table| table.is_in(connection)) {
             return Ok(table.clone());
         }
         if !self.is_struct_list() {
             return Err(Error::Argument("items given by value must be a STRUCT[], one struct per item".into()));
         }
         // SAFETY: the value lives as long as `self`.
-        let made = unsafe { Table::from_value(self.0.raw) }.map_err(|e| e.within("items given by value"))?;
+        let made =
+            unsafe { Table::from_value(connection, self.0.raw) }.map_err(|e| e.within("items given by value"))?;
         Ok(table.insert(Arc::new(made)).clone())
     }
 }
@@ -96,10 +97,15 @@ pub(super) struct Relation {
     /// There may be more than one file, with columns that differ.
     pub several: bool,
     /// Keeps the table alive.
-    _table: Option<Arc<Table>>,
+    table: Option<Arc<Table>>,
 }
 
 impl Relation {
+    /// Whether a connection can read it.
+    pub(super) fn is_in(&self, connection: &Private) -> bool {
+        self.table.as_ref().is_none_or(|table| table.is_in(connection))
+    }
+
     /// A table that nobody will read: its columns are all that tests and fuzz targets look at.
     pub(super) fn unread(several: bool) -> Self {
         Self {
@@ -109,13 +115,13 @@ impl Relation {
             fetched: None,
             name: "t".to_owned(),
             several,
-            _table: None,
+            table: None,
         }
     }
 
     fn of_table(table: Arc<Table>, base: Option<&'static str>, name: String) -> Self {
         let from = table.name.clone();
-        Self { from, ordinals: &["rowid"], base, fetched: None, name, several: false, _table: Some(table) }
+        Self { from, ordinals: &["rowid"], base, fetched: None, name, several: false, table: Some(table) }
     }
 
     /// The path or URL that the hrefs of a row are relative to, in SQL.
@@ -144,10 +150,10 @@ impl Source {
 
     /// # Errors
     /// A file that does not exist, a list that mixes kinds, JSON that is no STAC item, rows that are no structs.
-    pub(super) fn relation(&self, connection: &Connection, hive: Option<bool>) -> Result<Relation> {
+    pub(super) fn relation(&self, connection: &Private, hive: Option<bool>) -> Result<Relation> {
         let (paths, origins) = match self {
             Source::Rows(value) => {
-                return Ok(Relation::of_table(value.table()?, None, "given by value".to_owned()));
+                return Ok(Relation::of_table(value.table(connection)?, None, "given by value".to_owned()));
             }
             Source::Paths(paths) if paths.is_empty() => {
                 return Err(Error::Argument("items is an empty list; name at least one file".into()));
@@ -191,14 +197,14 @@ fn parquet(globs: &[String], hive: Option<bool>, name: String) -> Relation {
         fetched: None,
         name,
         several,
-        _table: None,
+        table: None,
     }
 }
 
 /// Items of FeatureCollections, arrays, single items and newline-delimited files, with the members of an item as columns.
 /// `origin` tells how a file is named in a message.
 fn json_items(
-    connection: &Connection,
+    connection: &Private,
     globs: &[String],
     name: String,
     origin: &dyn Fn(&str) -> String,

@@ -3,22 +3,23 @@
 //! The thread owns the connection, the statement and its result, which borrow from each other; and it makes items while
 //! the consumer works.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use duckdb::InterruptHandle;
 use duckdb::arrow::array::{ArrayRef, RecordBatch};
-use duckdb::{Connection, InterruptHandle};
 use serde_json::Value;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::assets::{Facts, facts};
-use super::geometry::{self, Encoding};
 use super::item::{Asset, Item};
 use super::memo::MOST_ITEMS;
-use super::session::failed;
+use super::query::Query;
+use super::session::{self, Database, Private, failed};
 use super::source::Relation;
 use super::storage::{self, Storage};
-use super::{Selection, rows};
+use super::{Selection, locate, rows};
+use crate::area::Area;
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::store::Hints;
@@ -32,8 +33,7 @@ const AHEAD: usize = 4;
 pub(super) struct Columns {
     pub time_text: Option<usize>,
     pub bare_date: Option<usize>,
-    pub bbox: Option<[usize; 4]>,
-    pub geometry: Option<(usize, Encoding)>,
+    pub place: locate::Columns,
     pub base: Option<usize>,
     pub crs: Option<usize>,
     pub storage: Option<usize>,
@@ -60,30 +60,49 @@ pub struct ItemStream {
     batches: Option<Receiver<Result<Vec<Item>>>>,
     batch: std::vec::IntoIter<Item>,
     /// `None` where all items were known before.
-    thread: Option<(JoinHandle<()>, Arc<InterruptHandle>)>,
+    thread: Option<(JoinHandle<()>, Interrupt)>,
     /// The items so far, and who wants to have them if they stay few.
     told: Option<(Vec<Item>, Tell)>,
 }
 
+/// Ends the query at work, of which there may be a second.
+type Interrupt = Arc<Mutex<Arc<InterruptHandle>>>;
+
+/// A query for items that is ready to run.
+pub(super) struct Prepared {
+    pub connection: Private,
+    pub sql: String,
+    pub reader: Reader,
+    /// Kept as long as it is read.
+    pub _relation: Relation,
+}
+
 impl ItemStream {
-    pub(super) fn start(
-        connection: Connection,
-        sql: String,
-        columns: Columns,
-        selection: &Selection,
-        keys: &[String],
-        relation: Relation,
-    ) -> Result<Self> {
-        let interrupt = connection.interrupt_handle();
+    pub(super) fn start(selection: &Selection, assets: &[String], located: &[String]) -> Result<Self> {
+        let prepare = {
+            let (selection, assets, located) = (selection.clone(), assets.to_vec(), located.to_vec());
+            move |connection: Private| Query::new(&selection, connection)?.prepare(&assets, &located)
+        };
+        let threads = selection.threads;
+        let mut prepared = session::run(threads, &prepare)?;
+        let interrupt: Interrupt = Arc::new(Mutex::new(prepared.connection.interrupt_handle()));
         let (sender, receiver) = channel(AHEAD);
-        let reader = Reader::new(columns, keys.to_vec(), selection.period, selection.boxes.clone());
+        let shared = interrupt.clone();
         let run = move || {
-            let outcome = produce(&connection, &sql, reader, &sender);
+            let mut sent = 0;
+            let mut outcome = produce(&mut prepared, &mut sent, 0, &sender);
+            if outcome.is_err() && session::retired(prepared.connection.database()) {
+                // As in `session::run`: the fault may be another query's. The order is the same, so the rest follows.
+                let skip = sent;
+                outcome = Database::alone(threads).and_then(&prepare).and_then(|mut again| {
+                    *shared.lock().unwrap_or_else(PoisonError::into_inner) = again.connection.interrupt_handle();
+                    produce(&mut again, &mut sent, skip, &sender)
+                });
+            }
             if let Err(error) = outcome {
                 // A consumer that is gone does not mind.
                 let _ = sender.blocking_send(Err(error));
             }
-            drop(relation);
         };
         let thread = std::thread::Builder::new().name("lazycogs-items".into()).spawn(run);
         let thread = thread.map_err(|e| Error::Items(format!("cannot start a thread to read items: {e}")))?;
@@ -162,20 +181,25 @@ impl Drop for ItemStream {
     fn drop(&mut self) {
         self.batches = None;
         if let Some((_, interrupt)) = &self.thread {
-            interrupt.interrupt();
+            interrupt.lock().unwrap_or_else(PoisonError::into_inner).interrupt();
         }
     }
 }
 
+/// Sends the items after the first `skip`, and counts in `sent` those that are sent in all.
 fn produce(
-    connection: &Connection,
-    sql: &str,
-    mut reader: Reader,
+    Prepared { connection, sql, reader, .. }: &mut Prepared,
+    sent: &mut usize,
+    mut skip: usize,
     sender: &Sender<Result<Vec<Item>>>,
 ) -> Result<()> {
     let mut statement = connection.prepare(sql).map_err(failed)?;
     for batch in statement.stream_arrow([]).map_err(failed)? {
-        let items = reader.items(&batch.map_err(failed)?)?;
+        let mut items = reader.items(&batch.map_err(failed)?)?;
+        let known = skip.min(items.len());
+        skip -= known;
+        items.drain(..known);
+        *sent += items.len();
         if sender.blocking_send(Ok(items)).is_err() {
             break;
         }
@@ -187,7 +211,8 @@ pub(super) struct Reader {
     columns: Columns,
     keys: Vec<String>,
     period: Period,
-    boxes: Vec<[f64; 4]>,
+    area: Area,
+    locator: locate::Locator,
     count: u64,
     base: Recent,
     crs: Recent,
@@ -218,13 +243,15 @@ fn at(batch: &RecordBatch, index: Option<usize>) -> Option<&ArrayRef> {
 }
 
 impl Reader {
-    pub(super) fn new(columns: Columns, keys: Vec<String>, period: Period, boxes: Vec<[f64; 4]>) -> Self {
+    pub(super) fn new(mut columns: Columns, keys: Vec<String>, period: Period, area: Area) -> Self {
         let facts = vec![None; keys.len()];
+        let locator = locate::Locator::new(std::mem::take(&mut columns.place));
         Reader {
             columns,
             keys,
             period,
-            boxes,
+            area,
+            locator,
             count: 0,
             base: Recent::default(),
             crs: Recent::default(),
@@ -242,12 +269,12 @@ impl Reader {
         Ok(items)
     }
 
-    /// `None` for an item that lies elsewhere, as only its geometry tells.
+    /// `None` for an item that is not in the area, or nowhere.
     fn item(&mut self, batch: &RecordBatch, row: usize) -> Result<Option<Item>> {
         let id = at(batch, Some(0)).and_then(|ids| rows::text(ids, row));
         let id: Arc<str> = id.ok_or_else(|| Error::Items("an item has no id".into()))?.into();
-        let (bbox, footprint) = self.place(batch, row, &id)?;
-        let Some(bbox) = bbox else { return Ok(None) };
+        let place = self.locator.place(batch, row, &id)?;
+        let Some(place) = place.filter(|place| place.touches(&self.area)) else { return Ok(None) };
         let time = self.time(batch, row, &id)?;
         let mut assets = Vec::with_capacity(self.keys.len());
         for index in 0..self.keys.len() {
@@ -255,7 +282,7 @@ impl Reader {
         }
         let order = self.count;
         self.count += 1;
-        Ok(Some(Item { id, order, time, step: self.period.step_of(time), bbox, footprint, assets }))
+        Ok(Some(Item { id, order, time, step: self.period.step_of(time), place, assets }))
     }
 
     fn time(&self, batch: &RecordBatch, row: usize, id: &str) -> Result<i64> {
@@ -269,33 +296,6 @@ impl Reader {
             (None, Some(text)) => Err(Error::Items(format!("item '{id}': datetime '{text}' is not a timestamp"))),
             (None, None) => Err(Error::Items(format!("item '{id}' has neither datetime nor start_datetime"))),
         }
-    }
-
-    /// The bbox, if the item touches the area, and the footprint.
-    fn place(
-        &self,
-        batch: &RecordBatch,
-        row: usize,
-        id: &str,
-    ) -> Result<(Option<[f64; 4]>, Option<geo::MultiPolygon>)> {
-        let edge = |index: usize| at(batch, Some(index)).and_then(|edges| rows::double(edges, row));
-        let bbox = self.columns.bbox.and_then(|[w, s, e, n]| Some([edge(w)?, edge(s)?, edge(e)?, edge(n)?]));
-        let bytes = self.columns.geometry.and_then(|(index, encoding)| {
-            Some((encoding, at(batch, Some(index)).and_then(|column| rows::bytes(column, row))?))
-        });
-        let geometry = match bytes.map(|(encoding, bytes)| geometry::parse(encoding, bytes)) {
-            None => None,
-            Some(Ok(geometry)) => geometry,
-            // The bbox still tells where the item is.
-            Some(Err(_)) if bbox.is_some() => None,
-            Some(Err(what)) => {
-                return Err(Error::Items(format!("item '{id}' has no bbox, and its geometry is {what}")));
-            }
-        };
-        let bounds = || geometry.as_ref().and_then(geometry::bounds);
-        let touching = |bounds: &[f64; 4]| self.boxes.iter().any(|area| geometry::touches(*bounds, *area));
-        let bbox = bbox.or_else(|| bounds().filter(touching));
-        Ok((bbox, geometry.and_then(geometry::footprint)))
     }
 
     fn asset(&mut self, batch: &RecordBatch, row: usize, index: usize, id: &str) -> Result<Option<Asset>> {

@@ -9,7 +9,7 @@ use regex::Regex;
 
 use super::bands::{self, Band, Meaning};
 use super::level::Levels;
-use crate::area::Area;
+use crate::area::{Area, Margin};
 use crate::cog::Level;
 use crate::cog::headers::Headers;
 use crate::cog::opened::Opened;
@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::grid::Tiling;
 use crate::interrupt;
 use crate::items::{Asset, FirstItem, Memo, default_bands};
+use crate::place::Outline;
 use crate::request::Request;
 use crate::store::{Location, Object, Options, Session, shown};
 use crate::warp::pixel_size;
@@ -39,6 +40,9 @@ pub struct Cube {
     pub is_local: bool,
     /// All sampled COGs lie on grids parallel to that of the output, in its CRS.
     pub is_parallel: bool,
+    /// The sampled COGs lie where their item says. Else what items declare chooses them for the query, and no more: which tiles
+    /// they have pixels in only their headers can tell.
+    pub declares_truly: bool,
 }
 
 /// Sides of output tiles that the planner chooses from.
@@ -94,9 +98,23 @@ impl Cube {
             None => choose_chunk_size(&request, &bands, &levels, opened.values())?,
         };
         let tiling = Tiling { width: request.grid.width, height: request.grid.height, size };
+        let declares_truly = tiling.across() * tiling.down() == 1 || declares_truly(&first, &assets, &opened)?;
         let is_local = assets.values().all(|(_, asset)| matches!(location(&request, asset), Ok(Location::File(_))));
         let (stored, is_parallel) = (stored(&levels, &opened)?, is_parallel(&request.crs, &levels, opened.values())?);
-        Ok(Cube { request, area, tiling, bands, session, headers, levels, source_pixels, stored, is_local, is_parallel })
+        Ok(Cube {
+            request,
+            area,
+            tiling,
+            bands,
+            session,
+            headers,
+            levels,
+            source_pixels,
+            stored,
+            is_local,
+            is_parallel,
+            declares_truly,
+        })
     }
 
     /// The object that an asset names.
@@ -114,6 +132,11 @@ impl Cube {
         let opened = self.headers.open(&object, asset.crs.as_ref()).await.map_err(|e| e.within(context()))?;
         opened.pin(&object);
         Ok((object, opened))
+    }
+
+    /// The distinct assets of all bands: they tell where an item is.
+    pub fn all_assets(&self) -> Vec<String> {
+        self.assets(0..self.bands.len())
     }
 
     /// The distinct assets of `bands`, in order.
@@ -160,7 +183,7 @@ fn object(request: &Request, session: &Session, asset: &Asset) -> Result<Object>
 
 fn nothing_matches(request: &Request, area: &Area) -> Error {
     let boxes: Vec<String> =
-        area.boxes().iter().map(|[w, s, e, n]| format!("[{w:.6}, {s:.6}, {e:.6}, {n:.6}]")).collect();
+        area.boxes(Margin::NONE).iter().map(|[w, s, e, n]| format!("[{w:.6}, {s:.6}, {e:.6}, {n:.6}]")).collect();
     let datetime = request.selection.datetime.as_ref().map(|i| format!(", datetime {i}")).unwrap_or_default();
     let ids = request.selection.ids.as_ref().map(|ids| format!(", ids {ids:?}")).unwrap_or_default();
     let filter = request.selection.filter.as_ref().map(|f| format!(", filter {f}")).unwrap_or_default();
@@ -191,7 +214,7 @@ fn representatives<'a>(
             return Err(unknown());
         }
         let keys = [key.to_owned()];
-        let mut items = request.selection.stream(&keys)?;
+        let mut items = request.selection.stream(&keys, &keys)?;
         let holder = items.find_map(|item| match item {
             Ok(item) => item.assets.first().cloned().flatten().map(|a| Ok((item.id.to_string(), a))),
             Err(e) => Some(Err(e)),
@@ -216,6 +239,29 @@ fn open_all(
     });
     let opened = interrupt::wait(try_join_all(opening))??;
     Ok(opened.into_iter().collect())
+}
+
+/// Whether the assets of the first item lie where it says that they do.
+fn declares_truly(
+    first: &FirstItem,
+    assets: &HashMap<String, (String, Asset)>,
+    opened: &HashMap<String, Arc<Opened>>,
+) -> Result<bool> {
+    let Some(place) = &first.place else { return Ok(true) };
+    let of_first = opened.iter().filter(|(key, _)| assets.get(*key).is_some_and(|(item, _)| *item == first.id));
+    let mut seen: Vec<&Opened> = Vec::new();
+    for (_, opened) in of_first {
+        let same = |other: &&Opened| other.crs == opened.crs && other.transform == opened.transform;
+        if seen.iter().any(|other| same(other) && other.level(0).width == opened.level(0).width) {
+            continue;
+        }
+        let (width, height) = (f64::from(opened.level(0).width), f64::from(opened.level(0).height));
+        if !place.encloses(&Outline::of(&opened.transform, width, height, &opened.crs)?) {
+            return Ok(false);
+        }
+        seen.push(opened);
+    }
+    Ok(true)
 }
 
 /// The level of a COG that is read, and how many of its pixels lie under one output pixel.

@@ -67,7 +67,7 @@ const KEPT_AREAS: u64 = 1 << 14;
 impl Units {
     /// The units of `cube`, with `assets` of each item.
     pub fn new(cube: Arc<Cube>, assets: &[String]) -> Result<Units> {
-        let items = cube.request.selection.stream(assets)?;
+        let items = cube.request.selection.stream(assets, &cube.all_assets())?;
         let tiles = (cube.tiling.across() * cube.tiling.down()).min(KEPT_AREAS) as usize;
         Ok(Units { cube, items, pending: None, step: None, steps: 0, tile_areas: vec![None; tiles] })
     }
@@ -90,12 +90,13 @@ impl Units {
         let (chunk_row, chunk_col) = (tile / across, tile % across);
         let rect = self.cube.tiling.rect(chunk_row, chunk_col);
         let area = tile_area(&self.cube, &mut self.tile_areas, tile as usize, rect)?;
-        let touches = |item: &&Arc<Item>| tiles == 1 || area.touches(item.bbox, item.footprint.as_ref());
-        let items = step_items.iter().filter(touches).cloned().collect();
+        let is_in_every_tile = tiles == 1 || !self.cube.declares_truly;
+        let reaches = |item: &&Arc<Item>| is_in_every_tile || item.place.reaches(&area);
+        let items = step_items.iter().filter(reaches).cloned().collect();
         Ok(Some(Unit { time, time_index: self.steps - 1, chunk_row, chunk_col, rect, area, items }))
     }
 
-    /// Collects the items of the next step that touch the grid.
+    /// Collects the items of the next step.
     async fn next_step(&mut self) -> Result<Option<Step>> {
         let (mut step, mut bytes): (Option<Step>, u64) = (None, 0);
         loop {
@@ -104,9 +105,6 @@ impl Units {
                 None => self.items.receive().await.transpose()?,
             };
             let Some(item) = item else { break };
-            if !self.cube.area.touches(item.bbox, item.footprint.as_ref()) {
-                continue;
-            }
             match &mut step {
                 Some(step) if step.time != item.step => {
                     self.pending = Some(item);
@@ -150,19 +148,18 @@ pub struct Summary {
 }
 
 impl Cube {
-    /// Counts the steps and items that touch the grid, as long as the answer is `wanted`. Reads the item index, nothing else; of a
+    /// Counts the steps and items, as long as the answer is `wanted`. Reads the item index, nothing else; of a
     /// small one with the assets that a read will ask for, so that it need not look again.
     pub fn summary(&self, wanted: &dyn Fn() -> bool) -> Result<Summary> {
-        let assets = if self.request.selection.is_small() { self.assets(0..self.bands.len()) } else { Vec::new() };
+        let located = self.all_assets();
+        let assets = if self.request.selection.is_small() { located.clone() } else { Vec::new() };
         let mut summary = Summary::default();
-        for item in self.request.selection.stream(&assets)?.take_while(|_| wanted()) {
+        for item in self.request.selection.stream(&assets, &located)?.take_while(|_| wanted()) {
             let item = item?;
-            if self.area.touches(item.bbox, item.footprint.as_ref()) {
-                summary.items += 1;
-                summary.steps += u64::from(summary.last != Some(item.step));
-                summary.first = summary.first.or(Some(item.step));
-                summary.last = Some(item.step);
-            }
+            summary.items += 1;
+            summary.steps += u64::from(summary.last != Some(item.step));
+            summary.first = summary.first.or(Some(item.step));
+            summary.last = Some(item.step);
         }
         Ok(summary)
     }

@@ -3,8 +3,6 @@
 //! Footprints only decide what is asked for together; whether an item can still add a pixel is decided by its real
 //! pixels' places, and what is missing after one wave is asked for in the next.
 
-use geo::{Intersects, Point};
-
 use super::layer::Layer;
 use crate::crs::transformer;
 use crate::error::Result;
@@ -39,8 +37,9 @@ impl Coverage {
     pub fn wave(&mut self, items: &[std::sync::Arc<Item>]) -> usize {
         let mut unclaimed = self.open.clone();
         for (n, item) in items.iter().enumerate().take(LARGEST_WAVE) {
-            let held: Vec<usize> =
-                (0..self.centres.len()).filter(|cell| self.centres[*cell].is_none_or(|at| covers(item, at))).collect();
+            let held: Vec<usize> = (0..self.centres.len())
+                .filter(|cell| self.centres[*cell].is_none_or(|(lon, lat)| item.place.covers(lon, lat)))
+                .collect();
             let adds = held.iter().any(|cell| unclaimed[*cell]);
             // An item that holds no centre is too small for the cells to tell: it is read with the others.
             if n > 0 && !adds && !held.is_empty() {
@@ -69,18 +68,4 @@ impl Coverage {
             }
         }
     }
-}
-
-fn covers(item: &Item, (lon, lat): (f64, f64)) -> bool {
-    let [west, south, mut east, north] = item.bbox;
-    if west > east {
-        east += 360.0;
-    }
-    [-360.0, 0.0, 360.0].into_iter().any(|turn| {
-        let lon = lon + turn;
-        west <= lon
-            && lon <= east
-            && (south..=north).contains(&lat)
-            && item.footprint.as_ref().is_none_or(|f| f.intersects(&Point::new(lon, lat)))
-    })
 }

@@ -94,7 +94,7 @@ impl Composer {
         /// Tiles are read whole, and some files compress less than the sampled ones.
         const MARGIN: f64 = 1.25;
         let cube = &self.cube;
-        let pixels = unit.rect.pixels() as f64 * (unit.area.share_of(item.bbox) + 0.02).min(1.0);
+        let pixels = unit.rect.pixels() as f64 * (item.place.share_of(&unit.area) + 0.02).min(1.0);
         let stored: f64 = self.assets.iter().filter_map(|asset| cube.stored.get(asset)).sum();
         let places = if cube.is_parallel { 0.0 } else { size_of::<u32>() as f64 };
         let window = (pixels * cube.source_pixels).min(self.window_pixels as f64);

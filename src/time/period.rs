@@ -1,4 +1,4 @@
-use super::{DAY, HOUR, argument, days_from_civil, year_and_month};
+use super::{DAY, HOUR, MINUTE, argument, days_from_civil, year_and_month};
 use crate::error::Result;
 
 const FORMS: &str = "use P1D, P1W, P1M, P1Y, PnD, PnW, PnM, PnY, PTnH or PTnM with a whole n of at least 1, or NULL \
