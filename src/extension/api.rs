@@ -266,7 +266,8 @@ unsafe extern "C" fn scan_callback<F: TableFunction>(raw: ffi::duckdb_function_i
 }
 
 unsafe extern "C" fn drop_box<T>(raw: *mut c_void) {
-    // SAFETY: `raw` came from `Box::into_raw` of a `Box<T>`. A panic in a destructor must not reach C, and there is nobody to tell.
+    // SAFETY: `raw` came from `Box::into_raw` of a `Box<T>`. A panic in a destructor must not reach C, and there is nobody to
+    // tell.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(unsafe { Box::from_raw(raw.cast::<T>()) })));
 }
 

@@ -1,7 +1,7 @@
 """Every argument of every function, and every setting, with NULL and with a value of every type that DuckDB has.
 
-The calls are made in a process of their own, so that an abort is seen. Each is an error with words or an answer; a named
-argument that is NULL gives the same answer as one that is not there.
+The calls are made in a process of their own, so that an abort is seen. Each is an error with words or an answer; a
+named argument that is NULL gives the same answer as one that is not there.
 """
 
 import subprocess
@@ -21,16 +21,17 @@ con = duckdb.connect(config={"allow_unsigned_extensions": "true"})
 con.execute(f"LOAD '{extension}'")
 # Whatever an argument asks for, the answer stays small.
 POSITIONAL = [f"'{items}'", "[500000, 5199980, 500020, 5200000]", "'EPSG:32633'", "10.0", "'P1D'"]
-PLAIN = """NULL | NULL::VARCHAR | NULL::DOUBLE | NULL::BOOLEAN | NULL::VARCHAR[] | NULL::MAP(VARCHAR, VARCHAR) | NULL::STRUCT(a INT)
-    | NULL::STRUCT(a INT)[] | [] | MAP {} | {'a': NULL} | [NULL] | ['a', NULL] | [NULL, 'a'] | [NULL, {'id': 'a'}] | [[NULL]] | [['a']]
-    | [[]] | [{'a': NULL}] | [{'id': 'x'}, NULL] | [NULL]::STRUCT(id VARCHAR)[] | MAP {'region': NULL} | MAP {'region': ['a']}
-    | MAP {'region': 'a'} | [1, NULL, 2, 3] | {'xmin': NULL, 'ymin': 1, 'xmax': 2, 'ymax': 3} | '' | chr(0) | 'NaN'::DOUBLE
-    | 'inf'::DOUBLE | -1 | 0 | 16 | 0.5 | 1e300 | 9223372036854775807 | row(1, 'a') | '1'::VARIANT | union_value(k := 'a')
-    | [500000, 5199980, 500020, 5200000]::UHUGEINT[]""".split("|")
+PLAIN = """NULL | NULL::VARCHAR | NULL::DOUBLE | NULL::BOOLEAN | NULL::VARCHAR[] | NULL::MAP(VARCHAR, VARCHAR)
+    | NULL::STRUCT(a INT) | NULL::STRUCT(a INT)[] | [] | MAP {} | {'a': NULL} | [NULL] | ['a', NULL]
+    | [NULL, 'a'] | [NULL, {'id': 'a'}] | [[NULL]] | [['a']] | [[]] | [{'a': NULL}] | [{'id': 'x'}, NULL]
+    | [NULL]::STRUCT(id VARCHAR)[] | MAP {'region': NULL} | MAP {'region': ['a']} | MAP {'region': 'a'}
+    | [1, NULL, 2, 3] | {'xmin': NULL, 'ymin': 1, 'xmax': 2, 'ymax': 3} | '' | chr(0) | 'NaN'::DOUBLE
+    | 'inf'::DOUBLE | -1 | 0 | 16 | 0.5 | 1e300 | 9223372036854775807 | row(1, 'a') | '1'::VARIANT
+    | union_value(k := 'a') | [500000, 5199980, 500020, 5200000]::UHUGEINT[]""".split("|")
 
 
 def every_type():
-    """SQL of one value of each column of test_all_types(), of its NULL, and of both in a list; and the types it leaves out."""
+    """SQL of a value of each column of test_all_types(), of its NULL, of both in a list; and of types it leaves out."""
     seen = con.execute("SELECT * FROM test_all_types() LIMIT 0").description
     for number, (name, *_) in enumerate(seen):
         for row, kind in ((0, "value"), (2, "null")):

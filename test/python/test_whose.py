@@ -1,4 +1,4 @@
-"""Failures belong to the connection whose query they are of, progress to the database; and which bands can be columns."""
+"""Failures belong to the connection of their query, progress to the database; and which bands can be columns."""
 
 import threading
 import time
