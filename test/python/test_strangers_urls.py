@@ -1,5 +1,6 @@
-"""Items, arguments and servers that lie about where something is, or how much of it there is: what is opened, what is sent there,
-what is shown.
+"""Items, arguments and servers that lie about where something is, or how much of it there is.
+
+What is opened then, what is sent, and what is shown.
 """
 
 import json
@@ -27,7 +28,7 @@ MEGABYTE = 1 << 20
 
 @contextmanager
 def answering(head, body=b"", most=64 * MEGABYTE):
-    """A server that answers every request with `head` and then `body` over and over, until nobody listens or `most` bytes.
+    """A server that answers every request with `head` and then `body` over and over, up to `most` bytes.
 
     Gives its URL, and a list of [request line and headers, bytes of the body that were taken] per connection.
     """
@@ -191,7 +192,16 @@ def test_json_is_checked_alike(con, guarded):
 
 @pytest.mark.parametrize(
     "path",
-    ["x.parquet", "*.parquet", "sub", "**/*.parquet", "s[u]b/*/?.parquet", "inner/x.parquet", "i*/x.parquet", "./x.parquet"],
+    [
+        "x.parquet",
+        "*.parquet",
+        "sub",
+        "**/*.parquet",
+        "s[u]b/*/?.parquet",
+        "inner/x.parquet",
+        "i*/x.parquet",
+        "./x.parquet",
+    ],
 )
 def test_what_is_allowed_is_read_as_without_a_lock(connect, guarded, fixtures, path):
     """Globs mean what they mean to DuckDB, links that stay inside are followed, and items come in the same order."""
@@ -409,7 +419,7 @@ HREFS = [
 @pytest.mark.parametrize("href", HREFS)
 @pytest.mark.parametrize("remote", [False, True])
 def test_secrets_of_any_href_are_not_shown(con, bucket, tmp_path, href, remote):  # noqa: F811
-    """By no function, whether the item came from a file or a server, and whether the href is a URL or only looks like one."""
+    """By no function, wherever the item came from, and whether the href is a URL or only looks like one."""
     items = index_of(tmp_path, bucket, href)
     if remote:
         bucket.alias("items.parquet", Path(items).read_bytes())
@@ -445,7 +455,8 @@ def test_secrets_of_any_index_are_not_shown(con, path):
 def test_what_a_server_repeats_is_not_shown(con, bucket, tmp_path):  # noqa: F811
     """Keys and tokens of the request, in the refusal of a store."""
     keys = {"access_key_id": "AKIDCALL", "secret_access_key": "callsecret", "session_token": "calltoken"}
-    said = "<Error><Code>No</Code><Message>AKIDCALL with calltoken at http://u:pw@h/?X-Amz-Signature=0a1b2c3d may not</Message></Error>"
+    text = "AKIDCALL with calltoken at http://u:pw@h/?X-Amz-Signature=0a1b2c3d may not"
+    said = f"<Error><Code>No</Code><Message>{text}</Message></Error>"
     with answering("HTTP/1.1 403 Forbidden\nConnection: close", said.encode(), most=1) as (url, taken):
         items = index_of(tmp_path, bucket, f"s3://bucket/{KEY}")
         sql = with_options(call("lazycogs_read", items, WHERE, bands=["data"]), {"endpoint": url} | keys)
