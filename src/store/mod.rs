@@ -31,7 +31,7 @@ pub use file::{FileVersion, file_version};
 pub use hints::Hints;
 pub use location::Location;
 pub use object::Object;
-pub use permits::in_turn;
+pub use permits::{in_turn, turn};
 pub use session::{Options, Route, Session};
 
 /// One object, open for ranged reads.
