@@ -167,12 +167,7 @@ impl Drop for ItemStream {
     }
 }
 
-fn produce(
-    connection: &Connection,
-    sql: &str,
-    mut reader: Reader,
-    sender: &Sender<Result<Vec<Item>>>,
-) -> Result<()> {
+fn produce(connection: &Connection, sql: &str, mut reader: Reader, sender: &Sender<Result<Vec<Item>>>) -> Result<()> {
     let mut statement = connection.prepare(sql).map_err(failed)?;
     for batch in statement.stream_arrow([]).map_err(failed)? {
         let items = reader.items(&batch.map_err(failed)?)?;

@@ -96,7 +96,19 @@ impl Cube {
         let tiling = Tiling { width: request.grid.width, height: request.grid.height, size };
         let is_local = assets.values().all(|(_, asset)| matches!(location(&request, asset), Ok(Location::File(_))));
         let (stored, is_parallel) = (stored(&levels, &opened)?, is_parallel(&request.crs, &levels, opened.values())?);
-        Ok(Cube { request, area, tiling, bands, session, headers, levels, source_pixels, stored, is_local, is_parallel })
+        Ok(Cube {
+            request,
+            area,
+            tiling,
+            bands,
+            session,
+            headers,
+            levels,
+            source_pixels,
+            stored,
+            is_local,
+            is_parallel,
+        })
     }
 
     /// The object that an asset names.

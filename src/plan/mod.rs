@@ -125,7 +125,6 @@ impl Units {
         self.steps += u64::from(step.is_some());
         Ok(step)
     }
-
 }
 
 fn tile_area(cube: &Cube, kept: &mut [Option<Arc<Area>>], tile: usize, rect: Rect) -> Result<Arc<Area>> {
@@ -167,4 +166,3 @@ impl Cube {
         Ok(summary)
     }
 }
-

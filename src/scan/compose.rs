@@ -9,8 +9,8 @@ use rayon::prelude::*;
 
 use super::ahead::{Begun, Queue, Reading};
 use super::coverage::Coverage;
-use super::faults;
 use super::failures::{Failure, Failures};
+use super::faults;
 use super::feed::feed;
 use super::flights::Flights;
 use super::larder::Larder;
