@@ -375,6 +375,20 @@ def test_six_hundred_cursors_half_read(extension, fixtures):
     assert took < 30
 
 
+@pytest.mark.parametrize("permits", [1, 64])
+@pytest.mark.parametrize("budget", ["1KB", "64KB", "1MB"])
+def test_a_unit_does_not_wait_for_its_own_memory(con, over_http, budget, permits):
+    """Small tiles behind a server ask for the items that fill their holes while the first is in work."""
+    con.execute(f"SET lazycogs_memory_budget = '{budget}'; SET lazycogs_max_concurrent_reads = {permits}")
+    con.execute("SET lazycogs_cache_size = '0'")
+    where = Grid((-90.1, 44.45, -90.0, 44.55), "OGC:CRS84", 0.0004)
+    sql = f"SELECT count(*) FROM {call('lazycogs_read', over_http, where, 'P1M', chunk_size=32, **RED)}"
+    timer = threading.Timer(30, con.interrupt)
+    timer.start()
+    assert con.execute(sql).fetchone()[0] > 0
+    timer.cancel()
+
+
 def test_a_step_of_too_many_items_says_so(con, tmp_path):
     """Items of a step are held together, and count."""
     path = raster(tmp_path / "a.tif", np.ones((32, 32), "uint8"))
