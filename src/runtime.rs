@@ -212,6 +212,9 @@ mod tests {
         assert_eq!(io.block_on(blocking(Blocking::Foreign, || 7)), Ok(7));
         drop(let_go);
         assert_eq!(io.block_on(blocking(Blocking::Files, || 7)), Ok(7), "and then there is room again");
-        assert!(io.block_on(blocking(Blocking::Files, || -> () { panic!("told") })).is_err_and(|e| e.to_string().contains("told")));
+        assert!(
+            io.block_on(blocking(Blocking::Files, || -> () { panic!("told") }))
+                .is_err_and(|e| e.to_string().contains("told"))
+        );
     }
 }

@@ -7,8 +7,8 @@ use super::metadata::Nodata;
 use super::predictor::{undo_floating_point, undo_horizontal};
 use super::widen::{is_native, widen};
 use super::{Level, Predictor, jpeg, lerc};
-use crate::error::{Error, Result};
 use crate::buffers::{self, SCRATCH};
+use crate::error::{Error, Result};
 use crate::pixels::{DataType, Pixel, Pixels};
 use crate::{with_pixels, with_type};
 

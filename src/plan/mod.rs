@@ -123,7 +123,6 @@ impl Units {
         self.steps += u64::from(step.is_some());
         Ok(step)
     }
-
 }
 
 fn tile_area(cube: &Cube, kept: &mut [Option<Arc<Area>>], tile: usize, rect: Rect) -> Result<Arc<Area>> {
@@ -164,4 +163,3 @@ impl Cube {
         Ok(summary)
     }
 }
-

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 
 use super::ahead::{Begun, Queue, Reading};
 use super::coverage::Coverage;
-use super::faults;
 use super::failures::{Failure, Failures};
+use super::faults;
 use super::feed::feed;
 use super::flights::Flights;
 use super::larder::Larder;
@@ -156,7 +156,7 @@ impl Composer {
         mut layers: Vec<Layer>,
     ) -> Result<Vec<Layer>> {
         loop {
-            self.start_reads(unit, items, reads).await?;
+            self.start_reads(unit, items, reads, true).await?;
             let Some(Reading { item, task, .. }) = reads.pop() else { return Ok(layers) };
             let failure = match self.delivered(task, unit, items, (&mut *reads, &mut *coverage)).await? {
                 Ok(delivery) => {
@@ -177,12 +177,18 @@ impl Composer {
         }
     }
 
-    /// Starts the reads of the next items, as far as memory allows.
-    async fn start_reads(self: &Arc<Self>, unit: &Unit, items: &[Arc<Item>], reads: &mut Queue) -> Result<()> {
+    /// Starts the reads of the next items, as far as memory allows. The unit is `idle` where it has no read in work.
+    async fn start_reads(
+        self: &Arc<Self>,
+        unit: &Unit,
+        items: &[Arc<Item>],
+        reads: &mut Queue,
+        idle: bool,
+    ) -> Result<()> {
         reads.fill(self, unit, items, |_| None);
         while let Some((reading, first)) = reads.without_memory() {
             // Only a unit that has nothing in work waits for memory: what others hold, they give back.
-            let Some(memory) = self.memory.reserve(self.cost(&reading.item, unit), first).await? else { break };
+            let Some(memory) = self.memory.reserve(self.cost(&reading.item, unit), first && idle).await? else { break };
             reading.grant(memory);
         }
         Ok(())
@@ -209,7 +215,8 @@ impl Composer {
                 return delivered;
             }
             reads.end += coverage.wave(&items[reads.end..]);
-            self.start_reads(unit, items, reads).await?;
+            // The read in work holds memory: to wait for more would be to wait for itself.
+            self.start_reads(unit, items, reads, false).await?;
         }
         read.join().await
     }

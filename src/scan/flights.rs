@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
+use tokio::runtime::Handle;
 
+use super::task::Owned;
 use crate::buffers;
 use crate::error::Result;
-use crate::store::ByteSource;
+use crate::store::{ByteSource, in_turn, turn};
 
 /// A request that any number of readers wait for. It goes on as long as one of them is there.
 pub type Flight = Shared<Request>;
@@ -81,7 +83,7 @@ impl Flights {
         let (object, state, landing) = (object.clone(), self.0.clone(), places.clone());
         let flight = async move {
             let first = range.start;
-            let landed = Arc::new(split(object.read(range).await?, first, &tiles));
+            let landed = Arc::new(split(send(object, range).await?, first, &tiles));
             let mut state = locked(&state);
             for place in landing {
                 if let Some(bytes) = landed.get(&place.1) {
@@ -100,6 +102,17 @@ impl Flights {
             state.tiles.extend(places.into_iter().map(|place| (place, Entry::Coming(weak.clone()))));
         }
         flight
+    }
+}
+
+/// Sends a request. From then on it goes on by itself: where who waited for it is gone, and others only keep it, it would
+/// hold its permit for ever.
+async fn send<S: ByteSource + ?Sized + 'static>(object: Arc<S>, range: Range<u64>) -> Result<Bytes> {
+    let read = async move { object.read(range).await };
+    match Handle::try_current() {
+        Ok(runtime) => Owned::spawn_on(&runtime, in_turn(turn(), read)).join().await?,
+        // Tests and fuzz targets wait for what they read on their own thread.
+        Err(_) => read.await,
     }
 }
 
@@ -123,6 +136,33 @@ mod tests {
     use futures::executor::block_on;
 
     use super::*;
+
+    /// Has one permit, and takes a while with it.
+    #[derive(Debug)]
+    struct Narrow(tokio::sync::Semaphore);
+
+    #[async_trait::async_trait]
+    impl ByteSource for Narrow {
+        async fn read(&self, range: Range<u64>) -> Result<Bytes> {
+            let _permit = self.0.acquire().await;
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            Ok(Bytes::from(vec![0; (range.end - range.start) as usize]))
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_kept_but_not_waited_for_gives_its_permit_back() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+        let (flights, object) = (Flights::default(), Arc::new(Narrow(tokio::sync::Semaphore::new(1))));
+        let start = |range: Range<u64>| flights.start(&object, 1, range.clone(), vec![range], |_| true);
+        let (kept, wanted) = (start(0..10), start(10..20));
+        runtime.block_on(async {
+            assert!(kept.clone().now_or_never().is_none(), "looked at once, and given up");
+            let landed = tokio::time::timeout(std::time::Duration::from_secs(5), wanted).await;
+            assert!(landed.is_ok_and(|landed| landed.is_ok()), "the permit came back");
+        });
+        drop(kept);
+    }
 
     #[test]
     fn who_keeps_a_tile_does_not_keep_the_request() {

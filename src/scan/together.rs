@@ -145,10 +145,11 @@ mod tests {
         assert!(flights.join(&(1, 0)).is_none());
         drop(c);
         block_on(async { futures::join!(first, second) });
-        let landed = [0, 10, 20].map(|start| match flights.join(&(1, start)) {
-            Some(Joined::Coming(flight)) => block_on(flight).unwrap(),
+        let coming = [0, 10, 20].map(|start| match flights.join(&(1, start)) {
+            Some(Joined::Coming(flight)) => flight,
             _ => panic!("nobody has waited for it yet"),
         });
+        let landed = coming.map(|flight| block_on(flight).unwrap());
         assert!(landed.iter().all(|one| Arc::ptr_eq(one, &landed[0])), "all three are in one request");
         assert_eq!(landed[0].values().map(|tile| tile.len()).collect::<Vec<_>>(), [10; 3]);
         drop((a, b, landed));

@@ -34,9 +34,8 @@ impl FileVersion {
 
     /// Whether it was written so long ago that a later version cannot look the same.
     pub fn is_settled(&self) -> bool {
-        let is_older = |time: SystemTime, than: Duration| {
-            SystemTime::now().duration_since(time).is_ok_and(|age| age > than)
-        };
+        let is_older =
+            |time: SystemTime, than: Duration| SystemTime::now().duration_since(time).is_ok_and(|age| age > than);
         // Nobody sets the time of the inode but the system.
         let Some((_, _, seconds, nanoseconds)) = self.inode else { return is_older(self.modified, YOUNG) };
         let (Ok(seconds), Ok(nanoseconds)) = (u64::try_from(seconds), u64::try_from(nanoseconds)) else { return false };

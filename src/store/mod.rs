@@ -34,7 +34,7 @@ pub use hints::Hints;
 pub use location::Location;
 pub use meaning::is_name;
 pub use object::Object;
-pub use permits::in_turn;
+pub use permits::{in_turn, turn};
 pub use session::{Options, Route, Session};
 
 /// One object, open for ranged reads.

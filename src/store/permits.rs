@@ -17,6 +17,11 @@ pub async fn in_turn<T>(turn: u64, work: impl Future<Output = T>) -> T {
     TURN.scope(turn, work).await
 }
 
+/// The turn of the calling task.
+pub fn turn() -> u64 {
+    TURN.try_with(|turn| *turn).unwrap_or(0)
+}
+
 /// A number of permits; unlike a semaphore's, they do not go to whoever asked first.
 #[derive(Debug)]
 pub struct Permits(Mutex<State>);
@@ -47,7 +52,7 @@ impl Permits {
                 return Some(Permit(self.clone()));
             }
             let (give, coming) = oneshot::channel();
-            let place = (TURN.try_with(|turn| *turn).unwrap_or(0), state.asked);
+            let place = (turn(), state.asked);
             state.asked += 1;
             state.waiting.insert(place, give);
             coming

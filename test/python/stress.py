@@ -74,7 +74,7 @@ class Stress:
         self.con = connect()
         self.right = {name: self.con.execute(sql(name, LOCAL)).fetchall() for name in QUERIES}
         assert all(self.right.values())
-        self.wrong, self.done, self.answers = [], collections.Counter(), 0
+        self.wrong, self.done, self.answers, self.last = [], collections.Counter(), 0, {}
 
     def check(self, name, rows):
         self.answers += 1
@@ -97,6 +97,7 @@ class Stress:
         io = random.choice(["object_store"] * 3 + ["duckdb"]) if items == LOCAL else "object_store"
         con.execute(f"SET lazycogs_io = '{io}'")
         extra = random.choice(["", ", chunk_size := 32"]) if name in ("native", "mean", "other crs") else ""
+        self.last[random.n] = (name, items, budget, cache, io, extra)
         self.check(name, con.execute(sql(name, items, extra)).fetchall())
         self.done["queries"] += 1
 
@@ -117,8 +118,9 @@ class Stress:
         cursor.close()
         self.done["dropped"] += 1
 
-    def work(self, seed):
+    def work(self, n, seed):
         random, con = Random(seed), connect()
+        random.n = n
         deeds = [self.whole] * 5 + [self.interrupted] * 2 + [self.dropped]
         while time.monotonic() < self.end:
             deed = random.choice(deeds)
@@ -135,16 +137,17 @@ class Stress:
 
     def run(self, seconds, seed):
         self.end = time.monotonic() + seconds
-        threads = [threading.Thread(target=self.work, args=(seed * 100 + n,)) for n in range(WORKERS)]
+        threads = [threading.Thread(target=self.work, args=(n, seed * 100 + n), daemon=True) for n in range(WORKERS)]
         for thread in threads:
             thread.start()
+        last = self.end + 90
         for thread in threads:
-            thread.join(seconds + 120)
+            thread.join(max(0, last - time.monotonic()))
         if any(thread.is_alive() for thread in threads):
-            self.wrong.append("a query hangs")
+            self.wrong.append(f"hangs: {[self.last[n] for n, thread in enumerate(threads) if thread.is_alive()]}")
             report = {"wrong": self.wrong, "right": self.answers, "done": dict(self.done), "before": {}, "after": {}}
             print(json.dumps(report), flush=True)
-            os._exit(1)
+            os._exit(0)
 
     def cursors(self):
         """Hundreds at once, half read; meanwhile others get their answers."""
