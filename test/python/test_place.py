@@ -266,3 +266,59 @@ def test_a_degenerate_polygon_beside_a_good_bbox(con, tmp_path, shape):
     pq.write_table(table.set_column(at, "geometry", pa.array([stac.wkb(bad)])), tmp_path / "bad.parquet")
     grid = Grid((500_040, 5_199_920, 500_080, 5_199_960), "EPSG:32633", 10)
     assert count(con, tmp_path / "bad.parquet", grid) == 16
+
+
+# -- geometry in other clothes ---------------------------------------------------------------------------------------
+
+
+def geo(encoding="WKB", **column):
+    return {"geo": json.dumps({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": {"encoding": encoding} | column}})}
+
+
+def points(ring, interleaved):
+    return [list(p) if interleaved else {"x": p[0], "y": p[1]} for p in ring]
+
+
+def dressed(table, form, path):
+    """The columns of an index of one item, with its geometry and bounds in another form, and the metadata."""
+    import rasterio
+    from pyproj import CRS
+
+    lonlat = stac.outline(path)
+    columns = {name: table[name] for name in table.column_names if name not in ("bbox", "geometry")}
+    with rasterio.open(path) as file:
+        b = file.bounds
+        projected, crs = ring(b.left, b.bottom, b.right, b.top), CRS(file.crs).to_json_dict()
+    names = ("xmin", "ymin", "xmax", "ymax")
+    lon, lat = zip(*lonlat)
+    degrees = pa.array([dict(zip(names, map(float, (min(lon), min(lat), max(lon), max(lat)))))])
+    covering = {"bbox": {name: ["cover", name] for name in names}}
+    if form == "projected":
+        return columns | {"geometry": pa.array([stac.wkb(projected)])}, geo(crs=crs)
+    if form == "projected, covering":
+        metres = pa.array([dict(zip(names, map(float, (b.left, b.bottom, b.right, b.top))))])
+        covering = {"bbox": {name: ["bbox", name] for name in names}}
+        return columns | {"geometry": pa.array([stac.wkb(projected)]), "bbox": metres}, geo(crs=crs, covering=covering)
+    if form == "covering":
+        return columns | {"geometry": pa.array([stac.wkb(lonlat)]), "cover": degrees}, geo(covering=covering)
+    if form == "bbox alone":
+        return columns | {"bbox": degrees}, {}
+    nested = points(lonlat, "interleaved" in form)
+    if form.startswith("multipolygon"):
+        return columns | {"geometry": pa.array([[[nested]]])}, geo("multipolygon")
+    return columns | {"geometry": pa.array([[nested]])}, geo("polygon")
+
+
+FORMS = ["projected", "projected, covering", "covering", "bbox alone", "polygon", "multipolygon"]
+FORMS += ["polygon interleaved", "multipolygon interleaved"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_geometry(con, tmp_path, form):
+    path = raster(tmp_path / "a.tif", np.full((64, 64), 7, "uint8"))
+    columns, metadata = dressed(pq.read_table(index(tmp_path, [item("a", {"data": path})])), form, path)
+    pq.write_table(pa.table(columns).replace_schema_metadata(metadata), tmp_path / "dressed.parquet")
+    for left, top in [(500_000, 5_200_000), (500_630, 5_199_370)]:
+        assert count(con, tmp_path / "dressed.parquet", Grid((left, top - 10, left + 10, top), "EPSG:32633", 10)) == 1
+    with pytest.raises(duckdb.Error, match="no item matches"):
+        count(con, tmp_path / "dressed.parquet", Grid((510_000, 5_199_000, 510_010, 5_199_010), "EPSG:32633", 10))
