@@ -176,7 +176,9 @@ def test_an_archive_that_counts_otherwise(con, tmp_path, west):
 def test_a_raster_around_a_pole(con, tmp_path, crs, sign, form):
     path = raster(tmp_path / "p.tif", np.full((40, 40), 7, "uint8"), -1e6, 1.2e6, 5e4, crs)
     low = sign * 77.0
-    cap = {"split": [(-180, low), (0, low), (180, low), (180, sign * 90), (0, sign * 90), (-180, sign * 90), (-180, low)]}
+    cap = {
+        "split": [(-180, low), (0, low), (180, low), (180, sign * 90), (0, sign * 90), (-180, sign * 90), (-180, low)]
+    }
     one = item("a", {"data": path}, footprint=cap.get(form) or corners(path))
     items = index(tmp_path, [one], bbox="struct" if form == "bbox of corners" else None)
     for x, y in [(0, 0), (-9e5, 0), (5e5, 1.1e6), (9e5, -7e5), (-1e5, 1e5)]:
@@ -196,13 +198,18 @@ def test_chunks_do_not_decide_which_pixels_there_are(con, tmp_path, small):
     centre = sum(lon) / len(lon), sum(lat) / len(lat)
     half = [(centre[0] + (x - centre[0]) / 2, centre[1] + (y - centre[1]) / 2) for x, y in outline]
     source = index(tmp_path, [item("a", {"data": path}, footprint=half if small != "bbox" else outline)])
-    w, s, e, n = (min(lon), min(lat), max(lon), max(lat)) if small == "polygon" else (
-        min(p[0] for p in half), min(p[1] for p in half), max(p[0] for p in half), max(p[1] for p in half))
+    w, s, e, n = (
+        (min(lon), min(lat), max(lon), max(lat))
+        if small == "polygon"
+        else (min(p[0] for p in half), min(p[1] for p in half), max(p[0] for p in half), max(p[1] for p in half))
+    )
     edges = f"{{xmin: {w!r}::DOUBLE, ymin: {s!r}::DOUBLE, xmax: {e!r}::DOUBLE, ymax: {n!r}::DOUBLE}}"
     replace = "EXCLUDE (bbox)" if small.endswith("no bbox") else f"REPLACE ({edges} AS bbox)"
     items = rewrite(con, source, tmp_path / "small.parquet", replace)
     grid = Grid((500_000, 5_199_360, 500_640, 5_200_000), "EPSG:32633", 10)
-    assert {size: count(con, items, grid, chunk_size=size) for size in (16, 32, 64)} == dict.fromkeys((16, 32, 64), 4096)
+    assert {size: count(con, items, grid, chunk_size=size) for size in (16, 32, 64)} == dict.fromkeys(
+        (16, 32, 64), 4096
+    )
 
 
 # -- metadata that say nothing ---------------------------------------------------------------------------------------
@@ -247,7 +254,9 @@ def test_a_bbox_of_nothing_in_parquet(con, tmp_path, edge, form):
         bad = "{" + ", ".join(f"{side}: {edge}::DOUBLE" for side in ("xmin", "ymin", "xmax", "ymax")) + "}"
     else:
         bad = "[" + ", ".join([f"{edge}::DOUBLE"] * 4) + "]"
-    items = rewrite(con, source, tmp_path / "bad.parquet", f"REPLACE (CASE id WHEN 'a' THEN {bad} ELSE bbox END AS bbox)")
+    items = rewrite(
+        con, source, tmp_path / "bad.parquet", f"REPLACE (CASE id WHEN 'a' THEN {bad} ELSE bbox END AS bbox)"
+    )
     grid = Grid((500_000, 5_199_920, 500_080, 5_200_000), "EPSG:32633", 10)
     for extra in ({}, {"sortby": ["id"]}, {"ids": ["a"]}):
         assert count(con, items, grid, **extra) == 64
@@ -272,7 +281,11 @@ def test_a_degenerate_polygon_beside_a_good_bbox(con, tmp_path, shape):
 
 
 def geo(encoding="WKB", **column):
-    return {"geo": json.dumps({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": {"encoding": encoding} | column}})}
+    return {
+        "geo": json.dumps(
+            {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": {"encoding": encoding} | column}}
+        )
+    }
 
 
 def points(ring, interleaved):

@@ -23,7 +23,7 @@ def harmful(tmp_path):
     box = "{xmin: 14.9::DOUBLE, ymin: 46.0::DOUBLE, xmax: 15.9::DOUBLE, ymax: 47.9::DOUBLE} AS bbox"
     paths = []
     with duckdb.connect() as plain:
-        for name, assets in {"text": "'{\"data\": {\"href\": \"x\"}}'", "struct": "{data: {href: 'x'}}"}.items():
+        for name, assets in {"text": '\'{"data": {"href": "x"}}\'', "struct": "{data: {href: 'x'}}"}.items():
             paths.append(tmp_path / f"{name}.parquet")
             row = f"SELECT '{name}' AS id, TIMESTAMP '2024-05-03' AS datetime, {box}, {assets} AS assets"
             plain.execute(f"COPY ({row}) TO '{paths[-1]}'")
@@ -59,7 +59,9 @@ def test_nothing_is_judged_by_the_text_of_a_message(con, good, tmp_path):
 def test_damage_stays_with_the_query_that_brought_it(connect, good, harmful):
     """200 harmful queries beside innocent ones, by file and by value, on other connections."""
     sql = f"SELECT count(data) FROM {call('lazycogs_read', good, HERE)}"
-    by_value = f"SELECT count(data) FROM {call('lazycogs_read', 'ITEMS', HERE)}".replace("'ITEMS'", "getvariable('items')")
+    by_value = f"SELECT count(data) FROM {call('lazycogs_read', 'ITEMS', HERE)}".replace(
+        "'ITEMS'", "getvariable('items')"
+    )
     culprit, innocents = connect(), [connect() for _ in range(3)]
     for con in innocents:
         con.execute(f"SET VARIABLE items = (SELECT list(i) FROM '{good}' i)")
