@@ -1,4 +1,4 @@
-"""The private DuckDB that reads indexes: a file that brings it down hurts its own query alone, and leaves nothing behind."""
+"""The private DuckDB that reads indexes: a file that brings it down hurts its own query alone and leaves nothing."""
 
 import os
 import threading
