@@ -51,7 +51,9 @@ pub fn largest_margin(width: f64, height: f64, [south, north]: [f64; 2]) -> Marg
     let least = if south > 0.0 || north < 0.0 { south.abs().min(north.abs()).min(FARTHEST) } else { 0.0 };
     let most = south.abs().max(north.abs()).min(FARTHEST).to_radians();
     let across = width.to_radians() * least.to_radians().cos();
-    let bend = ((across.powi(2) + height.to_radians().powi(2)) / 8.0 * most.tan()).to_degrees();
+    // What goes all around, as a cap over a pole does, ends at its farthest corner.
+    let bend = if width < 360.0 { (across.powi(2) + height.to_radians().powi(2)) / 8.0 * most.tan() } else { 0.0 };
+    let bend = bend.to_degrees();
     Margin {
         x: (width * SIMPLIFIED + bend / most.cos() + ROUNDED).min(180.0),
         y: (height * SIMPLIFIED + bend + ROUNDED).min(90.0),

@@ -65,7 +65,7 @@ pub fn layout_sql(item: &Value, shape: Shape) -> Result<Vec<String>> {
     sql.extend(layout.crs());
     sql.extend(layout.storage());
     sql.extend(layout.bbox.iter().flat_map(|bbox| bbox.edges.clone()));
-    sql.extend(layout.geometry.iter().map(|(sql, _)| sql.clone()));
+    sql.extend(layout.geometry.iter().map(|geometry| geometry.sql.clone()));
     let named = item.get("assets").and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key.clone());
     let asset_keys: Vec<String> = layout.assets.keys().unwrap_or_default().into_iter().chain(named).collect();
     for key in &asset_keys {
@@ -166,7 +166,7 @@ pub fn read_item(item: &Value, geometry: &[u8], wkb: bool) -> Result<Option<Item
         bare_date: Some(3),
         place: locate::Columns {
             bbox: Some([4, 5, 6, 7]),
-            geometry: Some((8, if wkb { Encoding::Wkb } else { Encoding::GeoJson })),
+            geometry: Some((8, if wkb { Encoding::Wkb } else { Encoding::GeoJson }, None)),
             pixels: locate::Pixelwise { item: Some(9), ..Default::default() },
         },
         ..Columns::default()

@@ -1,10 +1,13 @@
 //! Footprints: WKB or GeoJSON to geometries.
 
-use geo::Geometry;
+use geo::{Coord, Geometry, LineString, MapCoords, MultiPolygon, Polygon};
 use geo_traits::GeometryTrait;
 use geo_traits::to_geo::ToGeoGeometry;
 use geojson::{GeometryValue, Position};
+use serde_json::Value;
 use wkb::reader::{GeometryType, Wkb};
+
+use crate::crs::Lease;
 
 /// How a geometry column is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub(super) enum Encoding {
     Wkb,
     /// GeoJSON text.
     GeoJson,
+    /// JSON text of lists of points, nested as the coordinates of GeoJSON are: GeoArrow's own encodings.
+    Nested,
 }
 
 /// A geometry in two dimensions, or what is wrong with it.
@@ -37,7 +42,59 @@ pub(super) fn parse(encoding: Encoding, bytes: &[u8]) -> Result<Option<Geometry>
             }
             Geometry::try_from(geometry).map(Some).map_err(|e| format!("not GeoJSON: {e}"))
         }
+        Encoding::Nested => {
+            let value: Value = serde_json::from_slice(bytes).map_err(|e| format!("no list of points: {e}"))?;
+            nested(&value).map(Some).ok_or_else(|| "neither a point nor a polygon of points".to_owned())
+        }
     }
+}
+
+/// A point, or a polygon or several: lists of rings.
+fn nested(value: &Value) -> Option<Geometry> {
+    let point = |value: &Value| -> Option<Coord> {
+        let member = |name: &str, index: usize| value.get(name).or_else(|| value.get(index))?.as_f64();
+        Some(Coord { x: member("x", 0)?, y: member("y", 1)? })
+    };
+    let ring = |value: &Value| -> Option<LineString> {
+        value.as_array()?.iter().map(point).collect::<Option<Vec<_>>>().map(LineString::new)
+    };
+    let polygon = |value: &Value| -> Option<Polygon> {
+        let mut rings = value.as_array()?.iter().map(ring).collect::<Option<Vec<_>>>()?.into_iter();
+        Some(Polygon::new(rings.next()?, rings.collect()))
+    };
+    let polygons = || value.as_array()?.iter().map(polygon).collect::<Option<Vec<_>>>();
+    match (point(value), polygon(value)) {
+        (Some(at), _) => Some(Geometry::Point(at.into())),
+        (None, Some(polygon)) => Some(Geometry::Polygon(polygon)),
+        (None, None) => Some(Geometry::MultiPolygon(MultiPolygon(polygons()?))),
+    }
+}
+
+/// A geometry brought to longitude and latitude. Straight edges become curves, of which some points are kept.
+pub(super) fn projected(geometry: Geometry, to_lonlat: &Lease) -> Geometry {
+    match geometry {
+        Geometry::Polygon(polygon) => Geometry::Polygon(projected_polygon(&polygon, to_lonlat)),
+        Geometry::MultiPolygon(polygons) => {
+            Geometry::MultiPolygon(polygons.iter().map(|polygon| projected_polygon(polygon, to_lonlat)).collect())
+        }
+        other => other.map_coords(|at| {
+            let (x, y) = to_lonlat.point(at.x, at.y);
+            Coord { x, y }
+        }),
+    }
+}
+
+fn projected_polygon(polygon: &Polygon, to_lonlat: &Lease) -> Polygon {
+    /// Parts of an edge.
+    const PARTS: usize = 16;
+    let ring = |ring: &LineString| -> LineString {
+        let along = |line: geo::Line, i: usize| line.start + line.delta() * (i as f64 / PARTS as f64);
+        let dense = ring.lines().flat_map(|line| (0..PARTS).map(move |i| along(line, i)));
+        let (mut xs, mut ys): (Vec<f64>, Vec<f64>) = dense.chain(ring.0.last().copied()).map(|at| (at.x, at.y)).unzip();
+        to_lonlat.transform(&mut xs, &mut ys);
+        xs.into_iter().zip(ys).map(|(x, y)| Coord { x, y }).collect()
+    };
+    Polygon::new(ring(polygon.exterior()), polygon.interiors().iter().map(ring).collect())
 }
 
 /// Collections nest without bound, so that a crafted one would exhaust the stack of a recursive reader.

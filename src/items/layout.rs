@@ -6,10 +6,12 @@ use duckdb::arrow::datatypes::{DataType, Field as ArrowField, Fields, Schema};
 use super::assets::Assets;
 use super::fields::{Field, Kind, Nested, Properties, is_json, near_misses, pointer};
 use super::geometry::Encoding;
+use super::geoparquet::{self, Metadata};
 use super::rows;
-use super::session::{failed, identifier, literal};
+use super::session::{Private, failed, identifier, literal};
 use super::source::Relation;
 use super::storage;
+use crate::crs::Crs;
 use crate::error::{Error, Result};
 
 /// The SQL of the parts of an item.
@@ -18,13 +20,22 @@ pub(super) struct Layout {
     pub relation: Relation,
     pub id: String,
     pub bbox: Option<Bbox>,
-    /// The expression yields WKB or GeoJSON text.
-    pub geometry: Option<(String, Encoding)>,
+    pub geometry: Option<Footprint>,
     pub assets: Assets,
     pub properties: Properties,
     datetime: Option<Field>,
     start: Option<Field>,
     end: Option<Field>,
+}
+
+/// The geometry of an item.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Footprint {
+    /// Yields what the encoding says.
+    pub sql: String,
+    pub encoding: Encoding,
+    /// `None` for longitude and latitude.
+    pub crs: Option<Crs>,
 }
 
 /// West, south, east and north, as SQL.
@@ -40,17 +51,22 @@ impl Layout {
     ///
     /// # Errors
     /// A relation that lacks what every item has names the column, and those that are there.
-    pub(super) fn of(connection: &Connection, relation: Relation) -> Result<Self> {
+    pub(super) fn of(connection: &Private, relation: Relation) -> Result<Self> {
         let schema = {
             let mut statement =
                 connection.prepare(&format!("SELECT * FROM {} LIMIT 0", relation.from)).map_err(failed)?;
             statement.stream_arrow([]).map_err(failed).map(|stream| stream.get_schema())
         };
         let schema = schema.map_err(|e| e.within(format!("items {}", relation.name)))?;
-        Self::of_schema(&schema, relation)
+        let metadata = Metadata::of(connection, &relation).map_err(|e| e.within(format!("items {}", relation.name)))?;
+        Self::with_metadata(&schema, relation, &metadata)
     }
 
     pub(super) fn of_schema(schema: &Schema, relation: Relation) -> Result<Self> {
+        Self::with_metadata(schema, relation, &Metadata::default())
+    }
+
+    fn with_metadata(schema: &Schema, relation: Relation, metadata: &Metadata) -> Result<Self> {
         let missing = |what: &str| {
             let there: Vec<String> = schema.fields().iter().map(|f| format!("'{}'", f.name())).collect();
             let there = there.join(", ");
@@ -70,8 +86,10 @@ impl Layout {
         if datetime.is_none() && start.is_none() {
             return Err(missing("'datetime'"));
         }
-        let bbox = column("bbox").and_then(bbox);
-        let geometry = column("geometry").and_then(geometry);
+        let name = metadata.column.as_deref().filter(|_| column("geometry").is_none());
+        let geometry =
+            column(name.unwrap_or("geometry")).map(|field| footprint(field, metadata)).transpose()?.flatten();
+        let bbox = bounds(schema, metadata, geometry.as_ref().is_some_and(|geometry| geometry.crs.is_some()));
         if bbox.is_none() && geometry.is_none() {
             return Err(missing("'bbox' or 'geometry' of a known layout"));
         }
@@ -230,24 +248,46 @@ fn of_list(bbox: &str) -> Bbox {
     Bbox { edges: [edge(1, 1), edge(2, 2), edge(3, 4), edge(4, 5)], pruning: false }
 }
 
-fn geometry(field: &ArrowField) -> Option<(String, Encoding)> {
-    let sql = "\"geometry\"";
-    let native = || field.metadata().get("ARROW:extension:name").is_some_and(|name| name.starts_with("geoarrow"));
-    match field.data_type() {
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView if native() => {
-            Some((format!("ST_AsWKB({sql})"), Encoding::Wkb))
-        }
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => Some((sql.to_owned(), Encoding::Wkb)),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View if is_json(field) => {
-            Some((format!("CAST({sql} AS VARCHAR)"), Encoding::GeoJson))
-        }
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some((sql.to_owned(), Encoding::GeoJson)),
-        DataType::Struct(_) => {
-            let json = format!("CASE WHEN {sql} IS NOT NULL THEN CAST(to_json({sql}) AS VARCHAR) END");
-            Some((json, Encoding::GeoJson))
-        }
-        _ => None,
+/// The columns of the bounds: `bbox`, else what covers the geometry. Bounds of a projected geometry are in its CRS and of no use.
+fn bounds(schema: &Schema, metadata: &Metadata, is_projected: bool) -> Option<Bbox> {
+    let column = |name: &str| schema.fields().find(name).map(|(_, field)| field.as_ref());
+    let covers =
+        |name: &str| metadata.covering.iter().flatten().any(|path| path.first().is_some_and(|part| part == name));
+    if let Some(found) = column("bbox").filter(|_| !(is_projected && covers("bbox"))).and_then(bbox) {
+        return Some(found);
     }
+    let paths = metadata.covering.as_ref().filter(|_| !is_projected)?;
+    let edge = |path: &Vec<String>| -> Option<String> {
+        let [name, member] = path.as_slice() else { return None };
+        let DataType::Struct(fields) = column(name)?.data_type() else { return None };
+        fields.find(member).filter(|(_, field)| field.data_type().is_floating())?;
+        Some(format!("{}.{}", identifier(name), identifier(member)))
+    };
+    let edges: Option<Vec<String>> = paths.iter().map(edge).collect();
+    Some(Bbox { edges: edges?.try_into().ok()?, pruning: true })
+}
+
+/// `None` for a type that holds no geometry.
+fn footprint(field: &ArrowField, metadata: &Metadata) -> Result<Option<Footprint>> {
+    let sql = &identifier(field.name());
+    let native = field.metadata().get("ARROW:extension:name").is_some_and(|name| name.starts_with("geoarrow"));
+    let as_json = || format!("CASE WHEN {sql} IS NOT NULL THEN CAST(to_json({sql}) AS VARCHAR) END");
+    let (sql, encoding) = match field.data_type() {
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView if native => {
+            (format!("ST_AsWKB({sql})"), Encoding::Wkb)
+        }
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => (sql.clone(), Encoding::Wkb),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View if is_json(field) => {
+            (format!("CAST({sql} AS VARCHAR)"), Encoding::GeoJson)
+        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => (sql.clone(), Encoding::GeoJson),
+        DataType::Struct(fields) if fields.find("x").is_some() => (as_json(), Encoding::Nested),
+        DataType::Struct(_) => (as_json(), Encoding::GeoJson),
+        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => (as_json(), Encoding::Nested),
+        _ => return Ok(None),
+    };
+    let crs = if native { geoparquet::crs_of_field(field)? } else { None };
+    Ok(Some(Footprint { sql, encoding, crs: crs.or_else(|| metadata.crs.clone()) }))
 }
 
 #[cfg(test)]

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use duckdb::arrow::array::{ArrayRef, RecordBatch};
+use geo::Geometry;
 
 use super::geometry::{self, Encoding};
 use super::layout::Layout;
 use super::{pixels, rows};
+use crate::crs::{Crs, LONLAT, transformer};
 use crate::error::{Error, Result};
 use crate::place::{Pixels, Place};
 
@@ -14,7 +16,8 @@ use crate::place::{Pixels, Place};
 #[derive(Debug, Default)]
 pub(super) struct Columns {
     pub bbox: Option<[usize; 4]>,
-    pub geometry: Option<(usize, Encoding)>,
+    /// With the CRS of its coordinates, if they are no longitude and latitude.
+    pub geometry: Option<(usize, Encoding, Option<Crs>)>,
     /// The projection metadata of the item and of its assets, and the CRS of the item.
     pub pixels: Pixelwise,
 }
@@ -31,7 +34,8 @@ impl Columns {
     pub(super) fn of(layout: &Layout, keys: &[String], mut add: impl FnMut(String) -> usize) -> Columns {
         let bbox =
             layout.bbox.as_ref().map(|bbox| bbox.edges.clone().map(|edge| add(format!("CAST({edge} AS DOUBLE)"))));
-        let geometry = layout.geometry.as_ref().map(|(sql, encoding)| (add(sql.clone()), *encoding));
+        let geometry = layout.geometry.as_ref();
+        let geometry = geometry.map(|found| (add(found.sql.clone()), found.encoding, found.crs.clone()));
         let item = pixels::of_item(&layout.properties).map(&mut add);
         let assets = pixels::of_assets(&layout.assets, keys).map(&mut add);
         let crs = (item.is_some() || assets.is_some()).then(|| layout.crs().map(&mut add)).flatten();
@@ -58,16 +62,20 @@ impl Locator {
         let at = |index: usize| batch.columns().get(index);
         let edge = |index: usize| at(index).and_then(|edges| rows::double(edges, row));
         let bbox = self.columns.bbox.and_then(|[w, s, e, n]| Some([edge(w)?, edge(s)?, edge(e)?, edge(n)?]));
-        let bytes = self
-            .columns
-            .geometry
-            .and_then(|(index, encoding)| Some((encoding, at(index).and_then(|column| rows::bytes(column, row))?)));
-        let geometry = match bytes.map(|(encoding, bytes)| geometry::parse(encoding, bytes)) {
+        let parsed = self.columns.geometry.as_ref().and_then(|(index, encoding, crs)| {
+            let bytes = at(*index).and_then(|column| rows::bytes(column, row))?;
+            Some((geometry::parse(*encoding, bytes), crs))
+        });
+        let lonlat = |geometry: Geometry, crs: &Option<Crs>| match crs {
+            Some(crs) => transformer(crs, &LONLAT).map(|to_lonlat| geometry::projected(geometry, &to_lonlat)),
+            None => Ok(geometry),
+        };
+        let geometry = match parsed {
             None => None,
-            Some(Ok(geometry)) => geometry,
+            Some((Ok(geometry), crs)) => geometry.map(|geometry| lonlat(geometry, crs)).transpose()?,
             // The bbox still tells where the item is.
-            Some(Err(_)) if bbox.is_some_and(|edges| edges.iter().all(|edge| edge.is_finite())) => None,
-            Some(Err(what)) => {
+            Some((Err(_), _)) if bbox.is_some_and(|edges| edges.iter().all(|edge| edge.is_finite())) => None,
+            Some((Err(what), _)) => {
                 return Err(Error::Items(format!("item '{id}' has no bbox, and its geometry is {what}")));
             }
         };

@@ -9,6 +9,7 @@ mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 mod geometry;
+mod geoparquet;
 pub mod item;
 mod layout;
 mod locate;

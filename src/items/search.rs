@@ -141,3 +141,39 @@ fn margin(area: &Area, boxes: &Boxes) -> Margin {
 fn any(conditions: Vec<String>) -> String {
     if conditions.is_empty() { "false".to_owned() } else { conditions.join(" OR ") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bbox() -> Bbox {
+        Bbox { edges: ["w", "s", "e", "n"].map(str::to_owned), pruning: true }
+    }
+
+    const TILES: Boxes =
+        Boxes { west: -180.0, east: 180.0, width: 1.0, height: 1.0, crossing: false, large: false, irregular: false };
+
+    #[test]
+    fn each_edge_is_compared_with_a_constant_where_boxes_are_small_and_count_in_one_way() {
+        let condition = condition(&bbox(), &Area::of_box([10.0, 40.0, 11.0, 41.0]), &TILES).unwrap();
+        assert_eq!(condition.matches(" AND ").count(), 3);
+        assert!(!condition.contains("OR") && !condition.contains("CASE"), "{condition}");
+    }
+
+    #[test]
+    fn an_archive_of_another_turn_is_asked_in_its_own() {
+        let boxes = Boxes { west: 180.0, east: 539.5, ..TILES };
+        let condition = condition(&bbox(), &Area::of_box([10.0, 40.0, 11.0, 41.0]), &boxes).unwrap();
+        assert!(condition.contains("w <= 3.71") && !condition.contains("OR"), "{condition}");
+    }
+
+    #[test]
+    fn odd_boxes_are_looked_at_besides() {
+        let area = Area::of_box([10.0, 40.0, 11.0, 41.0]);
+        let with = |boxes| condition(&bbox(), &area, &boxes).unwrap();
+        assert!(with(Boxes { irregular: true, ..TILES }).contains("OR NOT coalesce("));
+        assert!(with(Boxes { large: true, ..TILES }).contains("> 30"));
+        assert!(with(Boxes { crossing: true, ..TILES }).contains("floor("));
+        assert_eq!(condition(&bbox(), &Area::EARTH, &TILES), None);
+    }
+}

@@ -94,6 +94,8 @@ pub(super) struct Relation {
     pub fetched: Option<Arc<Vec<Fetched>>>,
     /// How an error names it.
     pub name: String,
+    /// The parquet files, as a list in SQL.
+    pub files: Option<String>,
     /// There may be more than one file, with columns that differ.
     pub several: bool,
     /// Keeps the table alive.
@@ -114,6 +116,7 @@ impl Relation {
             base: None,
             fetched: None,
             name: "t".to_owned(),
+            files: None,
             several,
             table: None,
         }
@@ -121,7 +124,7 @@ impl Relation {
 
     fn of_table(table: Arc<Table>, base: Option<&'static str>, name: String) -> Self {
         let from = table.name.clone();
-        Self { from, ordinals: &["rowid"], base, fetched: None, name, several: false, table: Some(table) }
+        Self { from, ordinals: &["rowid"], base, fetched: None, name, files: None, several: false, table: Some(table) }
     }
 
     /// The path or URL that the hrefs of a row are relative to, in SQL.
@@ -186,12 +189,14 @@ impl Source {
 
 fn parquet(globs: &[String], hive: Option<bool>, name: String) -> Relation {
     let several = globs.len() > 1 || globs.iter().any(|glob| has_wildcard(glob));
+    let files = list(globs);
     let mut options = format!("union_by_name = {several}");
     if let Some(hive) = hive {
         options += &format!(", hive_partitioning = {hive}");
     }
     Relation {
-        from: format!("read_parquet({}, {options})", list(globs)),
+        from: format!("read_parquet({files}, {options})"),
+        files: Some(files),
         ordinals: &["file_index", "file_row_number"],
         base: Some("filename"),
         fetched: None,

@@ -176,7 +176,9 @@ def test_an_archive_that_counts_otherwise(con, tmp_path, west):
 def test_a_raster_around_a_pole(con, tmp_path, crs, sign, form):
     path = raster(tmp_path / "p.tif", np.full((40, 40), 7, "uint8"), -1e6, 1.2e6, 5e4, crs)
     low = sign * 77.0
-    cap = {"split": [(-180, low), (0, low), (180, low), (180, sign * 90), (0, sign * 90), (-180, sign * 90), (-180, low)]}
+    cap = {
+        "split": [(-180, low), (0, low), (180, low), (180, sign * 90), (0, sign * 90), (-180, sign * 90), (-180, low)]
+    }
     one = item("a", {"data": path}, footprint=cap.get(form) or corners(path))
     items = index(tmp_path, [one], bbox="struct" if form == "bbox of corners" else None)
     for x, y in [(0, 0), (-9e5, 0), (5e5, 1.1e6), (9e5, -7e5), (-1e5, 1e5)]:
@@ -196,13 +198,18 @@ def test_chunks_do_not_decide_which_pixels_there_are(con, tmp_path, small):
     centre = sum(lon) / len(lon), sum(lat) / len(lat)
     half = [(centre[0] + (x - centre[0]) / 2, centre[1] + (y - centre[1]) / 2) for x, y in outline]
     source = index(tmp_path, [item("a", {"data": path}, footprint=half if small != "bbox" else outline)])
-    w, s, e, n = (min(lon), min(lat), max(lon), max(lat)) if small == "polygon" else (
-        min(p[0] for p in half), min(p[1] for p in half), max(p[0] for p in half), max(p[1] for p in half))
+    w, s, e, n = (
+        (min(lon), min(lat), max(lon), max(lat))
+        if small == "polygon"
+        else (min(p[0] for p in half), min(p[1] for p in half), max(p[0] for p in half), max(p[1] for p in half))
+    )
     edges = f"{{xmin: {w!r}::DOUBLE, ymin: {s!r}::DOUBLE, xmax: {e!r}::DOUBLE, ymax: {n!r}::DOUBLE}}"
     replace = "EXCLUDE (bbox)" if small.endswith("no bbox") else f"REPLACE ({edges} AS bbox)"
     items = rewrite(con, source, tmp_path / "small.parquet", replace)
     grid = Grid((500_000, 5_199_360, 500_640, 5_200_000), "EPSG:32633", 10)
-    assert {size: count(con, items, grid, chunk_size=size) for size in (16, 32, 64)} == dict.fromkeys((16, 32, 64), 4096)
+    assert {size: count(con, items, grid, chunk_size=size) for size in (16, 32, 64)} == dict.fromkeys(
+        (16, 32, 64), 4096
+    )
 
 
 # -- metadata that say nothing ---------------------------------------------------------------------------------------
@@ -247,7 +254,9 @@ def test_a_bbox_of_nothing_in_parquet(con, tmp_path, edge, form):
         bad = "{" + ", ".join(f"{side}: {edge}::DOUBLE" for side in ("xmin", "ymin", "xmax", "ymax")) + "}"
     else:
         bad = "[" + ", ".join([f"{edge}::DOUBLE"] * 4) + "]"
-    items = rewrite(con, source, tmp_path / "bad.parquet", f"REPLACE (CASE id WHEN 'a' THEN {bad} ELSE bbox END AS bbox)")
+    items = rewrite(
+        con, source, tmp_path / "bad.parquet", f"REPLACE (CASE id WHEN 'a' THEN {bad} ELSE bbox END AS bbox)"
+    )
     grid = Grid((500_000, 5_199_920, 500_080, 5_200_000), "EPSG:32633", 10)
     for extra in ({}, {"sortby": ["id"]}, {"ids": ["a"]}):
         assert count(con, items, grid, **extra) == 64
@@ -266,3 +275,63 @@ def test_a_degenerate_polygon_beside_a_good_bbox(con, tmp_path, shape):
     pq.write_table(table.set_column(at, "geometry", pa.array([stac.wkb(bad)])), tmp_path / "bad.parquet")
     grid = Grid((500_040, 5_199_920, 500_080, 5_199_960), "EPSG:32633", 10)
     assert count(con, tmp_path / "bad.parquet", grid) == 16
+
+
+# -- geometry in other clothes ---------------------------------------------------------------------------------------
+
+
+def geo(encoding="WKB", **column):
+    return {
+        "geo": json.dumps(
+            {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": {"encoding": encoding} | column}}
+        )
+    }
+
+
+def points(ring, interleaved):
+    return [list(p) if interleaved else {"x": p[0], "y": p[1]} for p in ring]
+
+
+def dressed(table, form, path):
+    """The columns of an index of one item, with its geometry and bounds in another form, and the metadata."""
+    import rasterio
+    from pyproj import CRS
+
+    lonlat = stac.outline(path)
+    columns = {name: table[name] for name in table.column_names if name not in ("bbox", "geometry")}
+    with rasterio.open(path) as file:
+        b = file.bounds
+        projected, crs = ring(b.left, b.bottom, b.right, b.top), CRS(file.crs).to_json_dict()
+    names = ("xmin", "ymin", "xmax", "ymax")
+    lon, lat = zip(*lonlat)
+    degrees = pa.array([dict(zip(names, map(float, (min(lon), min(lat), max(lon), max(lat)))))])
+    covering = {"bbox": {name: ["cover", name] for name in names}}
+    if form == "projected":
+        return columns | {"geometry": pa.array([stac.wkb(projected)])}, geo(crs=crs)
+    if form == "projected, covering":
+        metres = pa.array([dict(zip(names, map(float, (b.left, b.bottom, b.right, b.top))))])
+        covering = {"bbox": {name: ["bbox", name] for name in names}}
+        return columns | {"geometry": pa.array([stac.wkb(projected)]), "bbox": metres}, geo(crs=crs, covering=covering)
+    if form == "covering":
+        return columns | {"geometry": pa.array([stac.wkb(lonlat)]), "cover": degrees}, geo(covering=covering)
+    if form == "bbox alone":
+        return columns | {"bbox": degrees}, {}
+    nested = points(lonlat, "interleaved" in form)
+    if form.startswith("multipolygon"):
+        return columns | {"geometry": pa.array([[[nested]]])}, geo("multipolygon")
+    return columns | {"geometry": pa.array([[nested]])}, geo("polygon")
+
+
+FORMS = ["projected", "projected, covering", "covering", "bbox alone", "polygon", "multipolygon"]
+FORMS += ["polygon interleaved", "multipolygon interleaved"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_geometry(con, tmp_path, form):
+    path = raster(tmp_path / "a.tif", np.full((64, 64), 7, "uint8"))
+    columns, metadata = dressed(pq.read_table(index(tmp_path, [item("a", {"data": path})])), form, path)
+    pq.write_table(pa.table(columns).replace_schema_metadata(metadata), tmp_path / "dressed.parquet")
+    for left, top in [(500_000, 5_200_000), (500_630, 5_199_370)]:
+        assert count(con, tmp_path / "dressed.parquet", Grid((left, top - 10, left + 10, top), "EPSG:32633", 10)) == 1
+    with pytest.raises(duckdb.Error, match="no item matches"):
+        count(con, tmp_path / "dressed.parquet", Grid((510_000, 5_199_000, 510_010, 5_199_010), "EPSG:32633", 10))
