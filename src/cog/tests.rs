@@ -52,7 +52,7 @@ fn message(file: &[u8]) -> String {
 fn tile(file: &Bytes, level: &Level, index: usize) -> Result<Pixels> {
     let range = level.tile_range(index).unwrap();
     let mut out = Pixels::zeros(DataType::UInt8, 0);
-    decode_tile(level, &file[range.start as usize..range.end as usize], &mut out)?;
+    decode_tile(level, index, &file[range.start as usize..range.end as usize], &mut out)?;
     Ok(out)
 }
 
@@ -130,9 +130,9 @@ fn sparse_tiles_hold_nodata_or_nothing() {
     let level = &cog.levels[0];
     assert_eq!((level.tile_range(0), level.tile_range(1)), (None, None));
     let mut out = Pixels::zeros(DataType::Float64, 3);
-    fill_sparse(level, cog.nodata[0], &mut out);
+    fill_sparse(level, 0, cog.nodata[0], &mut out);
     assert_eq!(out, Pixels::UInt16(vec![9; 256]));
-    fill_sparse(level, None, &mut out);
+    fill_sparse(level, 0, None, &mut out);
     assert_eq!(out, Pixels::UInt16(vec![0; 256]));
 }
 
@@ -143,7 +143,7 @@ fn a_buffer_of_the_right_shape_is_not_reallocated() {
     let mut out = Pixels::zeros(DataType::UInt16, 256);
     let before = out.as_bytes().as_ptr();
     let range = cog.levels[0].tile_range(1).unwrap();
-    decode_tile(&cog.levels[0], &file[range.start as usize..range.end as usize], &mut out).unwrap();
+    decode_tile(&cog.levels[0], 1, &file[range.start as usize..range.end as usize], &mut out).unwrap();
     assert_eq!(out.as_bytes().as_ptr(), before);
 }
 
@@ -218,10 +218,9 @@ fn circles_and_contradictions_are_corrupt() {
 fn what_we_do_not_read_is_named() {
     let image = || Directory::new((16, 16), (16, 16), 8, vec![vec![0; 256]]);
     let refused = |tag, value: u16| message(&Builder::new(vec![image().with(tag, Values::Short(vec![value]))]).build());
-    assert!(message(&Builder::new(vec![image().without(Tag::TileWidth)]).build()).contains("striped, not tiled"));
     assert!(refused(Tag::Compression, 50002).contains("JPEG XL"));
     assert!(refused(Tag::SampleFormat, 6).contains("complex"));
-    assert!(refused(Tag::BitsPerSample, 17).contains("17 bits"));
+    assert!(refused(Tag::BitsPerSample, 33).contains("33 bits"));
     assert!(refused(Tag::Photometric, 5).contains("CMYK"));
     assert!(refused(Tag::FillOrder, 2).contains("FillOrder"));
     let mixed = image().with(Tag::BitsPerSample, Values::Short(vec![8, 16, 8]));
@@ -313,7 +312,7 @@ fn read_everything(file: &Bytes) {
         for index in 0..(level.tiles_across() as usize * level.tiles_down() as usize).min(64) {
             let Some(range) = level.tile_range(index) else { continue };
             let bytes = block_on(crate::store::ByteSource::read(file, range)).unwrap();
-            let _ = decode_tile(level, &bytes, &mut out);
+            let _ = decode_tile(level, index, &bytes, &mut out);
         }
     }
 }
@@ -383,7 +382,7 @@ fn decode_speed() {
         bare.zlib_decompress(packed, &mut bytes).unwrap();
     });
     let mut out = Pixels::zeros(DataType::UInt16, 0);
-    let ours = measure("decode_tile", &mut || decode_tile(level, packed, &mut out).unwrap());
+    let ours = measure("decode_tile", &mut || decode_tile(level, 0, packed, &mut out).unwrap());
     eprintln!("decode_tile takes {:+.1} %", (ours / libdeflate - 1.0) * 100.0);
     let mut values = vec![1u16; 512 * 512];
     measure("predictor 2 alone, uint16", &mut || super::predictor::undo_horizontal(&mut values, 512, 1));
