@@ -1,4 +1,4 @@
-"""Writes TIFFs that GDAL and rasterio do not write: strips of any height, odd bit depths, masks of several bands, missing tags.
+"""Writes TIFFs that rasterio does not write: strips of any height, odd bit depths, masks of several bands, missing tags.
 
 Pixels are given as bytes, block by block; `pack` makes them from an array.
 """
@@ -31,7 +31,9 @@ def pack(rows, bits):
     """Unsigned integers (rows, columns) as bits, the most significant first; each row begins at a byte."""
     rows = np.asarray(rows).astype(np.uint64)
     shifts = np.arange(bits - 1, -1, -1, dtype=np.uint64)
-    return np.packbits((rows[..., None] >> shifts & np.uint64(1)).astype(np.uint8).reshape(len(rows), -1), axis=1).tobytes()
+    return np.packbits(
+        (rows[..., None] >> shifts & np.uint64(1)).astype(np.uint8).reshape(len(rows), -1), axis=1
+    ).tobytes()
 
 
 def image(values, rows_per_strip=None, planar=1, bits=None, codec=None, order="<", tile=None, fill=None, **tags):
@@ -67,7 +69,9 @@ def image(values, rows_per_strip=None, planar=1, bits=None, codec=None, order="<
 
 def write(path, *images, order="<", big=False, without=()):
     """Writes directories, each followed by its blocks; returns the path. `without` are tags that are left out."""
-    head = (b"II" if order == "<" else b"MM") + struct.pack(order + ("HHHQ" if big else "HI"), *((43, 8, 0, 16) if big else (42, 8)))
+    head = (b"II" if order == "<" else b"MM") + struct.pack(
+        order + ("HHHQ" if big else "HI"), *((43, 8, 0, 16) if big else (42, 8))
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     body = bytearray(head)
     for number, (tags, blocks) in enumerate(images):

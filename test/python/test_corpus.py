@@ -144,7 +144,7 @@ REFUSED = {
     "comp=jxl": "JPEG XL",
     "comp=44510": "compression 44510",
 }
-# A linear unit that is not that of the EPSG code beside it: where the file lies is a matter of the CRS, not of its pixels.
+# A linear unit that is not that of the EPSG code beside it: where the file lies is a matter of its CRS.
 UNIT_AGAINST_CODE = {"tif/gdal__epsg_2853_with_us_feet.tif"}
 
 
@@ -164,8 +164,10 @@ def reason_of(name, entry):
 
 
 def test_what_is_not_read_is_refused_by_name(corpus):
-    """Files without a place on earth, of codecs and colours that are not read, and broken ones: the message names item, asset, href
-    and the reason."""
+    """Files without a place on earth, of codecs and colours that are not read, and broken ones.
+
+    The message names item, asset, href and the reason.
+    """
     reasons, wrong = {}, {}
     for name, (entry, outcome, _) in corpus.items():
         reason = reason_of(name, entry)

@@ -73,7 +73,7 @@ def same_as_gdal(con, path, where=WHERE, overview=None, **named):
     (5, RGB, [UNASSOCIATED]),
 ])  # fmt: skip
 def test_every_combination(con, tmp_path, bands, photometric, extra):
-    """Bands, alpha in any place, mask, nodata of any kind, types that may have an alpha band and others, both planes."""
+    """Bands, alpha in any place, mask, nodata of any kind, types that may have an alpha band and others."""
     checked, invalid = 0, 0
     kinds = itertools.product(("uint8", "uint16", "int16"), (None, "0", "-9999", "300"), (False, True), (1, 2))
     for number, (dtype, nodata, mask, planar) in enumerate(kinds):
@@ -115,9 +115,7 @@ def test_a_mask_for_each_band_in_another_crs(con, tmp_path, bands):
     mask[0, :, :32] = 1
     mask[-1, :, 32:] = 1
     kind = {"t254": (tiffs.LONG, [MASK]), "t262": (tiffs.SHORT, [4])}
-    path = tiffs.write(
-        tmp_path / "file.tif", tiffs.image(values, 8, **PLACE), tiffs.image(mask, 8, 2, bits=1, **kind)
-    )
+    path = tiffs.write(tmp_path / "file.tif", tiffs.image(values, 8, **PLACE), tiffs.image(mask, 8, 2, bits=1, **kind))
     found = masked(con, one(path), grid(8, 8, 40, LEFT + 150, TOP - 150, "EPSG:25833"), 2)
     left = ~np.ma.getmaskarray(found[0]), ~np.ma.getmaskarray(found[1])
     assert left[0][:, :4].all() and left[1][:, 4:].all()
@@ -148,7 +146,7 @@ def test_overviews_have_masks_of_their_own(con, tmp_path, layout):
 
 
 def test_a_mask_that_only_an_overview_has(con, tmp_path):
-    """It masks nothing, in no resolution: GDAL has no mask for the file. (It has one for the overview opened by itself.)"""
+    """It masks nothing, in no resolution: GDAL has one only for the overview opened by itself."""
     values = noise((1, 64, 64))
     small = tiffs.image(values[:, ::2, ::2], 8, t254=(tiffs.LONG, [OVERVIEW]))
     of_small = mask_of(1, shape=(32, 32), kind=MASK | OVERVIEW)
@@ -212,7 +210,7 @@ def test_nodata_of_stac_counts_where_the_file_says_nothing(con, tmp_path, source
         valid = values[0] != 2
     sql = (
         "SET VARIABLE items = [{id: 'one', datetime: TIMESTAMP '2024-05-03', bbox: [-180.0, -90, 180, 90], "
-        "assets: {data: {href: $href, \"raster:bands\": [{nodata: 2}, {nodata: 2}]}}}]"
+        'assets: {data: {href: $href, "raster:bands": [{nodata: 2}, {nodata: 2}]}}}]'
     )
     con.execute(sql, {"href": str(path)})
     box = [float(value) for value in WHERE.bbox]

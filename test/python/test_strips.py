@@ -1,4 +1,4 @@
-"""TIFFs in strips: every layout, codec, predictor and type that rasterio writes, and what only others write, against rasterio."""
+"""TIFFs in strips: each layout, codec, predictor and type that rasterio writes, and some that it only reads."""
 
 import resource
 import zlib
@@ -11,7 +11,8 @@ import stac
 import tiffs
 from helpers import call
 from pyproj import Transformer
-from small import LEFT, TOP, grid, raster
+from server import RangeServer
+from small import LEFT, TOP, grid, index, item, raster
 from test_masks_like_gdal import PLACE, masked, noise, one, same_as_gdal
 
 WIDTH, HEIGHT = 37, 29
@@ -74,7 +75,7 @@ def test_lossy_codecs(con, tmp_path, codec, bands):
 @pytest.mark.parametrize("endianness", ["little", "big"])
 @pytest.mark.parametrize("bigtiff", ["no", "yes"])
 def test_layouts(con, tmp_path, interleave, dtype, predictor, endianness, bigtiff):
-    """Planes side by side or one after the other, differences along rows, both orders of bytes, both flavours of TIFF."""
+    """Planes side by side or one after the other, differences along rows, both orders of bytes, BigTIFF."""
     profile = {"interleave": interleave, "endianness": endianness, "bigtiff": bigtiff}
     values = texture((3, HEIGHT, WIDTH), dtype)
     path = raster(
@@ -227,7 +228,9 @@ def test_a_large_uncompressed_strip_is_read_by_its_rows(con, tmp_path):
     check_large(con, path)
     assert stats(con)["bytes"] - before["bytes"] < 4 << 20
     con.execute("SET lazycogs_memory_budget = '32MB'")
-    total = con.execute(f"SELECT sum(data::BIGINT) FROM {call('lazycogs_read', one(path), grid(6400, 2000))}").fetchone()
+    total = con.execute(
+        f"SELECT sum(data::BIGINT) FROM {call('lazycogs_read', one(path), grid(6400, 2000))}"
+    ).fetchone()
     row, col = np.indices((2000, 6400), "uint16")
     assert total == (int((row * 31 + col).sum(dtype="int64")),)
 
@@ -273,12 +276,13 @@ def peak():
 
 
 def test_forged_strips_take_no_memory(con, tmp_path):
-    """A header of a few hundred bytes that claims billions of pixels: refused, or read without more than the window needs."""
+    """A header of some hundred bytes that claims billions of pixels is refused, or only what is needed is read."""
     sparse_column = 2
-    con.execute(f"FROM {call('lazycogs_read', one(tmp_path / 'good.tif'), grid(4, 4, 10))}").fetchall()
-    before = peak()
     values = texture((1, 4, 4), "uint8")
-    here = stac.outline(tiffs.write(tmp_path / "good.tif", tiffs.image(values, **PLACE)))
+    good = tiffs.write(tmp_path / "good.tif", tiffs.image(values, **PLACE))
+    here = stac.outline(good)
+    con.execute(f"FROM {call('lazycogs_read', one(good), grid(4, 4, 10))}").fetchall()
+    before = peak()
     side = 2**31 - 1
     for number, (width, height, offset, count) in enumerate(
         [(side, side, 0, 0), (side, 1, 0, 0), (1, side, 0, 0), (side, side, 8, 2**32 - 1), (1, side, 8, 2**32 - 1)]
@@ -294,3 +298,21 @@ def test_forged_strips_take_no_memory(con, tmp_path):
             with pytest.raises(duckdb.Error, match="strips of .* take .* MiB; at most|truncated|beyond its end"):
                 con.execute(sql).fetchall()
     assert peak() - before < 64 << 20
+
+
+def test_output_tiles_side_by_side_share_strips(con, tmp_path):
+    """A strip that 16 output tiles cut is fetched and decoded about once, over http, with a small budget, too."""
+    values = texture((1, 1500, 2000))
+    for codec in (None, zlib.compress):
+        path = tiffs.write(tmp_path / "data" / "file.tif", tiffs.image(values, 8, codec=codec, **PLACE))
+        for budget in ("256MB", "64MB"):
+            con.execute(f"SET lazycogs_memory_budget = '{budget}'; SET lazycogs_cache_size = '0'")
+            with RangeServer(tmp_path / "data", lifetime=60) as served:
+                items = [item("one", {"data": path})]
+                items[0].assets["data"] = f"{served.url}/file.tif"
+                text = call("lazycogs_read", index(tmp_path, items), grid(2000, 1500), chunk_size=128)
+                before = stats(con)
+                total = con.execute(f"SELECT count(data), sum(data::BIGINT) FROM {text}").fetchone()
+                assert total == (values.size, values.sum(dtype="int64"))
+                assert served.bytes_sent() < 1.5 * path.stat().st_size
+                assert stats(con)["tiles_decoded"] - before["tiles_decoded"] < 1.5 * 1500 / 8
