@@ -1,4 +1,4 @@
-"""Writes TIFFs that rasterio does not write: strips of any height, odd bit depths, masks of several bands, missing tags.
+"""Writes TIFFs that rasterio does not write: strips of any height, odd bit depths, masks for each band, missing tags.
 
 Pixels are given as bytes, block by block; `pack` makes them from an array.
 """

@@ -204,7 +204,7 @@ def test_every_exact_file_is_read_to_the_pixel(corpus, shared_data):
             wrong[name] = str(error).splitlines()[0]
     assert not wrong, "\n".join(f"{name}: {why}" for name, why in wrong.items())
     print(checked, striped)
-    assert checked["by checksum"] >= 190 and checked["by mask"] >= 35 and checked["resampled"] >= 43 and striped >= 70
+    assert checked["by checksum"] >= 180 and checked["by mask"] >= 50 and checked["resampled"] >= 43 and striped >= 70
 
 
 def gdal_level(path, band):
