@@ -118,12 +118,12 @@ fn decoding(c: &mut Criterion) {
     let cog = block_on(open(&header(10980, 1))).expect("the header is good");
     let packed = compressed_block();
     let mut out = Pixels::UInt16(Vec::new());
-    decode_tile(&cog.levels[0], &packed, &mut out).expect("the block is good");
+    decode_tile(&cog.levels[0], 0, &packed, &mut out).expect("the block is good");
     assert_eq!(out, Pixels::UInt16(pixels(BLOCK * BLOCK)));
     let mut group = c.benchmark_group("decode");
     group.throughput(Throughput::Bytes((BLOCK * BLOCK * 2) as u64));
     group.bench_function("deflate, predictor 2, 512 x 512 uint16", |b| {
-        b.iter(|| decode_tile(&cog.levels[0], black_box(&packed), &mut out));
+        b.iter(|| decode_tile(&cog.levels[0], 0, black_box(&packed), &mut out));
     });
 }
 

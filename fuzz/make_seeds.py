@@ -20,13 +20,15 @@ TYPES = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64
 CODECS = ["none", "deflate", "lzw", "zstd", "packbits", "lzma", "lerc", "lerc_deflate", "lerc_zstd", "webp", "jpeg"]
 
 
-def write(path, dtype="uint8", bands=1, size=(24, 40), overviews=(), mask=False, alpha=False, **profile):
-    """Writes a tiled GeoTIFF whose bands are ramps."""
+def write(path, dtype="uint8", bands=1, size=(24, 40), overviews=(), mask=False, alpha=False, zeros=False, **profile):
+    """Writes a GeoTIFF whose bands are ramps, or zeros."""
     height, width = size
     ramp = np.add.outer(np.arange(height) * 3, np.arange(width))
     data = np.stack([ramp + 7 * band for band in range(bands)]).astype(dtype)
     shape = {"height": height, "width": width, "count": bands, "dtype": dtype}
     profile = UTM | {"tiled": True, "blockxsize": 16, "blockysize": 16} | profile
+    profile = {name: value for name, value in profile.items() if value is not None or name in ("crs", "transform")}
+    data = data * (not zeros)
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_TIFF_OVR_BLOCKSIZE="64"):
         with rasterio.open(path, "w", driver="GTiff", **shape, **profile) as file:
             if alpha:
@@ -73,11 +75,26 @@ def kinds():
     yield "nowhere", {"crs": None, "transform": None}
 
 
+def striped_kinds():
+    """The same for strips, whose last one is shorter."""
+    strips = {"tiled": False, "blockxsize": None, "blockysize": 5}
+    for codec in CODECS:
+        rows = 8 if codec == "jpeg" else 5
+        yield f"strips_{codec}", strips | {"compress": codec, "bands": 3 if codec == "webp" else 1, "blockysize": rows}
+    yield "strips_jpeg_ycbcr", strips | {"compress": "jpeg", "photometric": "ycbcr", "bands": 3, "blockysize": 16}
+    yield "strips_predictor_3", strips | {"dtype": "float32", "compress": "deflate", "predictor": 3}
+    yield "strips_separate", strips | {"bands": 3, "interleave": "band", "compress": "deflate", "mask": True}
+    yield "strips_bits", strips | {"dtype": "uint16", "nbits": 11, "bigtiff": "yes", "endianness": "big"}
+    yield "strips_sparse", strips | {"sparse_ok": True, "size": (80, 80), "nodata": 0}
+    # Large enough to be cut, but not stored: a mutation may make it claim that it is.
+    yield "strips_cut", strips | {"size": (1100, 1000), "blockysize": 1100, "sparse_ok": True, "zeros": True}
+
+
 def main():
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
-    for name, arguments in kinds():
+    for name, arguments in [*kinds(), *striped_kinds()]:
         write(folder / f"{name}.tif", **arguments)
 
 

@@ -67,9 +67,9 @@ fn read(file: &Bytes) -> usize {
     let mut out = Pixels::zeros(cog.dtype, 0);
     let mut decoded = 0;
     for level in cog.levels.iter().flat_map(|l| std::iter::once(l).chain(l.mask.as_deref())) {
-        for range in (0..12).filter_map(|index| level.tile_range(index)) {
+        for (index, range) in (0..12).filter_map(|index| Some((index, level.tile_range(index)?))) {
             let bytes = block_on(ByteSource::read(file, range)).expect("memory can be read");
-            decoded += usize::from(decode_tile(level, &bytes, &mut out).is_ok());
+            decoded += usize::from(decode_tile(level, index, &bytes, &mut out).is_ok());
         }
     }
     decoded

@@ -12,30 +12,45 @@ use crate::error::{Error, Result};
 use crate::pixels::{DataType, Pixel, Pixels};
 use crate::{with_pixels, with_type};
 
-/// Decodes one tile into `out`: `tile_height` x `tile_width` x [`Level::samples_per_tile`] values, interleaved, in the
+/// Decodes tile `index` into `out`: [`Level::tile_rows`] x `tile_width` x [`Level::samples_per_tile`] values, interleaved, in the
 /// machine's byte order, predictor undone, odd bit depths widened. `out` is given the right type and length, and is not
 /// reallocated when it had them before.
 ///
 /// # Errors
 /// `Corrupt` if the data are broken or hold less than the tile; `Unsupported` for rare kinds of JPEG and LERC.
-pub fn decode_tile(level: &Level, compressed: &[u8], out: &mut Pixels) -> Result<()> {
-    shape(level, out);
+pub fn decode_tile(level: &Level, index: usize, compressed: &[u8], out: &mut Pixels) -> Result<()> {
+    let rows = level.tile_rows(index);
+    let decoded = decode_rows(level, rows, compressed, out);
+    if decoded.is_ok() || rows == level.tile_height {
+        return decoded;
+    }
+    // Some writers store the last strip whole, as if the image went on below its edge.
+    decode_rows(level, level.tile_height, compressed, out).or(decoded)?;
+    with_pixels!(out, values => values.truncate(level.rows_len(rows)));
+    Ok(())
+}
+
+/// Decodes a tile of `rows` rows.
+fn decode_rows(level: &Level, rows: u32, compressed: &[u8], out: &mut Pixels) -> Result<()> {
+    shape(level, rows, out);
     match level.compression {
-        Compression::Jpeg => jpeg::decode(level, compressed, out.as_bytes_mut()),
-        Compression::WebP => webp(level, compressed, out.as_bytes_mut()),
-        Compression::Lerc | Compression::LercDeflate | Compression::LercZstd => lerc::decode(level, compressed, out),
+        Compression::Jpeg => jpeg::decode(level, rows, compressed, out.as_bytes_mut()),
+        Compression::WebP => webp(level, rows, compressed, out.as_bytes_mut()),
+        Compression::Lerc | Compression::LercDeflate | Compression::LercZstd => {
+            lerc::decode(level, rows, compressed, out)
+        }
         _ if is_native(level.encoding.format, level.encoding.bits) => {
             let bytes = out.as_bytes_mut();
             decompress(level.compression, compressed, bytes)?;
             to_native(level, bytes)
         }
-        _ => decode_odd_depth(level, compressed, out),
+        _ => decode_odd_depth(level, rows, compressed, out),
     }
 }
 
-/// Fills `out` with what a tile holds that is not stored: the nodata value, else 0, as GDAL does.
-pub fn fill_sparse(level: &Level, nodata: Option<Nodata>, out: &mut Pixels) {
-    shape(level, out);
+/// Fills `out` with what tile `index` holds if it is not stored: the nodata value, else 0, as GDAL does.
+pub fn fill_sparse(level: &Level, index: usize, nodata: Option<Nodata>, out: &mut Pixels) {
+    shape(level, level.tile_rows(index), out);
     with_pixels!(out, values => values.fill(sparse(nodata)));
 }
 
@@ -48,8 +63,8 @@ fn sparse<T: Pixel>(nodata: Option<Nodata>) -> T {
     nodata.and_then(Nodata::cast).unwrap_or_default()
 }
 
-fn shape(level: &Level, out: &mut Pixels) {
-    let len = level.tile_len();
+fn shape(level: &Level, rows: u32, out: &mut Pixels) {
+    let len = level.rows_len(rows);
     if out.dtype() != level.dtype {
         *out = with_type!(level.dtype, T => T::wrap(Vec::new()));
     }
@@ -57,12 +72,13 @@ fn shape(level: &Level, out: &mut Pixels) {
 }
 
 /// Depths that no type has pass through a buffer of their own.
-fn decode_odd_depth(level: &Level, compressed: &[u8], out: &mut Pixels) -> Result<()> {
+fn decode_odd_depth(level: &Level, rows: u32, compressed: &[u8], out: &mut Pixels) -> Result<()> {
     thread_local! {
         // Of 64-bit words, so that it may be seen as words of any size.
         static RAW: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
     }
-    let (bytes, words) = (level.raw_len(), level.raw_len().div_ceil(8));
+    let bytes = level.raw_len(rows);
+    let words = bytes.div_ceil(8);
     let mut widened = |raw: &mut [u64]| {
         let raw = &mut bytemuck::cast_slice_mut(raw)[..bytes];
         decompress(level.compression, compressed, raw)?;
@@ -115,14 +131,14 @@ fn words<T: bytemuck::Pod>(bytes: &mut [u8]) -> Result<&mut [T]> {
     bytemuck::try_cast_slice_mut(bytes).map_err(|e| corrupt(Compression::None, e))
 }
 
-fn webp(level: &Level, compressed: &[u8], out: &mut [u8]) -> Result<()> {
+fn webp(level: &Level, rows: u32, compressed: &[u8], out: &mut [u8]) -> Result<()> {
     let samples = usize::from(level.samples_per_tile());
     if level.dtype != DataType::UInt8 || !matches!(samples, 3 | 4) {
         return Err(Error::Unsupported(format!("WebP tiles of {samples} samples of type {}", level.dtype)));
     }
     let broken = |why: &str| corrupt(level.compression, why);
     let features = webp::BitstreamFeatures::new(compressed).ok_or_else(|| broken("it is no WebP image"))?;
-    if (features.width(), features.height()) != (level.tile_width, level.tile_height) {
+    if (features.width(), features.height()) != (level.tile_width, rows) {
         return Err(corrupt(
             level.compression,
             format_args!("it is of {} x {} pixels", features.width(), features.height()),

@@ -176,7 +176,8 @@ impl GeoKeys {
     fn projection(&self, metres: f64) -> Result<Projection> {
         if let Some(method) = self.code(Key::Method) {
             let found = projection::from_method(method, self, self.degrees()?, metres);
-            let missing = || Error::Crs(format!("the file's CRS uses the projection method {method}, which PROJ lacks"));
+            let missing =
+                || Error::Crs(format!("the file's CRS uses the projection method {method}, which PROJ lacks"));
             return found.map(Projection::Spelled).ok_or_else(missing);
         }
         let citation = [Key::ProjectedCitation, Key::Citation].map(|key| self.text(key));
@@ -212,9 +213,8 @@ impl GeoKeys {
             known => known?,
         };
         // Where it matters less than a millimetre on the ground, it is a matter of digits.
-        let same_axes = axes.is_none_or(|(a, rf)| {
-            (a - known.semi_major).abs() < 1e-3 && (rf - known.inverse_flattening).abs() < 1e-5
-        });
+        let same_axes = axes
+            .is_none_or(|(a, rf)| (a - known.semi_major).abs() < 1e-3 && (rf - known.inverse_flattening).abs() < 1e-5);
         let same_meridian = meridian.is_none_or(|longitude| (longitude - known.meridian).abs() < 1e-8);
         if same_axes && same_meridian { Ok(Some(coded)) } else { self.spelled_out(Some(known)) }
     }

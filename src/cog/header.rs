@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::codec::Compression;
 use super::geokeys::GeoKeys;
 use super::ifd::{Directories, Ifd, Tag};
-use super::metadata::{Nodata, scale_offset};
+use super::metadata::{Nodata, colour, scale_offset};
 use super::reader::HeaderReader;
-use super::{Cog, Encoding, Level, MAX_TILE_BYTES, Predictor, SampleFormat};
+use super::strips::rows_per_strip;
+use super::{Cog, Encoding, Level, MAX_TILE_BYTES, Predictor, SampleFormat, side_of};
 use crate::error::{Error, Result};
 use crate::grid::Affine;
 use crate::pixels::DataType;
@@ -17,12 +18,15 @@ use crate::store::ByteSource;
 const REDUCED: u64 = 1;
 /// NewSubfileType, bit 2: a transparency mask.
 const MASK: u64 = 4;
+/// ExtraSamples: the colours are multiplied with it, or not.
+const ASSOCIATED_ALPHA: u64 = 1;
+const UNASSOCIATED_ALPHA: u64 = 2;
 
 /// Reads the header of a COG.
 ///
 /// # Errors
-/// `Corrupt` if this is no TIFF, is truncated or contradicts itself; `Unsupported`, naming the thing, if it is striped or
-/// stores its pixels in a way that we do not read; `Store` if a read fails. A missing georeference is none: see
+/// `Corrupt` if this is no TIFF, is truncated or contradicts itself; `Unsupported`, naming the thing, if it stores its pixels
+/// in a way that we do not read; `Store` if a read fails. A missing georeference is none: see
 /// [`Cog::georeference`].
 pub async fn open(source: &dyn ByteSource) -> Result<Cog> {
     let mut reader = HeaderReader::new(source);
@@ -44,7 +48,7 @@ pub async fn open(source: &dyn ByteSource) -> Result<Cog> {
         crs: keys.crs(),
         dtype,
         samples,
-        alpha: extra_samples(&main, samples)?.alpha,
+        alpha: alpha(&main, samples, &xml)?,
         nodata: vec![nodata; usize::from(samples)],
         scale_offset: scale_offset(&xml, samples),
         levels,
@@ -107,9 +111,11 @@ fn is_overview_of(small: &Level, full: &Level) -> bool {
 /// Gives each mask to the level of its size.
 fn attach_masks(mut levels: Vec<Level>, masks: Vec<Level>) -> Result<Vec<Level>> {
     for mask in masks {
-        if mask.samples != 1 || mask.dtype != DataType::UInt8 {
+        let samples = levels[0].samples;
+        if !(mask.samples == 1 || mask.samples == samples) || mask.dtype != DataType::UInt8 {
             return Err(Error::Unsupported(format!(
-                "the internal mask has {} samples of type {}; only one mask for all bands is read",
+                "the internal mask of {samples} bands has {} samples of type {}; a mask has one for all bands or one for each, \
+                 of at most 8 bits",
                 mask.samples, mask.dtype
             )));
         }
@@ -118,9 +124,11 @@ fn attach_masks(mut levels: Vec<Level>, masks: Vec<Level>) -> Result<Vec<Level>>
             owner.mask = Some(Box::new(mask));
         }
     }
-    // A level without the mask that its neighbours have would show invalid pixels.
-    if levels[0].mask.is_some() {
-        levels.retain(|l| l.mask.is_some());
+    match levels[0].mask {
+        // A level without the mask that its neighbours have would show invalid pixels.
+        Some(_) => levels.retain(|l| l.mask.is_some()),
+        // What is valid must not depend on the level; GDAL, too, looks for masks of overviews only where the image has one.
+        None => levels.iter_mut().for_each(|l| l.mask = None),
     }
     Ok(levels)
 }
@@ -128,12 +136,11 @@ fn attach_masks(mut levels: Vec<Level>, masks: Vec<Level>) -> Result<Vec<Level>>
 /// One directory as a level.
 fn level(ifd: &Ifd, big_endian: bool) -> Result<Level> {
     let (width, height) = (side(ifd, Tag::ImageWidth)?, side(ifd, Tag::ImageLength)?);
-    if !ifd.has(Tag::TileWidth) {
-        return Err(Error::Unsupported(
-            "the TIFF is striped, not tiled: it is not cloud optimized; rewrite it with gdal_translate -of COG".into(),
-        ));
-    }
-    let (tile_width, tile_height) = (side(ifd, Tag::TileWidth)?, side(ifd, Tag::TileLength)?);
+    let striped = !ifd.has(Tag::TileWidth);
+    let (tile_width, tile_height) = match striped {
+        true => (width, rows_per_strip(ifd, height)?),
+        false => (side(ifd, Tag::TileWidth)?, side(ifd, Tag::TileLength)?),
+    };
     let samples = ifd.short(Tag::SamplesPerPixel, 1)?;
     if samples == 0 {
         return Err(Error::Corrupt("the TIFF claims to have no bands".into()));
@@ -145,6 +152,8 @@ fn level(ifd: &Ifd, big_endian: bool) -> Result<Level> {
         height,
         tile_width,
         tile_height,
+        striped,
+        cut: 1,
         mask: None,
         dtype: dtype(&encoding)?,
         samples,
@@ -153,17 +162,15 @@ fn level(ifd: &Ifd, big_endian: bool) -> Result<Level> {
         offsets: Arc::default(),
         byte_counts: Arc::default(),
     };
+    let mut level = with_tables(level, ifd)?;
+    level.cut_strips();
     check_tile_size(&level)?;
-    with_tables(level, ifd)
+    Ok(level)
 }
 
 fn side(ifd: &Ifd, tag: Tag) -> Result<u32> {
     let value = ifd.uint(tag)?.ok_or_else(|| Error::Corrupt(format!("the TIFF lacks the tag {tag:?}")))?;
-    // GDAL counts pixels in 31 bits.
-    match u32::try_from(value) {
-        Ok(side) if side > 0 && side <= i32::MAX as u32 => Ok(side),
-        _ => Err(Error::Corrupt(format!("tag {tag:?} is {value}"))),
-    }
+    side_of(value).map_err(|value| Error::Corrupt(format!("tag {tag:?} is {value}")))
 }
 
 /// Which compression lies around LERC: the second of the LercParameters.
@@ -212,7 +219,7 @@ fn encoding(ifd: &Ifd, compression: Compression, samples: u16, big_endian: bool)
         format,
         big_endian,
         ycbcr,
-        unassociated_alpha: extra_samples(ifd, samples)?.unassociated_last,
+        unassociated_alpha: ifd.uints(Tag::ExtraSamples)?.and_then(|kinds| kinds.last()) == Some(UNASSOCIATED_ALPHA),
         jpeg_tables: jpeg_tables.map(Arc::from),
     })
 }
@@ -243,7 +250,7 @@ fn dtype(encoding: &Encoding) -> Result<DataType> {
     Ok(match (encoding.format, encoding.bits) {
         (Unsigned, 1..=8) => DataType::UInt8,
         (Unsigned, 9..=16) => DataType::UInt16,
-        (Unsigned, 24 | 32) => DataType::UInt32,
+        (Unsigned, 17..=32) => DataType::UInt32,
         (Unsigned, 64) => DataType::UInt64,
         (Signed, 8) => DataType::Int8,
         (Signed, 16) => DataType::Int16,
@@ -258,18 +265,28 @@ fn dtype(encoding: &Encoding) -> Result<DataType> {
     })
 }
 
-/// What the ExtraSamples tag says of the last samples.
-struct ExtraSamples {
-    alpha: Option<u16>,
-    unassociated_last: bool,
-}
-
-fn extra_samples(ifd: &Ifd, samples: u16) -> Result<ExtraSamples> {
-    let kinds: Vec<u64> = ifd.uints(Tag::ExtraSamples)?.into_iter().flatten().take(usize::from(samples)).collect();
-    let first = samples - kinds.len() as u16;
-    let alpha = kinds.iter().position(|kind| matches!(kind, 1 | 2)).map(|i| first + i as u16);
-    // A lone band is data, whatever the tag says of it.
-    Ok(ExtraSamples { alpha: alpha.filter(|_| samples > 1), unassociated_last: kinds.last() == Some(&2) })
+/// The alpha band, as GDAL finds it: the last of two or four bands, where GDAL's metadata or else the ExtraSamples tag say that
+/// it is one. The tag counts from behind the colours.
+fn alpha(ifd: &Ifd, samples: u16, xml: &str) -> Result<Option<u16>> {
+    if !matches!(samples, 2 | 4) {
+        return Ok(None);
+    }
+    let last = samples - 1;
+    let declared = match colour(xml, last) {
+        Some(colour) => colour == "Alpha",
+        None => {
+            let kinds = ifd.uints(Tag::ExtraSamples)?;
+            let colours = match ifd.short(Tag::Photometric, 1)? {
+                1 => 1,
+                2 | 6 => 3,
+                _ => usize::from(samples).saturating_sub(kinds.as_ref().map_or(0, ExactSizeIterator::len)),
+            };
+            let place = usize::from(last).checked_sub(colours);
+            let kind = kinds.zip(place).and_then(|(mut kinds, place)| kinds.nth(place));
+            matches!(kind, Some(ASSOCIATED_ALPHA | UNASSOCIATED_ALPHA))
+        }
+    };
+    Ok(declared.then_some(last))
 }
 
 fn check_tile_size(level: &Level) -> Result<()> {
@@ -277,7 +294,8 @@ fn check_tile_size(level: &Level) -> Result<()> {
     let bytes = pixels * u128::from(level.samples_per_tile()) * level.dtype.size() as u128;
     if bytes > MAX_TILE_BYTES as u128 {
         return Err(Error::Unsupported(format!(
-            "tiles of {} x {} pixels and {} samples take {} MiB; at most {} MiB are read",
+            "{} of {} x {} pixels and {} samples take {} MiB; at most {} MiB are read",
+            if level.striped { "strips" } else { "tiles" },
             level.tile_width,
             level.tile_height,
             level.samples_per_tile(),
@@ -310,10 +328,15 @@ fn with_tables(mut level: Level, ifd: &Ifd) -> Result<Level> {
     let tiles = tiles as usize;
     level.offsets = offsets.take(tiles).collect();
     // No codec makes a tile much larger than its pixels; a count that does is forged, and would be fetched.
-    let limit = (level.raw_len() as u64).saturating_mul(2).saturating_add(1 << 20).min(u64::from(u32::MAX));
+    let whole = level.raw_len(level.tile_height) as u64;
+    let limit = whole.saturating_mul(2).saturating_add(1 << 20).min(u64::from(u32::MAX));
     let checked = |count: u64| match u32::try_from(count) {
+        // What lies behind the rows of an uncompressed strip is not read; one of them may be the whole of a large file.
+        _ if level.striped && level.compression == Compression::None => {
+            Ok(u32::try_from(count.min(whole)).unwrap_or(u32::MAX))
+        }
         Ok(small) if count <= limit => Ok(small),
-        _ => Err(Error::Corrupt(format!("a tile of {} bytes claims {count} compressed ones", level.raw_len()))),
+        _ => Err(Error::Corrupt(format!("a tile of {whole} bytes claims {count} compressed ones"))),
     };
     level.byte_counts = counts.take(tiles).map(checked).collect::<Result<_>>()?;
     Ok(level)

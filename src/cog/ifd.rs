@@ -31,6 +31,7 @@ pub enum Tag {
     FillOrder = 266,
     StripOffsets = 273,
     SamplesPerPixel = 277,
+    RowsPerStrip = 278,
     StripByteCounts = 279,
     PlanarConfiguration = 284,
     Predictor = 317,
@@ -53,7 +54,7 @@ pub enum Tag {
 }
 
 impl Tag {
-    const ALL: [Tag; 29] = [
+    const ALL: [Tag; 30] = [
         Tag::NewSubfileType,
         Tag::OldSubfileType,
         Tag::ImageWidth,
@@ -64,6 +65,7 @@ impl Tag {
         Tag::FillOrder,
         Tag::StripOffsets,
         Tag::SamplesPerPixel,
+        Tag::RowsPerStrip,
         Tag::StripByteCounts,
         Tag::PlanarConfiguration,
         Tag::Predictor,

@@ -11,17 +11,17 @@ use crate::error::{Error, Result};
 /// More scans than this are no tile: each takes as long as the first, however few bytes it has. libtiff's limit.
 const MAX_SCANS: usize = 100;
 
-/// Decodes one tile of 8-bit samples into `out`; YCbCr becomes RGB, as GDAL shows it.
+/// Decodes one tile of `rows` rows of 8-bit samples into `out`; YCbCr becomes RGB, as GDAL shows it.
 ///
 /// # Errors
 /// `Corrupt` if the stream is broken or its size is not the tile's; `Unsupported` for 12-bit, lossless and other rare kinds.
-pub fn decode(level: &Level, input: &[u8], out: &mut [u8]) -> Result<()> {
+pub fn decode(level: &Level, rows: u32, input: &[u8], out: &mut [u8]) -> Result<()> {
     let samples = level.samples_per_tile();
     if level.encoding.bits != 8 || !matches!(samples, 1 | 3 | 4) {
         return Err(Error::Unsupported(format!("JPEG tiles of {samples} samples of {} bits", level.encoding.bits)));
     }
     let tables = level.encoding.jpeg_tables.as_deref().unwrap_or_default();
-    check_frame(level, tables, input)?;
+    check_frame(level, rows, tables, input)?;
     // The tables are a stream of their own: its end and the tile's start are left out where they are joined.
     let tables = tables.strip_suffix(&[0xff, 0xd9]).unwrap_or(tables);
     let image = if tables.is_empty() { input } else { input.strip_prefix(&[0xff, 0xd8]).unwrap_or(input) };
@@ -60,12 +60,12 @@ fn interleave_rows(pixels: &[u8], width: usize, out: &mut [u8]) {
 
 /// Compares the frame header with the tile before the decoder believes it: the decoder allocates what it says, and panics
 /// on a number of components that no TIFF tile has, and on four of which some are subsampled.
-fn check_frame(level: &Level, tables: &[u8], input: &[u8]) -> Result<()> {
+fn check_frame(level: &Level, rows: u32, tables: &[u8], input: &[u8]) -> Result<()> {
     if frame_header(tables).is_some() {
         return Err(corrupt(Compression::Jpeg, "its tables hold an image"));
     }
     let frame = frame_header(input).ok_or_else(|| corrupt(Compression::Jpeg, "it has no frame header"))?;
-    let expected = (level.tile_width, level.tile_height, level.samples_per_tile());
+    let expected = (level.tile_width, rows, level.samples_per_tile());
     if (u32::from(frame.width), u32::from(frame.height), u16::from(frame.components)) != expected {
         return Err(corrupt(
             Compression::Jpeg,

@@ -12,15 +12,15 @@ use super::{Level, SampleFormat};
 use crate::error::{Error, Result};
 use crate::pixels::{Pixel, Pixels};
 
-/// Decodes one tile into `out`. A pixel that LERC masks becomes NaN in floating-point tiles; in 8-bit tiles with one band
+/// Decodes one tile of `rows` rows into `out`. A pixel that LERC masks becomes NaN in floating-point tiles; in 8-bit tiles with one band
 /// less than the TIFF has, the mask is the alpha band (0 or 255).
 ///
 /// # Errors
 /// `Corrupt` if the blob is broken or is not of the tile's size and type.
-pub fn decode(level: &Level, input: &[u8], out: &mut Pixels) -> Result<()> {
-    let blob = unwrap_blob(level, input)?;
+pub fn decode(level: &Level, rows: u32, input: &[u8], out: &mut Pixels) -> Result<()> {
+    let blob = unwrap_blob(level, rows, input)?;
     let info = lerc::get_blob_info(&blob).map_err(|e| corrupt(level.compression, e))?;
-    let layout = layout(level, &info, blob.len())?;
+    let layout = layout(level, rows, &info, blob.len())?;
     let (width, height, depth) = (info.width as usize, info.height as usize, info.depth as usize);
     if !blocks::are_whole(&blob, Shape { width, height, depth, bands: info.bands }) {
         return Err(corrupt(level.compression, "its blocks do not hold what they should (or are not of LERC 2.4)"));
@@ -39,14 +39,14 @@ pub fn decode(level: &Level, input: &[u8], out: &mut Pixels) -> Result<()> {
 }
 
 /// The LERC blob, without the compression around it.
-fn unwrap_blob<'a>(level: &Level, input: &'a [u8]) -> Result<Cow<'a, [u8]>> {
+fn unwrap_blob<'a>(level: &Level, rows: u32, input: &'a [u8]) -> Result<Cow<'a, [u8]>> {
     let unpack: fn(&[u8], &mut [u8]) -> Result<usize> = match level.compression {
         Compression::LercDeflate => inflate,
         Compression::LercZstd => zstd,
         _ => return Ok(Cow::Borrowed(input)),
     };
     // libtiff's bound for a blob: the raw values, as much again for its header and mask.
-    let mut blob = vec![0; level.raw_len() * 3 / 2 + 64 * 1024];
+    let mut blob = vec![0; level.raw_len(rows) * 3 / 2 + 64 * 1024];
     let len = unpack(input, &mut blob)?;
     blob.truncate(len);
     Ok(Cow::Owned(blob))
@@ -64,10 +64,10 @@ enum Layout {
 }
 
 /// Compares the blob with the tile: the decoder writes as much as the blob says.
-fn layout(level: &Level, info: &BlobInfo, blob_len: usize) -> Result<Layout> {
+fn layout(level: &Level, rows: u32, info: &BlobInfo, blob_len: usize) -> Result<Layout> {
     let samples = u32::from(level.samples_per_tile());
     let broken = |why: String| Err(corrupt(level.compression, why));
-    if (info.width, info.height) != (level.tile_width, level.tile_height) {
+    if (info.width, info.height) != (level.tile_width, rows) {
         return broken(format!("it is of {} x {} pixels", info.width, info.height));
     }
     if info.data_type != type_code(level) {

@@ -89,18 +89,31 @@ fn parse_float(text: &str) -> Option<f64> {
 /// A sample with only one of them gets the neutral value for the other.
 pub fn scale_offset(xml: &str, samples: u16) -> Vec<Option<(f64, f64)>> {
     let mut found = vec![None; usize::from(samples)];
-    for item in xml.split("<Item").skip(1) {
-        let Some((attributes, rest)) = item.split_once('>') else { continue };
-        let value = rest.split_once('<').and_then(|(text, _)| text.trim().parse::<f64>().ok());
-        let sample = attribute(attributes, "sample").and_then(|s| s.parse::<usize>().ok());
-        let (Some(value), Some(slot)) = (value, sample.and_then(|s| found.get_mut(s))) else { continue };
-        match attribute(attributes, "role") {
-            Some("scale") => slot.get_or_insert((1.0, 0.0)).0 = value,
-            Some("offset") => slot.get_or_insert((1.0, 0.0)).1 = value,
+    for (sample, role, text) in items(xml) {
+        let (Ok(value), Some(slot)) = (text.parse::<f64>(), found.get_mut(sample)) else { continue };
+        match role {
+            "scale" => slot.get_or_insert((1.0, 0.0)).0 = value,
+            "offset" => slot.get_or_insert((1.0, 0.0)).1 = value,
             _ => {}
         }
     }
     found
+}
+
+/// What a GDAL_METADATA document says a sample shows: `Alpha`, `Red`, `Undefined` ... GDAL writes it where the TIFF's own tags
+/// would say something else.
+pub fn colour(xml: &str, sample: u16) -> Option<&str> {
+    items(xml).find(|(at, role, _)| *at == usize::from(sample) && *role == "colorinterp").map(|(_, _, text)| text)
+}
+
+/// Sample, role and text of those items of a GDAL_METADATA document that have all three.
+fn items(xml: &str) -> impl Iterator<Item = (usize, &str, &str)> {
+    xml.split("<Item").skip(1).filter_map(|item| {
+        let (attributes, rest) = item.split_once('>')?;
+        let (text, _) = rest.split_once('<')?;
+        let sample = attribute(attributes, "sample")?.parse().ok()?;
+        Some((sample, attribute(attributes, "role")?, text.trim()))
+    })
 }
 
 /// The value of `name="..."` in the inside of an XML tag.
@@ -169,6 +182,8 @@ mod tests {
             <Item name="a > b">3</Item><Item name="SCALE" sample="9" role="scale">7</Item>
             <Item name="DESCRIPTION" sample="1" role="description">red</Item></GDALMetadata>"#;
         assert_eq!(scale_offset(xml, 3), [Some((0.0001, -0.1)), None, Some((2.0, 0.0))]);
+        assert_eq!(colour(r#"<Item name="COLORINTERP" sample="1" role="colorinterp">Alpha</Item>"#, 1), Some("Alpha"));
+        assert_eq!(colour(xml, 1), None);
         assert_eq!(scale_offset("<Item sample=\"0\" role=\"scale\"", 1), [None]);
         assert_eq!(scale_offset("<Item sample=\"0 role=scale>1<", 1), [None]);
     }

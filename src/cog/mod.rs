@@ -18,6 +18,7 @@ pub mod opened;
 mod predictor;
 mod projection;
 mod reader;
+mod strips;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -49,12 +50,12 @@ pub struct Cog {
     pub transform: Option<Affine>,
     /// The coordinate reference system, for PROJ.
     pub crs: CogCrs,
-    /// Type of the values that [`decode_tile`] gives: integers of 1 to 7 bits become `uint8`, 9 to 15 bits `uint16`, 24 bits
-    /// `uint32`; floating-point numbers of 16 and 24 bits become `float32`.
+    /// Type of the values that [`decode_tile`] gives: integers of 1 to 7 bits become `uint8`, 9 to 15 bits `uint16`, 17 to 31
+    /// bits `uint32`; floating-point numbers of 16 and 24 bits become `float32`.
     pub dtype: DataType,
     /// Bands, the alpha band included.
     pub samples: u16,
-    /// Which sample is an alpha band (0 = transparent), if any.
+    /// Which sample is an alpha band (0 = transparent), if any: the last of two or four, as GDAL takes it.
     pub alpha: Option<u16>,
     /// What marks an invalid pixel, one per sample. `None` too where the declared value is none of `dtype`'s.
     pub nodata: Vec<Option<Nodata>>,
@@ -75,6 +76,26 @@ impl Cog {
         let per_sample = size_of::<Option<Nodata>>() + size_of::<Option<(f64, f64)>>();
         let levels: usize = self.levels.iter().map(Level::memory).sum();
         size_of::<Self>() + usize::from(self.samples) * per_sample + levels
+    }
+
+    /// What tells which pixels of `sample` are valid: one thing and no other, as in GDAL.
+    pub fn validity(&self, sample: u16) -> Validity {
+        let alpha =
+            self.alpha.filter(|alpha| *alpha != sample && matches!(self.dtype, DataType::UInt8 | DataType::UInt16));
+        match (&self.levels[0].mask, self.nodata.get(usize::from(sample)).copied().flatten(), alpha) {
+            (Some(_), ..) => Validity::Mask,
+            (None, Some(nodata), _) => Validity::Nodata(nodata),
+            (None, None, Some(alpha)) => Validity::Alpha(alpha),
+            (None, None, None) => Validity::Everything,
+        }
+    }
+
+    /// The alpha band that the pixels of `sample` need.
+    pub fn alpha_for(&self, sample: u16) -> Option<u16> {
+        match self.validity(sample) {
+            Validity::Alpha(alpha) => Some(alpha),
+            _ => None,
+        }
     }
 
     /// Where the pixels lie: the transform of the full resolution, and the CRS as PROJ's `proj_create` takes it.
@@ -103,6 +124,19 @@ impl Cog {
     }
 }
 
+/// What tells the valid pixels of a sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Validity {
+    /// The internal mask of each level.
+    Mask,
+    /// The nodata value that the file declares.
+    Nodata(Nodata),
+    /// An alpha band.
+    Alpha(u16),
+    /// The file says nothing: all are valid.
+    Everything,
+}
+
 /// The coordinate reference system that a file declares.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CogCrs {
@@ -120,11 +154,15 @@ pub struct Level {
     /// Pixels.
     pub width: u32,
     pub height: u32,
-    /// Pixels of one tile; tiles at the right and lower edge are stored whole.
+    /// Pixels of one tile; tiles at the right and lower edge are stored whole. A strip is a tile as wide as the image.
     pub tile_width: u32,
     pub tile_height: u32,
-    /// The internal mask of this level, of the same size: one sample, 0 = invalid, anything else = valid. Its tiles need not
-    /// be those of the level.
+    /// Stored in strips. The last one holds the rows that are left, see [`Level::tile_rows`].
+    pub striped: bool,
+    /// Tiles that one stored strip is cut into.
+    cut: u32,
+    /// The internal mask of this level, of the same size: one sample for all bands or one for each, 0 = invalid, anything else =
+    /// valid. Its tiles need not be those of the level.
     pub mask: Option<Box<Level>>,
     /// Type of decoded values.
     pub dtype: DataType,
@@ -179,9 +217,29 @@ impl Level {
         if self.encoding.separate { 1 } else { self.samples }
     }
 
-    /// Values in one decoded tile.
+    /// Values in one whole decoded tile.
     pub fn tile_len(&self) -> usize {
-        self.tile_width as usize * self.tile_height as usize * usize::from(self.samples_per_tile())
+        self.rows_len(self.tile_height)
+    }
+
+    /// Rows that tile `index` holds.
+    pub fn tile_rows(&self, index: usize) -> u32 {
+        if !self.striped {
+            return self.tile_height;
+        }
+        let above = (index % self.tiles_down() as usize) as u32 * self.tile_height;
+        self.tile_height.min(self.height - above)
+    }
+
+    /// Values in so many rows of a tile.
+    pub fn rows_len(&self, rows: u32) -> usize {
+        self.tile_width as usize * rows as usize * usize::from(self.samples_per_tile())
+    }
+
+    /// Bytes of the largest tile, decoded and as it is stored.
+    pub fn largest_tile(&self) -> u64 {
+        let stored = self.byte_counts.iter().max().copied().filter(|_| self.cut == 1).unwrap_or(0);
+        (self.tile_len() * self.dtype.size()) as u64 + u64::from(stored)
     }
 
     /// Which tile holds `sample` at the tile position `(row, col)`. Interleaved samples share one tile.
@@ -193,13 +251,20 @@ impl Level {
 
     /// Where tile `index` lies in the file. `None`: the tile is not stored (or there is no such tile); see [`fill_sparse`].
     pub fn tile_range(&self, index: usize) -> Option<Range<u64>> {
+        if self.cut > 1 {
+            return self.piece_range(index);
+        }
         let (offset, count) = (*self.offsets.get(index)?, u64::from(*self.byte_counts.get(index)?));
         (offset != 0 && count != 0).then(|| offset..offset.saturating_add(count))
     }
 
     /// Bytes of all its tiles in the file.
     pub fn stored_bytes(&self) -> u64 {
-        self.byte_counts.iter().map(|count| u64::from(*count)).sum()
+        let stored = self.byte_counts.iter().filter(|count| **count != 0);
+        match self.cut {
+            1 => stored.map(|count| u64::from(*count)).sum(),
+            cut => stored.count() as u64 * u64::from(cut) * self.raw_len(self.tile_height) as u64,
+        }
     }
 
     fn memory(&self) -> usize {
@@ -220,8 +285,13 @@ impl Level {
         (self.tile_width as usize * usize::from(self.samples_per_tile()) * usize::from(self.encoding.bits)).div_ceil(8)
     }
 
-    /// Bytes of one tile after decompression.
-    fn raw_len(&self) -> usize {
-        self.row_bytes() * self.tile_height as usize
+    /// Bytes of so many rows of a tile after decompression.
+    fn raw_len(&self, rows: u32) -> usize {
+        self.row_bytes().saturating_mul(rows as usize)
     }
+}
+
+/// A number of pixels, which GDAL counts in 31 bits.
+fn side_of(value: u64) -> std::result::Result<u32, u64> {
+    u32::try_from(value).ok().filter(|side| *side > 0 && *side <= i32::MAX as u32).ok_or(value)
 }

@@ -38,6 +38,12 @@ impl Directory {
         Directory { tags, tiles }
     }
 
+    /// The same in strips of `rows` rows, which are the `tiles`.
+    pub fn striped(size: (u32, u32), rows: u32, bits: u16, strips: Vec<Vec<u8>>) -> Directory {
+        let image = Directory::new(size, (16, 16), bits, strips).without(Tag::TileWidth).without(Tag::TileLength);
+        image.with(Tag::RowsPerStrip, Values::Long(vec![rows]))
+    }
+
     /// Sets a tag, in place of the value it had.
     pub fn with(mut self, tag: Tag, values: Values) -> Directory {
         self.tags.retain(|(t, _)| *t != tag);
@@ -119,15 +125,19 @@ impl Builder {
         });
         let offsets: Vec<u64> = offsets.collect();
         let has = |tag| tags.iter().any(|(t, _)| *t == tag);
-        if !has(Tag::TileOffsets) {
+        let (offsets_tag, counts_tag) = match has(Tag::TileWidth) {
+            true => (Tag::TileOffsets, Tag::TileByteCounts),
+            false => (Tag::StripOffsets, Tag::StripByteCounts),
+        };
+        if !has(offsets_tag) {
             tags.push((
-                Tag::TileOffsets,
+                offsets_tag,
                 match self.big_tiff {
                     true => Values::Long8(offsets),
                     false => Values::Long(offsets.iter().map(|o| *o as u32).collect()),
                 },
             ));
-            tags.push((Tag::TileByteCounts, Values::Long(counts)));
+            tags.push((counts_tag, Values::Long(counts)));
         }
         tags.sort_by_key(|(tag, _)| *tag as u16);
         let (count_size, entry_size, offset_size) = if self.big_tiff { (8, 20, 8) } else { (2, 12, 4) };

@@ -52,7 +52,7 @@ fn message(file: &[u8]) -> String {
 fn tile(file: &Bytes, level: &Level, index: usize) -> Result<Pixels> {
     let range = level.tile_range(index).unwrap();
     let mut out = Pixels::zeros(DataType::UInt8, 0);
-    decode_tile(level, &file[range.start as usize..range.end as usize], &mut out)?;
+    decode_tile(level, index, &file[range.start as usize..range.end as usize], &mut out)?;
     Ok(out)
 }
 
@@ -130,10 +130,109 @@ fn sparse_tiles_hold_nodata_or_nothing() {
     let level = &cog.levels[0];
     assert_eq!((level.tile_range(0), level.tile_range(1)), (None, None));
     let mut out = Pixels::zeros(DataType::Float64, 3);
-    fill_sparse(level, cog.nodata[0], &mut out);
+    fill_sparse(level, 0, cog.nodata[0], &mut out);
     assert_eq!(out, Pixels::UInt16(vec![9; 256]));
-    fill_sparse(level, None, &mut out);
+    fill_sparse(level, 0, None, &mut out);
     assert_eq!(out, Pixels::UInt16(vec![0; 256]));
+}
+
+#[test]
+fn strips_are_tiles_as_wide_as_the_image() {
+    let strip = |first: u8, rows: u8| (first..first + rows * 5).collect::<Vec<u8>>();
+    let image = Directory::striped((5, 7), 3, 8, vec![strip(0, 3), strip(15, 3), strip(30, 1)]);
+    for image in [image.clone(), image.deflated()] {
+        let file = Builder::new(vec![image]).build();
+        let cog = opened(&file).unwrap();
+        let level = &cog.levels[0];
+        assert!(level.striped);
+        assert_eq!((level.tile_width, level.tile_height, level.tiles_across(), level.tiles_down()), (5, 3, 1, 3));
+        assert_eq!(tile(&file, level, 1).unwrap(), Pixels::UInt8(strip(15, 3)));
+        assert_eq!(tile(&file, level, 2).unwrap(), Pixels::UInt8(strip(30, 1)), "the last strip has one row");
+    }
+    // A last strip that is stored whole, and one that ends early.
+    for (rows, whole) in [(3, true), (1, true), (0, false)] {
+        let image = Directory::striped((5, 4), 3, 8, vec![strip(0, 3), [strip(15, rows), vec![1; 4]].concat()]);
+        let file = Builder::new(vec![image.deflated()]).build();
+        let last = tile(&file, &opened(&file).unwrap().levels[0], 1);
+        assert_eq!(last.ok(), whole.then(|| Pixels::UInt8(strip(15, 1))));
+    }
+}
+
+#[test]
+fn one_strip_holds_the_image_if_nobody_says_otherwise() {
+    let image = Directory::striped((5, 4), u32::MAX, 16, vec![vec![7; 40]]);
+    for image in [image.clone().without(Tag::RowsPerStrip), image] {
+        let cog = opened(&Builder::new(vec![image]).build()).unwrap();
+        assert_eq!((cog.levels[0].tile_height, cog.levels[0].tiles_down()), (4, 1));
+    }
+    let zero = Directory::striped((5, 4), 0, 16, vec![vec![7; 40]]);
+    assert!(message(&Builder::new(vec![zero]).build()).contains("RowsPerStrip is 0"));
+}
+
+#[test]
+fn large_uncompressed_strips_are_cut_where_their_rows_lie() {
+    // 2 MB in a strip of 1000 rows, two of 500 with one shorter, and three planes of one each.
+    let row = |row: usize| [row.to_le_bytes()[0], row.to_le_bytes()[1]].repeat(1000);
+    let rows = |range: std::ops::Range<usize>| range.flat_map(row).collect::<Vec<u8>>();
+    let planes = Directory::striped((1000, 1000), 1000, 16, vec![rows(0..1000), rows(1..1001), rows(2..1002)])
+        .with(Tag::SamplesPerPixel, Values::Short(vec![3]))
+        .with(Tag::PlanarConfiguration, Values::Short(vec![2]));
+    let cases = [
+        (Directory::striped((1000, 1000), 1000, 16, vec![rows(0..1000)]), 8, 131),
+        (Directory::striped((1000, 1700), 900, 16, vec![rows(0..900), rows(900..1700)]), 12, 150),
+        (planes, 8, 131),
+    ];
+    for (image, down, height) in cases {
+        let file = Builder::new(vec![image]).build();
+        let cog = opened(&file).unwrap();
+        let level = &cog.levels[0];
+        assert_eq!((level.tiles_down(), level.tile_height), (down, height));
+        for sample in 0..level.samples {
+            let mut found = Vec::new();
+            for piece in 0..level.tiles_down() {
+                let piece = tile(&file, level, level.tile_index(sample, piece, 0)).unwrap();
+                found.extend_from_slice(piece.as_bytes());
+            }
+            assert_eq!(found, rows(usize::from(sample)..level.height as usize + usize::from(sample)));
+        }
+    }
+    // Rows that no number of pieces divides, a strip that is not stored, one that is too short, one that is compressed.
+    let prime = Directory::striped((1000, 1000), 997, 16, vec![rows(0..997), rows(0..3)]);
+    let sparse = Directory::striped((1000, 1000), 1000, 16, vec![Vec::new()]);
+    let short = Directory::striped((1000, 1000), 1000, 16, vec![rows(0..999)]);
+    let packed = Directory::striped((1000, 1000), 1000, 16, vec![rows(0..1000)]).deflated();
+    let down = |image| opened(&Builder::new(vec![image]).build()).unwrap().levels[0].tiles_down();
+    assert_eq!([prime, sparse.clone(), short, packed].map(down), [2, 8, 1, 1]);
+    let cog = opened(&Builder::new(vec![sparse]).build()).unwrap();
+    assert_eq!(cog.levels[0].tile_range(7), None);
+}
+
+#[test]
+fn pieces_cost_memory_only_as_strips_justify() {
+    let huge = |width, rows| {
+        Directory::striped((width, i32::MAX as u32), rows, 8, vec![vec![1; 8]])
+            .with(Tag::StripOffsets, Values::Long8(vec![8]))
+            .with(Tag::StripByteCounts, Values::Long8(vec![u64::MAX]))
+    };
+    let cog = opened(&Builder::new(vec![huge(1 << 13, u32::MAX)]).build()).unwrap();
+    assert!(cog.levels[0].tiles_down() <= 1 << 16 && cog.memory() < 4096);
+    assert!(message(&Builder::new(vec![huge(i32::MAX as u32, u32::MAX)]).build()).contains("at most 256 MiB"));
+}
+
+#[test]
+fn an_alpha_band_is_the_last_of_two_or_four() {
+    let alpha = |samples: u16, photometric: u16, kinds: &[u16]| {
+        let image = Directory::new((16, 16), (16, 16), 8, vec![vec![0; 256 * usize::from(samples)]])
+            .with(Tag::SamplesPerPixel, Values::Short(vec![samples]))
+            .with(Tag::Photometric, Values::Short(vec![photometric]))
+            .with(Tag::ExtraSamples, Values::Short(kinds.to_vec()));
+        opened(&Builder::new(vec![image]).build()).unwrap().alpha
+    };
+    assert_eq!([alpha(2, 1, &[2]), alpha(2, 1, &[1]), alpha(4, 2, &[2])], [Some(1), Some(1), Some(3)]);
+    assert_eq!(alpha(4, 1, &[0, 0, 2]), Some(3));
+    assert_eq!([alpha(3, 1, &[0, 2]), alpha(5, 2, &[0, 2]), alpha(2, 1, &[0])], [None; 3]);
+    // One kind for three more bands: it is that of the first of them.
+    assert_eq!(alpha(4, 1, &[2]), None);
 }
 
 #[test]
@@ -143,7 +242,7 @@ fn a_buffer_of_the_right_shape_is_not_reallocated() {
     let mut out = Pixels::zeros(DataType::UInt16, 256);
     let before = out.as_bytes().as_ptr();
     let range = cog.levels[0].tile_range(1).unwrap();
-    decode_tile(&cog.levels[0], &file[range.start as usize..range.end as usize], &mut out).unwrap();
+    decode_tile(&cog.levels[0], 1, &file[range.start as usize..range.end as usize], &mut out).unwrap();
     assert_eq!(out.as_bytes().as_ptr(), before);
 }
 
@@ -218,10 +317,9 @@ fn circles_and_contradictions_are_corrupt() {
 fn what_we_do_not_read_is_named() {
     let image = || Directory::new((16, 16), (16, 16), 8, vec![vec![0; 256]]);
     let refused = |tag, value: u16| message(&Builder::new(vec![image().with(tag, Values::Short(vec![value]))]).build());
-    assert!(message(&Builder::new(vec![image().without(Tag::TileWidth)]).build()).contains("striped, not tiled"));
     assert!(refused(Tag::Compression, 50002).contains("JPEG XL"));
     assert!(refused(Tag::SampleFormat, 6).contains("complex"));
-    assert!(refused(Tag::BitsPerSample, 17).contains("17 bits"));
+    assert!(refused(Tag::BitsPerSample, 33).contains("33 bits"));
     assert!(refused(Tag::Photometric, 5).contains("CMYK"));
     assert!(refused(Tag::FillOrder, 2).contains("FillOrder"));
     let mixed = image().with(Tag::BitsPerSample, Values::Short(vec![8, 16, 8]));
@@ -313,7 +411,7 @@ fn read_everything(file: &Bytes) {
         for index in 0..(level.tiles_across() as usize * level.tiles_down() as usize).min(64) {
             let Some(range) = level.tile_range(index) else { continue };
             let bytes = block_on(crate::store::ByteSource::read(file, range)).unwrap();
-            let _ = decode_tile(level, &bytes, &mut out);
+            let _ = decode_tile(level, index, &bytes, &mut out);
         }
     }
 }
@@ -383,7 +481,7 @@ fn decode_speed() {
         bare.zlib_decompress(packed, &mut bytes).unwrap();
     });
     let mut out = Pixels::zeros(DataType::UInt16, 0);
-    let ours = measure("decode_tile", &mut || decode_tile(level, packed, &mut out).unwrap());
+    let ours = measure("decode_tile", &mut || decode_tile(level, 0, packed, &mut out).unwrap());
     eprintln!("decode_tile takes {:+.1} %", (ours / libdeflate - 1.0) * 100.0);
     let mut values = vec![1u16; 512 * 512];
     measure("predictor 2 alone, uint16", &mut || super::predictor::undo_horizontal(&mut values, 512, 1));

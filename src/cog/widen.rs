@@ -36,6 +36,11 @@ pub fn widen(raw: &[u8], row_bytes: usize, bits: u16, out: &mut Pixels, row_len:
             let values = raw.as_chunks::<3>().0;
             out.iter_mut().zip(values).for_each(|(out, [a, b, c])| *out = u32::from_be_bytes([0, *a, *b, *c]));
         }
+        (17..=31, Pixels::UInt32(out)) => {
+            for (row, out) in raw.chunks_exact(row_bytes).zip(out.chunks_exact_mut(row_len)) {
+                out.iter_mut().zip(unpack_wide(row, bits)).for_each(|(out, value)| *out = value);
+            }
+        }
         (16, Pixels::Float32(out)) => {
             let values = raw.as_chunks::<2>().0;
             out.iter_mut().zip(values).for_each(|(out, v)| *out = f16::from_le_bytes(*v).to_f32());
@@ -58,6 +63,16 @@ fn unpack(row: &[u8], bits: u16) -> impl Iterator<Item = u32> {
         let (first, offset) = (i * bits / 8, i * bits % 8);
         let window = byte(first) << 16 | byte(first + 1) << 8 | byte(first + 2);
         window >> (24 - offset - bits) & mask
+    })
+}
+
+/// As [`unpack`], for 17 to 31 bits, which lie in up to five bytes.
+fn unpack_wide(row: &[u8], bits: u16) -> impl Iterator<Item = u32> {
+    let bits = usize::from(bits);
+    (0..row.len() * 8 / bits).map(move |i| {
+        let (first, offset) = (i * bits / 8, i * bits % 8);
+        let window = (0..5).fold(0, |window, at| window << 8 | u64::from(row.get(first + at).copied().unwrap_or(0)));
+        (window >> (40 - offset - bits)) as u32 & ((1 << bits) - 1)
     })
 }
 
@@ -95,6 +110,16 @@ mod tests {
         let mut out = Pixels::zeros(DataType::UInt32, 2);
         widen(&[0, 1, 2, 0xff, 0, 0], 6, 24, &mut out, 2).unwrap();
         assert_eq!(out, Pixels::UInt32(vec![0x102, 0xff0000]));
+    }
+
+    #[test]
+    fn integers_of_17_to_31_bits_are_packed_across_bytes() {
+        let mut out = Pixels::zeros(DataType::UInt32, 2);
+        // 31 ones; a zero, 30 zeros, a one; the rest of the row is padding.
+        widen(&[0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 0b0000_0111], 8, 31, &mut out, 2).unwrap();
+        assert_eq!(out, Pixels::UInt32(vec![0x7fff_ffff, 1]));
+        widen(&[0x80, 0, 0x40, 0, 0x40], 5, 17, &mut out, 2).unwrap();
+        assert_eq!(out, Pixels::UInt32(vec![0x1_0000, 0x1_0001]));
     }
 
     #[test]

@@ -212,4 +212,3 @@ impl Drop for Transformer {
         unsafe { ffi::proj_destroy(self.raw) };
     }
 }
-

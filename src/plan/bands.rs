@@ -1,6 +1,6 @@
 //! The bands of a cube: which sample of which asset, of which type, with which nodata.
 
-use crate::cog::{Cog, Nodata};
+use crate::cog::{Cog, Nodata, Validity};
 use crate::error::{Error, Result};
 use crate::mosaic::Method;
 use crate::pixels::DataType;
@@ -20,6 +20,8 @@ pub struct Band {
     pub source_dtype: DataType,
     /// What the sampled source declares, or the call.
     pub nodata: Option<Nodata>,
+    /// The sampled source is stored in strips.
+    pub striped: bool,
 }
 
 /// What the stored values of a source mean.
@@ -67,7 +69,15 @@ pub fn resolve(request: &Request, sampled: Vec<Sampled>) -> Result<Vec<Band>> {
     for Sampled { name, asset, sample, cog, nodata } in sampled {
         let index = choose_sample(&name, &asset, sample, cog)?;
         let declared = declared_nodata(request, cog, index, nodata);
-        bands.push(Band { name, asset, sample: index, dtype: cog.dtype, source_dtype: cog.dtype, nodata: declared });
+        bands.push(Band {
+            name,
+            asset,
+            sample: index,
+            dtype: cog.dtype,
+            source_dtype: cog.dtype,
+            nodata: declared,
+            striped: cog.levels[0].striped,
+        });
     }
     let mut common = None;
     for band in &bands {
@@ -108,15 +118,31 @@ fn choose_sample(name: &str, asset: &str, sample: Option<u16>, cog: &Cog) -> Res
     }
 }
 
-/// The nodata of one sample: the argument, else the file's, else STAC's. An argument that can mark no pixel of the source
-/// (-9999 among unsigned integers; NaN, which is never data) only says what the output is filled with.
+/// The nodata of one sample: the argument, else the file's, else STAC's.
 pub fn declared_nodata(request: &Request, cog: &Cog, sample: u16, stac: Option<f64>) -> Option<Nodata> {
-    let argument = request.nodata.as_ref().and_then(|text| Nodata::parse(text, cog.dtype));
-    if let Some(nodata) = argument.filter(|n| !n.to_f64().is_nan()) {
-        return Some(nodata);
-    }
     let own = cog.nodata.get(usize::from(sample)).copied().flatten();
-    own.or_else(|| stac.and_then(|value| Nodata::parse(&value.to_string(), cog.dtype)))
+    marking_argument(request, cog).or(own).or_else(|| of_stac(stac, cog))
+}
+
+/// What marks invalid pixels beside the file's mask and alpha band. The file tells what is valid in one way, see
+/// [`Cog::validity`]: its nodata marks nothing beside a mask, and STAC's only where the file says nothing.
+pub fn marking_nodata(request: &Request, cog: &Cog, sample: u16, stac: Option<f64>) -> Option<Nodata> {
+    marking_argument(request, cog).or_else(|| match cog.validity(sample) {
+        Validity::Mask | Validity::Alpha(_) => None,
+        Validity::Nodata(own) => Some(own),
+        Validity::Everything => of_stac(stac, cog),
+    })
+}
+
+/// The argument, unless it can mark no pixel of the source (-9999 among unsigned integers; NaN, which is never data): then it
+/// only says what the output is filled with.
+fn marking_argument(request: &Request, cog: &Cog) -> Option<Nodata> {
+    let argument = request.nodata.as_ref().and_then(|text| Nodata::parse(text, cog.dtype));
+    argument.filter(|n| !n.to_f64().is_nan())
+}
+
+fn of_stac(nodata: Option<f64>, cog: &Cog) -> Option<Nodata> {
+    Nodata::parse(&nodata?.to_string(), cog.dtype)
 }
 
 fn output_dtype(request: &Request, common: DataType) -> Result<DataType> {

@@ -100,7 +100,8 @@ impl Cube {
         let tiling = Tiling { width: request.grid.width, height: request.grid.height, size };
         let declares_truly = tiling.across() * tiling.down() == 1 || declares_truly(&first, &assets, &opened)?;
         let is_local = assets.values().all(|(_, asset)| matches!(location(&request, asset), Ok(Location::File(_))));
-        let (stored, is_parallel) = (stored(&levels, &opened)?, is_parallel(&request.crs, &levels, opened.values())?);
+        let (stored, is_parallel) =
+            (stored(&levels, &opened, size)?, is_parallel(&request.crs, &levels, opened.values())?);
         Ok(Cube {
             request,
             area,
@@ -279,11 +280,15 @@ fn source_pixels<'a>(levels: &Levels, opened: impl Iterator<Item = &'a Arc<Opene
     Ok(most)
 }
 
-fn stored(levels: &Levels, opened: &HashMap<String, Arc<Opened>>) -> Result<HashMap<String, f64>> {
+/// `size` is the side of an output tile.
+fn stored(levels: &Levels, opened: &HashMap<String, Arc<Opened>>, size: u64) -> Result<HashMap<String, f64>> {
     let of_one = |(asset, opened): (&String, &Arc<Opened>)| {
         let (image, pixels) = pixels_under(levels, opened)?;
         let per_pixel = image.stored_bytes() as f64 / (f64::from(image.width) * f64::from(image.height));
-        Ok((asset.clone(), per_pixel * pixels))
+        // A strip is read as wide as the image, however narrow the output tile is.
+        let beyond = |tile: u32| (f64::from(tile) / (size as f64 * pixels.sqrt())).max(1.0);
+        let whole = if image.striped { beyond(image.tile_width) * beyond(image.tile_height) } else { 1.0 };
+        Ok((asset.clone(), per_pixel * pixels * whole))
     };
     opened.iter().map(of_one).collect()
 }
@@ -307,7 +312,9 @@ fn choose_chunk_size<'a>(
     for opened in opened {
         let (level, source) = levels.choose(opened)?;
         let size = pixel_size(&opened.level_transform(level));
-        let tile = f64::from(source.tile.0.max(source.tile.1)) * size;
+        let (width, height) = source.tile;
+        // A strip is shared by output tiles side by side whatever their size.
+        let tile = f64::from(if opened.level(level).striped { height } else { width.max(height) }) * size;
         side = side.max(levels.target(opened)?.map_or(0.0, |target| tile / target));
     }
     let per_pixel: usize = bands.iter().map(|b| bytes_per_pixel(request, b)).sum();
@@ -362,11 +369,36 @@ impl Cube {
         )))
     }
 
+    /// Checks that one tile of a level can be decoded in the memory that the query may take.
+    ///
+    /// # Errors
+    /// A tile, which is mostly a strip with the whole image in it, that is larger.
+    pub fn check_tiles(&self, level: &Level) -> Result<()> {
+        /// Whatever the budget.
+        const ALWAYS: u64 = 64 << 20;
+        let most = self.request.memory_budget.max(ALWAYS);
+        for image in std::iter::once(level).chain(level.mask.as_deref()) {
+            let decoded = (image.tile_len() * image.dtype.size()) as u64;
+            if decoded > ALWAYS && image.largest_tile() > most {
+                return Err(Error::Unsupported(format!(
+                    "a {} of {} x {} pixels must be decoded at once, which takes {} MB, and lazycogs_memory_budget is {} MB; \
+                     raise it, or rewrite the file with gdal_translate -of COG",
+                    if image.striped { "strip" } else { "tile" },
+                    image.tile_width,
+                    image.tile_height,
+                    image.largest_tile().div_ceil(1_000_000),
+                    self.request.memory_budget / 1_000_000
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// What the stored values of one source of a band mean.
     pub fn meaning(&self, band: &Band, opened: &Opened, asset: &Asset) -> Meaning {
         let sample = usize::from(band.sample);
         let stac = asset.nodata.get(sample).copied().flatten();
-        let nodata = bands::declared_nodata(&self.request, &opened.cog, band.sample, stac);
+        let nodata = bands::marking_nodata(&self.request, &opened.cog, band.sample, stac);
         let declared = || {
             let of = |list: &[Option<(f64, f64)>]| list.get(sample).copied().flatten();
             of(&asset.scale_offset).or_else(|| of(&opened.cog.scale_offset))

@@ -119,7 +119,7 @@ fn open(
         let within = |e: crate::error::Error| e.within(asset_context(&cube.request, &item.id, &band.asset, found));
         let (level, source) = cube.levels.choose(&opened).map_err(within)?;
         let mapping = Mapping::new(&cube.request.grid, cube.crs(), unit.rect, &source).map_err(within)?;
-        let samples: Vec<u16> = [band.sample].into_iter().chain(opened.cog.alpha).collect();
+        let samples: Vec<u16> = [band.sample].into_iter().chain(opened.cog.alpha_for(band.sample)).collect();
         let cache = TileCache::shared(cube.request.cache_size);
         let window = mapping.map(|mapping| {
             let reads = window::plan(Keep::for_later(&cache), &opened, level, &samples, &mapping, None);

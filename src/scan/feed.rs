@@ -196,20 +196,14 @@ impl Takers<'_> {
         })
     }
 
-    fn take_raster(&mut self, mapping: &Mapping, opened: &Opened, samples: &[u16], mut raster: Raster) {
-        if let Some(alpha) = opened.cog.alpha
-            && let Some(at) = samples.iter().position(|s| *s == alpha)
-        {
-            let opaque = raster.samples[at].nonzero();
-            raster.mask = Some(match raster.mask.take() {
-                Some(mask) => mask.iter().zip(&opaque).map(|(m, a)| m & a).collect(),
-                None => opaque,
-            });
-        }
+    fn take_raster(&mut self, mapping: &Mapping, opened: &Opened, samples: &[u16], raster: Raster) {
+        let place_of = |sample: u16| samples.iter().position(|s| *s == sample);
+        let alpha = self.layers.iter().find_map(|(band, _)| opened.cog.alpha_for(band.sample));
+        let opaque = alpha.and_then(place_of).map(|at| raster.opaque(at));
         for (band, layer) in &mut self.layers {
-            let Some(at) = samples.iter().position(|s| *s == band.sample) else { continue };
-            // An alpha band that is asked for by name is data: its zeros are values.
-            let mask = if opened.cog.alpha == Some(band.sample) { None } else { raster.mask.as_deref() };
+            let Some(at) = place_of(band.sample) else { continue };
+            let alpha = opaque.as_deref().filter(|_| opened.cog.alpha_for(band.sample).is_some());
+            let mask = alpha.or_else(|| raster.mask_of(at));
             let meaning = self.cube.meaning(band, opened, self.asset);
             layer.feed(&Patch::whole(self.rect, mapping, &raster.samples[at], mask), meaning);
         }

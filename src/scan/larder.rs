@@ -101,11 +101,16 @@ impl Shelf {
 
     fn put(&mut self, key: TileKey, tile: &Arc<Decoded>, users: Users, now: Row, capacity: u64) {
         self.remove(&key);
+        if tile.bytes() > capacity {
+            // Larger than all the room there is, but dear to decode again for every output tile: it is kept alone.
+            self.tiles.clear();
+            self.bytes = 0;
+        }
         if self.bytes + tile.bytes() > capacity {
             self.tiles.retain(|_, kept| kept.last >= now);
             self.bytes = self.tiles.values().map(|kept| kept.tile.bytes()).sum();
         }
-        if self.bytes + tile.bytes() <= capacity {
+        if self.bytes + tile.bytes() <= capacity || self.tiles.is_empty() {
             self.bytes += tile.bytes();
             self.tiles.insert(key, Kept { tile: tile.clone(), uses: users.count - 1, last: (now.0, users.last) });
         }

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::tiles::Decoded;
 use super::window::{Fetched, Reads, TileSet, TileUse, image};
 use crate::buffers::{self, SCRATCH};
+use crate::cog::Nodata;
 use crate::cog::opened::Opened;
 use crate::cog::{Level, decode_tile, sparse_pixel};
 use crate::error::{Error, Result};
@@ -16,11 +17,12 @@ use crate::store::counters::{COUNTERS, add};
 use crate::warp::{Mapping, Sampler, Window};
 use crate::with_type;
 
-/// The pixels of a window: one buffer per sample asked for, and the mask.
+/// The pixels of a window: one buffer per sample asked for, and their masks.
 #[derive(Debug)]
 pub struct Raster {
     pub samples: Vec<Pixels>,
-    pub mask: Option<Vec<u8>>,
+    /// None, one for all samples, or one for each: 0 where the pixel is invalid.
+    masks: Vec<Vec<u8>>,
 }
 
 /// Decodes the tiles of a planned read into the window of `mapping`: all of them, or those that are `open`. What belongs to
@@ -37,37 +39,51 @@ pub fn assemble(
     open: Option<&[bool]>,
 ) -> Result<Raster> {
     let mut rasters = Vec::with_capacity(samples.len());
-    let mut mask = None;
+    let mut masks = Vec::new();
     for (position, set) in reads.sets.iter().enumerate() {
         let tiles = Tiles::new(opened, reads, fetched, position, open);
         let job = Assembly { tiles, mapping };
         if set.mask {
-            let Some(plane) = job.run(&[0])?.pop() else { continue };
-            mask = Some(plane.nonzero());
+            let planes = job.run(if job.tiles.level.samples == 1 { &[0] } else { samples })?;
+            masks = planes.iter().map(Pixels::nonzero).collect();
         } else {
             rasters = job.run(samples)?;
         }
     }
-    Ok(Raster { samples: rasters, mask })
+    Ok(Raster { samples: rasters, masks })
 }
 
 impl Raster {
     /// Bytes of its buffers.
     pub fn memory(&self) -> u64 {
         let samples: usize = self.samples.iter().map(|pixels| pixels.as_bytes().len()).sum();
-        (samples + self.mask.as_ref().map_or(0, Vec::len)) as u64
+        (samples + self.masks.iter().map(Vec::len).sum::<usize>()) as u64
+    }
+
+    /// The mask of the sample at a position.
+    pub fn mask_of(&self, position: usize) -> Option<&[u8]> {
+        self.masks.get(position).or(self.masks.first()).map(Vec::as_slice)
+    }
+
+    /// The mask that the sample at a position, an alpha band, is for the others.
+    pub fn opaque(&self, position: usize) -> Vec<u8> {
+        let mut opaque = self.samples[position].nonzero();
+        if let Some(mask) = self.mask_of(position) {
+            opaque.iter_mut().zip(mask).for_each(|(opaque, mask)| *opaque &= mask);
+        }
+        opaque
     }
 
     /// Brings the pixels to the output grid at once, which takes less memory than a window much finer than it. The result
     /// goes with [`Mapping::identity`].
     pub fn on_grid(self, mapping: &Mapping) -> Raster {
         let (width, height) = (mapping.rect.width as usize, mapping.rect.height as usize);
-        let mut mask = vec![0; width * height];
-        let place = |pixels: &Pixels, mask: &mut [u8]| {
+        let mut masks = vec![vec![0; width * height]; self.masks.len().max(1)];
+        let place = |(position, pixels): (usize, &Pixels), mask: &mut [u8]| {
             with_type!(pixels.dtype(), T => {
                 let mut placed: Vec<T> = buffers::take(width * height);
                 let mut scratch = vec![T::default(); width];
-                let (values, mask_in) = (T::slice(pixels).unwrap_or_default(), self.mask.as_deref());
+                let (values, mask_in) = (T::slice(pixels).unwrap_or_default(), self.mask_of(position));
                 let window =
                     Window { values, mask: mask_in, col: mapping.col, row: mapping.row, width: mapping.width };
                 let sampler = Sampler::new(mapping, 0..width, window, None);
@@ -77,9 +93,10 @@ impl Raster {
                 T::wrap(placed)
             })
         };
-        let samples = self.samples.iter().map(|pixels| place(pixels, &mut mask)).collect();
+        let last = masks.len() - 1;
+        let samples = self.samples.iter().enumerate().map(|at| place(at, &mut masks[at.0.min(last)])).collect();
         self.samples.into_iter().for_each(buffers::give);
-        Raster { samples, mask: Some(mask) }
+        Raster { samples, masks }
     }
 }
 
@@ -90,6 +107,10 @@ pub struct Lent<'p> {
     /// Pixels of one row; 0 where the tile is not stored, and all of them have the one value that is here.
     pub width: u32,
 }
+/// Tiles that decode to more than this are made one after the other in the whole process, and shared: a compressed strip may be
+/// the whole of a large image.
+const HUGE_TILE: usize = 32 << 20;
+static ONE_HUGE_TILE: Mutex<()> = Mutex::new(());
 
 /// The decoded tiles of one set of a planned read.
 pub struct Tiles<'a> {
@@ -155,10 +176,9 @@ impl<'a> Tiles<'a> {
         let TileUse { index, whole, .. } = self.set.tiles[tile];
         if self.level.tile_range(index).is_none() {
             add(&COUNTERS.tile_misses, 1);
-            let nodata = if self.set.mask { None } else { self.opened.cog.nodata.first().copied().flatten() };
-            return Ok(Some(body(Lent { pixels: &sparse_pixel(self.level, nodata), width: 0 })));
+            return Ok(Some(body(Lent { pixels: &sparse_pixel(self.level, self.sparse_value()), width: 0 })));
         }
-        if !whole || self.reads.keep_all {
+        if !whole || self.reads.keep_all || self.is_huge() {
             return self.with_shared(tile, patient, body);
         }
         if self.level.tile_len() * self.level.dtype.size() > SCRATCH {
@@ -179,6 +199,7 @@ impl<'a> Tiles<'a> {
     fn with_shared<R>(&self, tile: usize, patient: bool, body: impl FnOnce(Lent) -> R) -> Result<Option<R>> {
         let TileUse { row, col, index, .. } = self.set.tiles[tile];
         let (reads, key) = (self.reads, (self.opened.id, self.set.level as u32, self.set.mask, index));
+        let alone = self.is_huge().then(|| ONE_HUGE_TILE.lock().unwrap_or_else(PoisonError::into_inner));
         let kept = || reads.larder.as_ref().map_or_else(|| reads.cache.get(&key), |larder| larder.take(&key));
         let claim = reads.cache.claim(key);
         if claim.is_none() && patient {
@@ -198,7 +219,13 @@ impl<'a> Tiles<'a> {
             None => reads.cache.insert(key, decoded.clone()),
         }
         drop(claim);
-        Ok(Some(body(self.lent(&decoded.0))))
+        let result = body(self.lent(&decoded.0));
+        drop(alone);
+        Ok(Some(result))
+    }
+
+    fn is_huge(&self) -> bool {
+        self.level.tile_len() * self.level.dtype.size() > HUGE_TILE
     }
 
     /// Decoded into a buffer that is given back with it.
@@ -210,12 +237,17 @@ impl<'a> Tiles<'a> {
 
     fn decode(&self, tile: usize, out: &mut Pixels) -> Result<()> {
         add(&COUNTERS.tile_misses, 1);
+        let index = self.set.tiles[tile].index;
         let bytes = self.fetched.tile((self.position, tile));
         let bytes = bytes.ok_or_else(|| Error::Corrupt("a tile of the plan was not read".into()))?;
-        decode_tile(self.level, bytes, out)?;
+        decode_tile(self.level, index, bytes, out)?;
         add(&COUNTERS.tiles_decoded, 1);
         add(&COUNTERS.bytes_decoded, out.as_bytes().len() as u64);
         Ok(())
+    }
+
+    fn sparse_value(&self) -> Option<Nodata> {
+        if self.set.mask { None } else { self.opened.cog.nodata.first().copied().flatten() }
     }
 }
 

@@ -229,6 +229,7 @@ impl Composer {
         let mut samples = Vec::new();
         let mut positions = Vec::new();
         let (level, geometry) = self.cube.levels.choose(opened)?;
+        self.cube.check_tiles(opened.level(level))?;
         let Some(mapping) = self.mapping(rect, &geometry)? else { return Ok(None) };
         for (position, (_, band)) in self.with_assets().enumerate().filter(|(_, (asset, _))| *asset == asset_index) {
             self.cube.check_source(band, opened, asset)?;
@@ -240,7 +241,7 @@ impl Composer {
         if open.as_ref().is_some_and(|open| !open.contains(&true)) {
             return Ok(None);
         }
-        samples.extend(opened.cog.alpha);
+        samples.extend(samples.clone().into_iter().filter_map(|sample| opened.cog.alpha_for(sample)));
         samples.sort_unstable();
         samples.dedup();
         let mappings = self.split(mapping, &geometry)?;

@@ -161,13 +161,11 @@ pub fn plan(
     open: Option<&[bool]>,
 ) -> Reads {
     let pixels = opened.level(level);
-    let mut planes: Vec<u16> = if pixels.samples_per_tile() > 1 { vec![0] } else { samples.to_vec() };
-    planes.sort_unstable();
-    planes.dedup();
-    let mut sets = vec![TileSet { level, mask: false, tiles: touched(pixels, &planes, mapping, true) }];
+    let mut sets =
+        vec![TileSet { level, mask: false, tiles: touched(pixels, &planes(pixels, samples), mapping, true) }];
     if let Some(mask) = &pixels.mask {
         let own_tiles = (mask.tile_width, mask.tile_height) == (pixels.tile_width, pixels.tile_height);
-        sets.push(TileSet { level, mask: true, tiles: touched(mask, &[0], mapping, own_tiles) });
+        sets.push(TileSet { level, mask: true, tiles: touched(mask, &planes(mask, samples), mapping, own_tiles) });
     }
     let Keep { cache, larder, row, room } = keep;
     let (mut wanted, mut held) = (Vec::new(), HashMap::new());
@@ -190,6 +188,17 @@ pub fn plan(
     let decoded = tiles as u64 * (pixels.tile_len() * pixels.dtype.size()) as u64;
     let keep_all = larder.is_none() && cache.has_room_for(decoded);
     Reads { sets, wanted, held, tiles, cache: cache.clone(), keep_all, larder: larder.cloned(), row, room }
+}
+
+/// The planes of tiles that hold `samples`; a mask may have one for all of them.
+fn planes(image: &Level, samples: &[u16]) -> Vec<u16> {
+    if image.samples_per_tile() > 1 || image.samples == 1 {
+        return vec![0];
+    }
+    let mut planes = samples.to_vec();
+    planes.sort_unstable();
+    planes.dedup();
+    planes
 }
 
 /// The tiles that hold a pixel of the mapping, for each plane. A mask may have tiles of another size than the image, of which

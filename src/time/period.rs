@@ -268,7 +268,14 @@ mod tests {
 
     #[test]
     fn the_ends_of_time_do_not_overflow() {
-        for period in [Period::Days(1), Period::Weeks(1), Period::Hours(7), Period::Minutes(11), Period::Months(1), Period::Months(36)] {
+        for period in [
+            Period::Days(1),
+            Period::Weeks(1),
+            Period::Hours(7),
+            Period::Minutes(11),
+            Period::Months(1),
+            Period::Months(36),
+        ] {
             assert!(period.step_of(i64::MIN) <= period.step_of(i64::MAX), "{period:?}");
         }
     }

@@ -191,13 +191,15 @@ def load_level(path, overview, band=1, nodata=None):
         if nodata is not None and representable(nodata, values.dtype):
             own = nodata
         valid = np.ones(values.shape, bool)
-        if own is not None and representable(own, values.dtype):
-            valid &= values != np.array(own).astype(values.dtype)
         if np.issubdtype(values.dtype, np.floating):
             valid &= ~np.isnan(values)
-        flags = file.mask_flag_enums[band - 1]
-        if any(flag.name == "per_dataset" for flag in flags):
+        # One source for each band, as GDAL has it: an internal mask, else nodata, else an alpha band.
+        flags = [flag.name for flag in file.mask_flag_enums[band - 1]]
+        masked = "per_dataset" in flags
+        if masked:
             valid &= file.read_masks(band) != 0
+        if own is not None and representable(own, values.dtype) and (not masked or own != file.nodatavals[band - 1]):
+            valid &= values != np.array(own).astype(values.dtype)
         return Level(values, valid, file.transform, file.crs)
 
 

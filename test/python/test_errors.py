@@ -140,7 +140,6 @@ def test_named_arguments(con, bad, argument, parts):
         ("empty", ["empty.tif"]),
         ("header_only", ["header_only.tif"]),
         ("truncated", ["truncated.tif"]),
-        ("striped", ["striped.tif", "cloud optimized"]),
         ("no_georeference", ["no_georeference.tif", "georeference"]),
     ],
 )
