@@ -77,6 +77,11 @@ impl Crs {
         self.comes_round.then_some(360.0)
     }
 
+    /// The name of the unit along x, as PROJ has it: `metre`, `degree`, `US survey foot`.
+    pub fn unit(&self) -> Option<String> {
+        PROJ.with(|proj| proj.unit_name(&proj.object(&self.definition).ok()?))
+    }
+
     /// The same CRS but for the order of its axes, which we never look at.
     pub fn same_as(&self, other: &Crs) -> bool {
         if self == other {
@@ -369,6 +374,30 @@ impl Context {
                     none(),
                 ) != 0
                 && (unit - 1f64.to_radians()).abs() < 1e-12
+        }
+    }
+
+    /// The name of the unit of the first axis; `None` where a CRS has no axes of its own, as a bound one.
+    fn unit_name(&self, object: &Object) -> Option<String> {
+        let mut name: *const c_char = ptr::null();
+        // SAFETY: the objects are live and of this context; what is not asked for may be null; the name lives as long as the axes.
+        unsafe {
+            let axes = Object(ffi::proj_crs_get_coordinate_system(self.raw, object.0));
+            let none = ptr::null_mut;
+            let found = !axes.0.is_null()
+                && ffi::proj_cs_get_axis_info(
+                    self.raw,
+                    axes.0,
+                    0,
+                    none(),
+                    none(),
+                    none(),
+                    ptr::null_mut(),
+                    &raw mut name,
+                    none(),
+                    none(),
+                ) != 0;
+            (found && !name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
         }
     }
 

@@ -9,6 +9,7 @@ use crate::cog::Nodata;
 use crate::error::Result;
 use crate::pixels::{Pixel, Pixels};
 use crate::plan::Cube;
+use crate::request::Request;
 use crate::scan::{Scan, Tile};
 use crate::with_type;
 
@@ -48,14 +49,14 @@ impl TableFunction for ReadChunks {
     }
 
     fn bind(info: &BindInfo) -> Result<Arc<Cube>> {
-        let cube = Arc::new(Cube::bind(arguments::request(info)?)?);
+        let cube = Arc::new(Cube::bind(Request { blobs: true, ..arguments::request(info)? })?);
         for (name, column) in &COORDINATES {
             info.add_column(name, column);
         }
         for band in &cube.bands {
             info.add_column(&band.name, &Type::BLOB);
         }
-        info.set_cardinality(cube.tiling.across() * cube.tiling.down(), false);
+        info.set_cardinality((cube.tiling.across() * cube.tiling.down()).saturating_mul(cube.likely_steps()), false);
         Ok(cube)
     }
 

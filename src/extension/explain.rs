@@ -9,6 +9,8 @@ use super::rows::{self, Cell};
 use super::vectors::Chunk;
 use crate::error::Result;
 use crate::plan::{Cube, Units};
+use crate::request::Request;
+use crate::scan::Failures;
 use crate::scan::explain::{Row, rows as plan_rows};
 use crate::scan::progress::Running;
 
@@ -27,7 +29,7 @@ const PLAN: [(&str, Type); 10] = [
     ("read_order", Type::BIGINT),
 ];
 
-const HEADERS: [(&str, Type); 10] = [
+const HEADERS: [(&str, Type); 12] = [
     ("overview_level", Type::BIGINT),
     ("overview_resolution", Type::DOUBLE),
     ("window_col", Type::BIGINT),
@@ -38,6 +40,8 @@ const HEADERS: [(&str, Type); 10] = [
     ("requests", Type::BIGINT),
     ("bytes", Type::BIGINT),
     ("cached", Type::BIGINT),
+    ("requests_now", Type::BIGINT),
+    ("bytes_now", Type::BIGINT),
 ];
 
 pub struct Bind {
@@ -49,6 +53,7 @@ pub struct Global {
     columns: Vec<usize>,
     assets: Vec<String>,
     state: Mutex<State>,
+    failures: Failures,
     running: Running,
 }
 
@@ -75,7 +80,7 @@ impl TableFunction for Explain {
 
     fn bind(info: &BindInfo) -> Result<Bind> {
         let headers = info.named("headers").and_then(|v| v.boolean()).unwrap_or(false);
-        let cube = Arc::new(Cube::bind(arguments::request(info)?)?);
+        let cube = Arc::new(Cube::bind(Request { allow_empty: true, ..arguments::request(info)? })?);
         for (name, column) in PLAN.iter().chain(HEADERS.iter().filter(|_| headers)) {
             info.add_column(name, column);
         }
@@ -88,7 +93,7 @@ impl TableFunction for Explain {
         let state = Mutex::new(State { units, ready: VecDeque::new() });
         info.set_max_threads(1);
         let running = Running::start(Self::NAME, &bind.cube)?;
-        Ok(Global { columns: info.columns(), assets, state, running })
+        Ok(Global { columns: info.columns(), assets, state, failures: Failures::of(&bind.cube), running })
     }
 
     fn scan(bind: &Bind, global: &Global, _: &mut (), output: &mut Chunk) -> Result<()> {
@@ -98,7 +103,7 @@ impl TableFunction for Explain {
                 global.running.end();
                 break;
             };
-            state.ready.extend(plan_rows(&bind.cube, &global.assets, &unit, bind.headers)?);
+            state.ready.extend(plan_rows(&bind.cube, &global.assets, &unit, bind.headers, &global.failures)?);
             global.running.progress().tile_done();
         }
         let rows = state.ready.len().min(Chunk::capacity());
@@ -133,5 +138,7 @@ fn cells(row: Row) -> Vec<Cell> {
         window.map(|w| w.requests).into(),
         window.map(|w| w.bytes).into(),
         window.map(|w| w.cached).into(),
+        window.map(|w| w.requests_now).into(),
+        window.map(|w| w.bytes_now).into(),
     ]
 }

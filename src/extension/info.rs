@@ -6,6 +6,8 @@ use super::rows::{Cell, Once};
 use super::vectors::Chunk;
 use crate::error::Result;
 use crate::plan::Cube;
+use crate::request::Request;
+use crate::scan::Failures;
 
 pub struct Info;
 
@@ -47,7 +49,7 @@ impl TableFunction for Info {
     }
 
     fn bind(info: &BindInfo) -> Result<Cube> {
-        let cube = Cube::bind(arguments::request(info)?)?;
+        let cube = Cube::bind(Request { allow_empty: true, ..arguments::request(info)? })?;
         for (name, column) in &COLUMNS {
             info.add_column(name, column);
         }
@@ -56,6 +58,7 @@ impl TableFunction for Info {
     }
 
     fn init(cube: &Cube, info: &InitInfo) -> Result<Once> {
+        Failures::of(cube);
         Ok(Once::new(info, describe(cube)?))
     }
 

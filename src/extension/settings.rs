@@ -26,10 +26,12 @@ const CACHE_SIZE: &str = "lazycogs_cache_size";
 const HTTP_TIMEOUT: &str = "lazycogs_http_timeout";
 const MAX_RETRIES: &str = "lazycogs_max_retries";
 
+const MAX_PIXELS: &str = "lazycogs_max_pixels";
+
 const IO: &str = "lazycogs_io";
 const PROGRESS: &str = "lazycogs_progress";
 
-const SETTINGS: [Setting; 7] = [
+const SETTINGS: [Setting; 8] = [
     Setting {
         name: MAX_CONCURRENT_READS,
         default: Default::Integer(64),
@@ -37,8 +39,8 @@ const SETTINGS: [Setting; 7] = [
     },
     Setting {
         name: MEMORY_BUDGET,
-        default: Default::Text("256MB"),
-        description: "lazycogs: memory that the tiles in work of one query may take, such as '256MB'",
+        default: Default::Text(AUTOMATIC),
+        description: "lazycogs: memory that the tiles in work of one query may take, such as '1GB'; 'auto' is 256 MB, but no more than a quarter of memory_limit",
     },
     Setting {
         name: CACHE_SIZE,
@@ -61,6 +63,11 @@ const SETTINGS: [Setting; 7] = [
         description: "lazycogs: count the steps ahead for lazycogs_progress(), and draw a bar on stderr if that is a terminal",
     },
     Setting {
+        name: MAX_PIXELS,
+        default: Default::Integer(4_000_000_000),
+        description: "lazycogs: the most pixels that a grid may have, a step and band; 0 sets no limit",
+    },
+    Setting {
         name: MAX_RETRIES,
         default: Default::Integer(4),
         description: "lazycogs: further attempts after a request that failed for a passing reason",
@@ -72,6 +79,8 @@ pub struct Settings {
     pub max_concurrent_reads: i64,
     pub memory_budget: u64,
     pub cache_size: u64,
+    /// Of one step and band; 0 is no limit.
+    pub max_pixels: u64,
     pub http_timeout: u64,
     pub max_retries: usize,
     pub progress: bool,
@@ -90,10 +99,12 @@ impl Settings {
     /// A setting that has no sense.
     pub fn read(bind: &BindInfo) -> Result<Settings> {
         let context = bind.context();
-        let integer = |name: &str, least: i64| match context.setting(name).and_then(|v| v.integer()) {
-            Some(value) if value >= least => Ok(value),
-            Some(value) => Err(Error::Argument(format!("the setting {name} is {value}; it must be at least {least}"))),
-            None => Err(Error::Argument(format!("the setting {name} is not a number"))),
+        let integer = |name: &str, least: i64, most: i64| match context.setting(name).and_then(|v| v.integer()) {
+            Some(value) if (least..=most).contains(&value) => Ok(value),
+            Some(value) => Err(Error::Argument(format!(
+                "the setting {name} is {value}; it must be a whole number from {least} to {most}"
+            ))),
+            None => Err(Error::Argument(format!("the setting {name} is not a number from {least} to {most}"))),
         };
         let size = |name: &str| {
             let text = context.setting(name).and_then(|v| v.cast_text()).unwrap_or_default();
@@ -101,17 +112,31 @@ impl Settings {
                 .ok_or_else(|| Error::Argument(format!("the setting {name} is '{text}'; use a size such as '256MB'")))
         };
         Ok(Settings {
-            max_concurrent_reads: integer(MAX_CONCURRENT_READS, 1)?,
-            memory_budget: size(MEMORY_BUDGET)?.max(1),
+            max_concurrent_reads: integer(MAX_CONCURRENT_READS, 1, 4096)?,
+            memory_budget: memory_budget(context, size)?.max(1),
             cache_size: size(CACHE_SIZE)?,
-            http_timeout: integer(HTTP_TIMEOUT, 1)? as u64,
-            max_retries: integer(MAX_RETRIES, 0)? as usize,
+            max_pixels: integer(MAX_PIXELS, 0, 1 << 62)? as u64,
+            http_timeout: integer(HTTP_TIMEOUT, 1, 86_400)? as u64,
+            max_retries: integer(MAX_RETRIES, 0, 1000)? as usize,
             duckdb_io: duckdb_io(context)?,
             progress: context.setting(PROGRESS).and_then(|v| v.boolean()).unwrap_or(false),
             threads: context.setting("threads").and_then(|v| v.cast_text()?.parse().ok()).unwrap_or(1).max(1),
             access: access(context),
         })
     }
+}
+
+/// What stands for the default of `lazycogs_memory_budget`.
+const AUTOMATIC: &str = "auto";
+
+fn memory_budget(context: &Context, size: impl Fn(&str) -> Result<u64>) -> Result<u64> {
+    const USUAL: u64 = 256_000_000;
+    let text = |name: &str| context.setting(name).and_then(|v| v.cast_text()).unwrap_or_default();
+    if !text(MEMORY_BUDGET).trim().eq_ignore_ascii_case(AUTOMATIC) {
+        return size(MEMORY_BUDGET);
+    }
+    // DuckDB writes its own limit; one that we cannot read, as that of a machine without a limit, bounds nothing.
+    Ok(parse_bytes(&text("memory_limit")).map_or(USUAL, |limit| USUAL.min(limit / 4)))
 }
 
 fn duckdb_io(context: &Context) -> Result<bool> {
@@ -141,7 +166,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
     let unit_at = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = (text[..unit_at].parse::<f64>().ok()?, text[unit_at..].trim().to_ascii_lowercase());
     let factor = match unit.as_str() {
-        "" | "b" => 1.0,
+        "" | "b" | "byte" | "bytes" => 1.0,
         "k" | "kb" => 1e3,
         "m" | "mb" => 1e6,
         "g" | "gb" => 1e9,
@@ -149,6 +174,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
         "kib" => 1024.0,
         "mib" => 1024.0 * 1024.0,
         "gib" => 1024.0 * 1024.0 * 1024.0,
+        "tib" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
         _ => return None,
     };
     let bytes = number * factor;

@@ -55,6 +55,44 @@ impl Value {
         unsafe { take_string(ffi::duckdb_get_varchar(self.raw)) }
     }
 
+    /// What may name something: a text, an enum's, a UUID or a whole number, as text.
+    pub fn name(&self) -> Option<String> {
+        use ffi::*;
+        let names = matches!(
+            self.type_id(),
+            DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR
+                | DUCKDB_TYPE_DUCKDB_TYPE_ENUM
+                | DUCKDB_TYPE_DUCKDB_TYPE_UUID
+                | DUCKDB_TYPE_DUCKDB_TYPE_TINYINT
+                | DUCKDB_TYPE_DUCKDB_TYPE_SMALLINT
+                | DUCKDB_TYPE_DUCKDB_TYPE_INTEGER
+                | DUCKDB_TYPE_DUCKDB_TYPE_BIGINT
+                | DUCKDB_TYPE_DUCKDB_TYPE_UTINYINT
+                | DUCKDB_TYPE_DUCKDB_TYPE_USMALLINT
+                | DUCKDB_TYPE_DUCKDB_TYPE_UINTEGER
+                | DUCKDB_TYPE_DUCKDB_TYPE_UBIGINT
+                | DUCKDB_TYPE_DUCKDB_TYPE_HUGEINT
+        );
+        (!self.is_null() && names).then(|| self.cast_text()).flatten()
+    }
+
+    /// The kind of its type, for messages.
+    pub fn type_name(&self) -> &'static str {
+        use ffi::*;
+        match self.type_id() {
+            DUCKDB_TYPE_DUCKDB_TYPE_BOOLEAN => "a BOOLEAN",
+            DUCKDB_TYPE_DUCKDB_TYPE_FLOAT | DUCKDB_TYPE_DUCKDB_TYPE_DOUBLE | DUCKDB_TYPE_DUCKDB_TYPE_DECIMAL => {
+                "a number"
+            }
+            DUCKDB_TYPE_DUCKDB_TYPE_STRUCT => "a STRUCT",
+            DUCKDB_TYPE_DUCKDB_TYPE_MAP => "a MAP",
+            DUCKDB_TYPE_DUCKDB_TYPE_LIST => "a list",
+            DUCKDB_TYPE_DUCKDB_TYPE_ARRAY => "an ARRAY, which a cast to VARCHAR[] makes a list",
+            DUCKDB_TYPE_DUCKDB_TYPE_BLOB => "a BLOB",
+            _ => "a value of another type",
+        }
+    }
+
     /// A number of any type.
     pub fn number(&self) -> Option<f64> {
         use ffi::*;

@@ -25,6 +25,7 @@ pub struct Memo(Arc<Mutex<(Option<Version>, Known)>>);
 pub(super) struct Known {
     pub looks: Option<Looks>,
     pub first: Option<Option<FirstItem>>,
+    pub steps: Option<u64>,
     /// All items, by the assets that were asked for with them; the latest last.
     items: Vec<(Vec<String>, Vec<Item>)>,
 }

@@ -88,7 +88,7 @@ impl Composer {
             larder: (!is_small(&cube, &tiles)).then(|| Arc::new(Larder::new(cube.clone(), budget / 4))),
             tiles,
             flights: Arc::default(),
-            failures: Failures::start(),
+            failures: Failures::of(&cube),
             memory: Memory::new(budget / 8),
             // What comes without delay need not be there long before.
             memory_ahead: Memory::new(if cube.is_local { budget / 16 } else { budget / 4 }),

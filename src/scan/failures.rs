@@ -4,7 +4,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::error::Error;
 use crate::items::{Asset, Item};
-use crate::plan::asset_location;
+use crate::plan::{Cube, asset_location};
 use crate::request::Request;
 
 /// One failed read.
@@ -43,6 +43,21 @@ impl Failures {
     pub fn start() -> Failures {
         last().clear();
         Failures
+    }
+
+    /// As [`Failures::start`], with those that bind met already.
+    pub fn of(cube: &Cube) -> Failures {
+        let failures = Failures::start();
+        for unread in &cube.unread {
+            failures.record(Failure {
+                item: unread.item.clone(),
+                asset: unread.key.clone(),
+                href: asset_location(&cube.request, &unread.asset),
+                message: unread.error.to_string(),
+                attempts: unread.error.attempts(),
+            });
+        }
+        failures
     }
 
     /// Notes a failure, once.

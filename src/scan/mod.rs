@@ -34,7 +34,7 @@ use progress::{Progress, Running};
 use task::Owned;
 
 pub use compose::{Composer, Tile};
-pub use failures::{Failure, last_failures};
+pub use failures::{Failure, Failures, last_failures};
 pub use tiles::{TileCache, bytes_held};
 
 use crate::buffers::{Allowance, allow};

@@ -1,4 +1,4 @@
-use super::{DAY, HOUR, argument, days_from_civil, year_and_month};
+use super::{DAY, HOUR, MINUTE, argument, days_from_civil, year_and_month};
 use crate::error::Result;
 
 const FORMS: &str = "use P1D, P1W, P1M, P1Y, PnD, PnW, PnM, PnY, PTnH or PTnM with a whole n of at least 1, or NULL \
@@ -268,7 +268,14 @@ mod tests {
 
     #[test]
     fn the_ends_of_time_do_not_overflow() {
-        for period in [Period::Days(1), Period::Weeks(1), Period::Hours(7), Period::Minutes(11), Period::Months(1), Period::Months(36)] {
+        for period in [
+            Period::Days(1),
+            Period::Weeks(1),
+            Period::Hours(7),
+            Period::Minutes(11),
+            Period::Months(1),
+            Period::Months(36),
+        ] {
             assert!(period.step_of(i64::MIN) <= period.step_of(i64::MAX), "{period:?}");
         }
     }
