@@ -283,9 +283,12 @@ impl Cube {
     /// Checks that a source's values fit what was resolved at bind.
     ///
     /// # Errors
-    /// A type that is wider than the sampled item's, unless the call fixes it. Where missing pixels are marked by a value,
+    /// A file without that band. A type that is wider than the sampled item's, unless the call fixes it. Where missing pixels are marked by a value,
     /// another nodata than the sampled item's, unless the call gives one.
     pub fn check_source(&self, band: &Band, opened: &Opened, asset: &Asset) -> Result<()> {
+        // A bare key means the only band of a file, of the first item's as of all others.
+        let chosen = (band.name != band.asset).then_some(band.sample);
+        bands::choose_sample(&band.name, &band.asset, chosen, &opened.cog)?;
         let source = bands::Source { dtype: opened.cog.dtype, nodata: self.meaning(band, opened, asset).nodata };
         bands::check_source(&self.request, band, source)
     }

@@ -111,6 +111,8 @@ fn looks_like_degrees(request: &Request) -> Option<String> {
     }
     let crs = short(&request.crs);
     let unit = match request.crs.unit() {
+        // The axes of a compound or bound CRS.
+        Some(unit) if unit == "degree" => return None,
         Some(unit) if unit == "metre" => format!("{crs} is in metres"),
         Some(unit) => format!("the unit of {crs} is the {unit}"),
         None => format!("{crs} is not"),
@@ -125,7 +127,7 @@ fn elsewhere(request: &Request) -> Option<String> {
         // The error is known; what goes wrong while an explanation is looked for is no part of it.
         let grid = Grid::new(bbox, request.grid.resolution).ok()?;
         let area = Area::of(&grid, &request.crs, grid.rect()).ok()?;
-        let selection = Selection { boxes: area.boxes(), ..anywhere(&request.selection) };
+        let selection = all_within(&request.selection, area.boxes());
         interrupt::apart(move || selection.first()).ok().flatten()
     };
     if any(request.bbox).is_some() {
@@ -141,13 +143,12 @@ fn elsewhere(request: &Request) -> Option<String> {
 
 /// The same items without any condition, in the same order.
 pub fn anywhere(selection: &Selection) -> Selection {
-    let mut all = Selection {
-        boxes: vec![[-180.0, -90.0, 180.0, 90.0]],
-        datetime: None,
-        filter: None,
-        ids: None,
-        ..selection.clone()
-    };
+    all_within(selection, vec![[-180.0, -90.0, 180.0, 90.0]])
+}
+
+fn all_within(selection: &Selection, boxes: Vec<[f64; 4]>) -> Selection {
+    let mut all = Selection { boxes, datetime: None, filter: None, ids: None, ..selection.clone() };
+    // What is known of the other selection does not hold for this one.
     all.memo = Memo::of(&all);
     all
 }

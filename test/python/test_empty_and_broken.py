@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 import re
 
 import duckdb
@@ -408,6 +409,25 @@ def test_the_columns_of_an_empty_answer_come_from_the_first_that_has_the_bands(c
     assert "'c'" in message(con, f"FROM {text.replace('[' + literal('b') + ']', '[' + literal('c') + ']')}")
 
 
+def test_what_is_known_of_one_area_does_not_hold_for_another(con, tmp_path):
+    """An index that is old enough is remembered; the look-ups that explain an empty answer must not be taken for others."""
+    paths = [
+        raster(tmp_path / f"{kind}.tif", np.full((16, 16), 7, kind), left=LEFT + 5000 * i)
+        for i, kind in enumerate(("float32", "int16"))
+    ]
+    source = index(tmp_path, [item(path.stem, {"data": path}) for path in paths])
+    os.utime(source, (1e9, 1e9))
+    far, east = grid(4, 4, left=LEFT + 100000), grid(4, 4, left=LEFT + 5000)
+    describe = f"DESCRIBE SELECT data FROM {call('lazycogs_read', source, far, allow_empty=True)}"
+    for _ in range(2):
+        for where, named in ((far, {}), (east, {"datetime": "1999"})):
+            found = message(con, f"FROM {call('lazycogs_read', source, where, **named)}")
+            assert ("there are items in the box" in found) == bool(named)
+        assert con.execute(describe).fetchall()[0][1] == "FLOAT"
+        info = con.execute(f"SELECT dtype, items FROM {call('lazycogs_info', source, east)}").fetchall()
+        assert info == [("int16", 1)]
+
+
 def test_a_loop_over_parcels(con, source):
     """A lateral union of parcels, some of them without data."""
     parts = [
@@ -431,23 +451,22 @@ def test_the_cost_of_a_cold_read(con, source):
 
 def test_the_memory_budget_follows_the_limit(connect, tmp_path):
     """What shows the budget is the side of the tiles that it leaves room for."""
-    path = raster(tmp_path / "a.tif", np.zeros((16, 16), "float64"))
-    bands = {f"b{i}": path for i in range(32)}
-    source = index(tmp_path, [item("one", bands)])
-    info = f"SELECT DISTINCT chunk_size FROM {call('lazycogs_info', source, grid(16, 16), mosaic='median')}"
+    path = raster(tmp_path / "a.tif", np.zeros((16, 16), "float32"))
+    source = index(tmp_path, [item("one", {f"b{i}": path for i in range(12)})])
 
     def side(*settings):
         con = connect()
         for setting in settings:
             con.execute(setting)
-        return con.execute(info).fetchone()[0]
+        return con.execute(f"SELECT DISTINCT chunk_size FROM {call('lazycogs_info', source, grid(16, 16))}").fetchone()[0]
 
-    for limit, budget in (("400MB", "100MB"), ("1GB", "250MB"), ("8GB", "256MB"), ("200MiB", "50MiB")):
-        automatic = side(f"SET memory_limit = '{limit}'")
-        assert automatic == side(f"SET lazycogs_memory_budget = '{budget}'")
-    large = side("SET lazycogs_memory_budget = '8GB'")
-    assert side("SET memory_limit = '400MB'", "SET lazycogs_memory_budget = '8GB'") == large
-    assert side("SET memory_limit = '400MB'") < large
+    # Four tiles of 512 x 512 pixels, 12 bands of 4 bytes and one for validity, are a quarter of 251.7 MB.
+    for limit, wanted in (("400MB", 256), ("1GB", 256), ("8GB", 512), ("1040MB", 512), ("-1", 512)):
+        assert side(f"SET memory_limit = '{limit}'") == wanted, limit
+    assert side("SET lazycogs_memory_budget = '251MB'") == 256
+    assert side("SET lazycogs_memory_budget = '252MB'") == 512
+    assert side("SET memory_limit = '400MB'", "SET lazycogs_memory_budget = '252MB'") == 512
+    assert side("SET memory_limit = '400MB'", "SET lazycogs_memory_budget = '1GB'", "RESET lazycogs_memory_budget") == 256
 
 
 @pytest.mark.parametrize(
