@@ -107,7 +107,7 @@ impl Settings {
             None => Err(Error::Argument(format!("the setting {name} is not a number from {least} to {most}"))),
         };
         let size = |name: &str| {
-            let text = context.setting(name).and_then(|v| v.cast_text()).unwrap_or_default();
+            let text = text_of(context, name);
             parse_bytes(&text)
                 .ok_or_else(|| Error::Argument(format!("the setting {name} is '{text}'; use a size such as '256MB'")))
         };
@@ -129,18 +129,22 @@ impl Settings {
 /// What stands for the default of `lazycogs_memory_budget`.
 const AUTOMATIC: &str = "auto";
 
+/// A setting as text; empty where it is NULL.
+fn text_of(context: &Context, name: &str) -> String {
+    context.setting(name).filter(|v| !v.is_null()).and_then(|v| v.cast_text()).unwrap_or_default()
+}
+
 fn memory_budget(context: &Context, size: impl Fn(&str) -> Result<u64>) -> Result<u64> {
     const USUAL: u64 = 256_000_000;
-    let text = |name: &str| context.setting(name).and_then(|v| v.cast_text()).unwrap_or_default();
-    if !text(MEMORY_BUDGET).trim().eq_ignore_ascii_case(AUTOMATIC) {
+    if !text_of(context, MEMORY_BUDGET).trim().eq_ignore_ascii_case(AUTOMATIC) {
         return size(MEMORY_BUDGET);
     }
     // DuckDB writes its own limit; one that we cannot read, as that of a machine without a limit, bounds nothing.
-    Ok(parse_bytes(&text("memory_limit")).map_or(USUAL, |limit| USUAL.min(limit / 4)))
+    Ok(parse_bytes(&text_of(context, "memory_limit")).map_or(USUAL, |limit| USUAL.min(limit / 4)))
 }
 
 fn duckdb_io(context: &Context) -> Result<bool> {
-    let text = context.setting(IO).and_then(|v| v.cast_text()).unwrap_or_default();
+    let text = text_of(context, IO);
     match text.as_str() {
         "object_store" => Ok(false),
         "duckdb" => Ok(true),

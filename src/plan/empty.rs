@@ -138,7 +138,11 @@ fn elsewhere(request: &Request) -> Option<String> {
         return Some(format!("; there are items in {}: did you swap {axes}?", shown([y0, x0, y1, x1])));
     }
     let reordered = [x0, x1, y0, y1];
-    any(reordered).map(|_| format!("; there are items in {}: bbox is [xmin, ymin, xmax, ymax]", shown(reordered)))
+    if any(reordered).is_some() {
+        return Some(format!("; there are items in {}: bbox is [xmin, ymin, xmax, ymax]", shown(reordered)));
+    }
+    let plausible = request.crs.turn().is_some() && x0.abs().max(x1.abs()) <= 90.0;
+    plausible.then(|| "; x is the longitude, y the latitude: did you swap latitude and longitude?".to_owned())
 }
 
 /// The same items without any condition, in the same order.

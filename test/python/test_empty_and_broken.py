@@ -307,6 +307,12 @@ def test_swapped_latitude_and_longitude(con, source):
     assert con.execute(f"SELECT count(data) > 0 {at(source, swapped, 'EPSG:4326', 0.0001)}").fetchone()[0]
 
 
+def test_perhaps_swapped(con, source):
+    """Where the index tells nothing: the archive has no items in either box."""
+    says(message(con, at(source, "[44.49, -89.9, 44.52, -89.8]", "EPSG:4326", 0.0001)), "swap latitude and longitude?")
+    assert "swap" not in message(con, at(source, "[144.49, -39.9, 144.52, -39.8]", "EPSG:4326", 0.0001))
+
+
 def test_swapped_beyond_the_pole(con, source):
     for function in FUNCTIONS:
         found = message(con, at(source, "[44.49, -90.05, 44.52, -90.01]", "EPSG:4326", 0.0001, function))
@@ -487,6 +493,10 @@ def test_the_memory_budget_follows_the_limit(connect, tmp_path):
         ("lazycogs_max_concurrent_reads", "0"),
         ("lazycogs_max_concurrent_reads", "9000000000000"),
         ("lazycogs_io", "'curl'"),
+        ("lazycogs_io", "NULL"),
+        ("lazycogs_memory_budget", "NULL"),
+        ("lazycogs_cache_size", "NULL"),
+        ("lazycogs_max_pixels", "NULL"),
     ],
 )
 def test_settings_that_are_none(con, source, name, value):
