@@ -160,7 +160,7 @@ fn texts(bind: &BindInfo, name: &str) -> Result<Option<Vec<String>>> {
     };
     let text = |value: &Value| match value.is_null() {
         true => Err(wrong("NULL")),
-        false => value.name().ok_or_else(|| wrong(&value.type_name())),
+        false => value.name().ok_or_else(|| wrong(value.type_name())),
     };
     match value.list() {
         Some(list) => list.iter().map(text).collect::<Result<_>>().map(Some),

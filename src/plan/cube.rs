@@ -81,8 +81,8 @@ impl Cube {
         let mut assets = representatives(&request, &sampled, &first, named.iter().map(|(_, asset, _)| asset.as_str()))?;
         let fits = |key: &str, opened: &Opened| {
             levels.choose(opened)?;
-            let bands = named.iter().filter(|(_, asset, _)| asset == key);
-            bands.map(|(name, _, sample)| bands::choose_sample(name, key, *sample, &opened.cog).map(drop)).collect()
+            let mut bands = named.iter().filter(|(_, asset, _)| asset == key);
+            bands.try_for_each(|(name, _, sample)| bands::choose_sample(name, key, *sample, &opened.cog).map(drop))
         };
         let archive = Archive { request: &request, selection: &sampled, session: &session };
         let (opened, unread) = archive.open(&mut assets, fits)?;

@@ -122,10 +122,16 @@ fn looks_like_degrees(request: &Request) -> Option<String> {
 
 /// Which mistake would explain it: looked for in the index, at the place alone.
 fn elsewhere(request: &Request) -> Option<String> {
+    const SIDE: u64 = 17;
     let [x0, y0, x1, y1] = request.bbox;
     let any = |bbox: [f64; 4]| {
         // The error is known; what goes wrong while an explanation is looked for is no part of it.
         let grid = Grid::new(bbox, request.grid.resolution).ok()?;
+        // What reaches beyond the Earth would find items anywhere.
+        let beyond = request.crs.turn().is_some() && (bbox[1] < -90.0 || bbox[3] > 90.0);
+        if beyond || !has_place(&grid, &request.crs, SIDE).ok()? {
+            return None;
+        }
         let area = Area::of(&grid, &request.crs, grid.rect()).ok()?;
         let selection = all_within(&request.selection, area.boxes());
         interrupt::apart(move || selection.first()).ok().flatten()

@@ -25,6 +25,9 @@ pub struct Unread {
 /// By asset key, the id of an item and its asset.
 pub type Chosen = HashMap<String, (String, Asset)>;
 
+/// By asset key, the COG that stands for it.
+pub type Samples = HashMap<String, Arc<Opened>>;
+
 /// Where samples are looked for.
 #[derive(Clone, Copy)]
 pub struct Archive<'a> {
@@ -44,12 +47,12 @@ impl Archive<'_> {
         &self,
         chosen: &mut Chosen,
         fits: impl Fn(&str, &Opened) -> Result<()>,
-    ) -> Result<(HashMap<String, Arc<Opened>>, Vec<Unread>)> {
+    ) -> Result<(Samples, Vec<Unread>)> {
         let opening = chosen.iter().map(|(key, (item, asset))| async move {
             (key.clone(), item.clone(), asset.clone(), self.open_one(item, key, asset).await)
         });
         let answers = interrupt::wait(join_all(opening))?;
-        let (mut opened, mut unread) = (HashMap::new(), Vec::new());
+        let (mut opened, mut unread) = (Samples::new(), Vec::new());
         for (key, item, asset, answer) in answers {
             let within = |e: Error| e.within_once(asset_context(self.request, &item, &key, &asset));
             let error = match answer.and_then(|found| fits(&key, &found).map(|()| found).map_err(within)) {

@@ -1,4 +1,4 @@
-"""From arguments to a bound cube: broken first items, different nodata, periods, areas without data, sizes, settings."""
+"""From arguments to a bound cube: broken first items, different nodata, periods, areas without data, settings."""
 
 import datetime as dt
 import json
@@ -256,7 +256,9 @@ TIMES = [
 ]
 
 
-@pytest.mark.parametrize("period", ["P1M", "P2M", "P3M", "P5M", "P6M", "P12M", "P1Y", "P2Y", "P10Y", "PT1M", "PT30M", "PT7M"])
+@pytest.mark.parametrize(
+    "period", ["P1M", "P2M", "P3M", "P5M", "P6M", "P12M", "P1Y", "P2Y", "P10Y", "PT1M", "PT30M", "PT7M"]
+)
 def test_periods(con, tmp_path, period):
     path = raster(tmp_path / "a.tif", np.full((16, 16), 7, "uint8"), nodata=0)
     # In no order: the steps are what the query sorts by.
@@ -416,7 +418,7 @@ def test_the_columns_of_an_empty_answer_come_from_the_first_that_has_the_bands(c
 
 
 def test_what_is_known_of_one_area_does_not_hold_for_another(con, tmp_path):
-    """An index that is old enough is remembered; the look-ups that explain an empty answer must not be taken for others."""
+    """An old index is remembered; the look-ups that explain an empty answer must not be taken for others."""
     paths = [
         raster(tmp_path / f"{kind}.tif", np.full((16, 16), 7, kind), left=LEFT + 5000 * i)
         for i, kind in enumerate(("float32", "int16"))
@@ -440,7 +442,9 @@ def test_a_loop_over_parcels(con, source):
         f"SELECT {i} AS parcel, data FROM {call('lazycogs_read', source, grid(2, left=LEFT + step), allow_empty=True)}"
         for i, step in enumerate((0, 50000, 20))
     ]
-    rows = con.execute(f"SELECT parcel, count(*) FROM ({' UNION ALL '.join(parts)}) GROUP BY ALL ORDER BY ALL").fetchall()
+    rows = con.execute(
+        f"SELECT parcel, count(*) FROM ({' UNION ALL '.join(parts)}) GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
     assert rows == [(0, 2), (2, 2)]
 
 
@@ -464,7 +468,9 @@ def test_the_memory_budget_follows_the_limit(connect, tmp_path):
         con = connect()
         for setting in settings:
             con.execute(setting)
-        return con.execute(f"SELECT DISTINCT chunk_size FROM {call('lazycogs_info', source, grid(16, 16))}").fetchone()[0]
+        return con.execute(f"SELECT DISTINCT chunk_size FROM {call('lazycogs_info', source, grid(16, 16))}").fetchone()[
+            0
+        ]
 
     # Four tiles of 512 x 512 pixels, 12 bands of 4 bytes and one for validity, are a quarter of 251.7 MB.
     for limit, wanted in (("400MB", 256), ("1GB", 256), ("8GB", 512), ("1040MB", 512), ("-1", 512)):
@@ -472,7 +478,9 @@ def test_the_memory_budget_follows_the_limit(connect, tmp_path):
     assert side("SET lazycogs_memory_budget = '251MB'") == 256
     assert side("SET lazycogs_memory_budget = '252MB'") == 512
     assert side("SET memory_limit = '400MB'", "SET lazycogs_memory_budget = '252MB'") == 512
-    assert side("SET memory_limit = '400MB'", "SET lazycogs_memory_budget = '1GB'", "RESET lazycogs_memory_budget") == 256
+    assert (
+        side("SET memory_limit = '400MB'", "SET lazycogs_memory_budget = '1GB'", "RESET lazycogs_memory_budget") == 256
+    )
 
 
 @pytest.mark.parametrize(
@@ -546,7 +554,8 @@ def test_items_base_over_http(con, served):
     con.execute(f"SET VARIABLE items = [{row}]")
     area = [left, top - resolution, left + resolution, top]
     for base in (f"{served.url}/bad", f"{served.url}/bad/", f"{served.url}/bad/catalog.json?sig=abc"):
-        sql = f"SELECT data FROM lazycogs_read(getvariable('items'), {area}, '{crs}', {resolution}, 'P1D', items_base := '{base}')"
+        where = f"{area}, '{crs}', {resolution}, 'P1D', items_base := '{base}'"
+        sql = f"SELECT data FROM lazycogs_read(getvariable('items'), {where})"
         assert con.execute(sql).fetchall() in ([(first,)], [(None,)])
 
 
