@@ -25,6 +25,7 @@ pub struct Crs {
     is_geographic: bool,
     /// Metres or radians in one unit of its coordinates.
     unit: f64,
+    unit_name: Arc<str>,
     body: Arc<str>,
     datum: Option<Arc<str>>,
 }
@@ -48,6 +49,7 @@ pub static LONLAT: LazyLock<Crs> = LazyLock::new(|| Crs {
     definition: "OGC:CRS84".into(),
     is_geographic: true,
     unit: 1f64.to_radians(),
+    unit_name: "degree".into(),
     body: EARTH.into(),
     datum: Some("World Geodetic System 1984 ensemble".into()),
 });
@@ -78,6 +80,7 @@ impl Crs {
                 definition: definition.trim().into(),
                 is_geographic: facts.is_geographic,
                 unit: facts.unit,
+                unit_name: facts.unit_name.into(),
                 body: facts.body.into(),
                 datum: facts.datum.map(Into::into),
             })
@@ -103,6 +106,11 @@ impl Crs {
     /// Metres in one unit of a projected CRS, radians in one of a geographic CRS.
     pub fn unit(&self) -> f64 {
         self.unit
+    }
+
+    /// What PROJ calls that unit: `metre`, `degree`, `US survey foot`.
+    pub fn unit_name(&self) -> &str {
+        &self.unit_name
     }
 
     /// The celestial body, as PROJ calls it.

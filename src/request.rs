@@ -27,6 +27,8 @@ pub struct Caller {
 
 /// One call of a reader.
 pub struct Request {
+    /// As the user wrote it.
+    pub bbox: [f64; 4],
     pub grid: Grid,
     pub crs: Crs,
     pub selection: Selection,
@@ -39,11 +41,17 @@ pub struct Request {
     /// Apply scale and offset: values become floating-point numbers.
     pub scale: bool,
     pub errors: OnError,
+    /// A selection without items is no error.
+    pub allow_empty: bool,
+    /// The output marks missing pixels by a value.
+    pub blobs: bool,
     /// Side of the output tile in pixels.
     pub chunk_size: Option<u64>,
     pub store: store::Options,
     /// Applied to every href before it is opened.
     pub href_replace: Option<(Regex, String)>,
+    /// What relative hrefs belong to, if not to the file or URL that their item came from.
+    pub items_base: Option<String>,
     /// Compute threads.
     pub threads: usize,
     /// Bytes that work in flight may take.

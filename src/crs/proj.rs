@@ -58,6 +58,8 @@ pub struct Facts {
     pub unit: f64,
     /// The celestial body.
     pub body: String,
+    /// What PROJ calls that unit: `metre`, `degree`, `US survey foot`.
+    pub unit_name: String,
     /// The name of its datum; `None` where it is declared unknown.
     pub datum: Option<String>,
 }
@@ -170,9 +172,11 @@ impl Context {
         // SAFETY: the objects are live and of this context; the text lives as long as its object.
         let (datum, body) =
             unsafe { (text(ffi::proj_get_name(datum.0)), text(ffi::proj_get_celestial_body_name(self.raw, own.0))) };
+        let (unit, unit_name) = self.unit(&own)?;
         Ok(Facts {
             is_geographic,
-            unit: self.unit(&own)?,
+            unit,
+            unit_name,
             body: body.unwrap_or_default(),
             datum: datum.filter(|name| !is_unknown(name)),
         })
@@ -192,22 +196,23 @@ impl Context {
         }
     }
 
-    /// Metres or radians in one unit of the first axis.
-    fn unit(&self, crs: &Object) -> Result<f64> {
-        let mut unit = 0.0;
+    /// Metres or radians in one unit of the first axis, and its name.
+    fn unit(&self, crs: &Object) -> Result<(f64, String)> {
+        let (mut unit, mut named): (f64, *const c_char) = (0.0, ptr::null());
         let none = ptr::null_mut;
-        // SAFETY: the objects are live and of this context; what is not asked for may be null.
-        let known = unsafe {
+        // SAFETY: the objects are live and of this context; what is not asked for may be null; the name is copied while its axes live.
+        let (known, unit_name) = unsafe {
             let axes = ffi::proj_crs_get_coordinate_system(self.raw, crs.0);
             let axes = self.made(axes, "a CRS without axes")?;
-            let (name, factor) = (none(), &raw mut unit);
-            let empty = ptr::null_mut;
-            ffi::proj_cs_get_axis_info(self.raw, axes.0, 0, name, empty(), empty(), factor, empty(), empty(), empty())
+            let (factor, name) = (&raw mut unit, &raw mut named);
+            let known =
+                ffi::proj_cs_get_axis_info(self.raw, axes.0, 0, none(), none(), none(), factor, name, none(), none());
+            (known, text(named).unwrap_or_default())
         };
         if known == 0 || !unit.is_finite() || unit <= 0.0 {
             return Err(Error::Crs(format!("a CRS whose axes have no unit ({})", self.complaint())));
         }
-        Ok(unit)
+        Ok((unit, unit_name))
     }
 
     /// Longitude and latitude in degrees on the datum of a CRS, as WKT: of its own celestial body, without a change of datum.

@@ -16,7 +16,7 @@ use crate::grid::Grid;
 use crate::items::{Memo, OwnedValue, Selection, Source};
 use crate::mosaic::Method;
 use crate::pixels::DataType;
-use crate::plan::Cube;
+use crate::plan::{Cube, shown_box};
 use crate::request::{OnError, Request};
 use crate::store;
 use crate::time::{Interval, Period};
@@ -30,13 +30,12 @@ pub fn positional() -> Vec<Type> {
 
 /// The named arguments of every reader.
 pub fn named() -> Vec<(&'static str, Type)> {
-    let texts = || Type::list(Type::VARCHAR);
     vec![
-        ("bands", texts()),
+        ("bands", Type::ANY),
         ("datetime", Type::VARCHAR),
         ("filter", Type::VARCHAR),
-        ("ids", texts()),
-        ("sortby", texts()),
+        ("ids", Type::ANY),
+        ("sortby", Type::ANY),
         ("mosaic", Type::VARCHAR),
         ("resampling", Type::VARCHAR),
         ("dtype", Type::VARCHAR),
@@ -46,8 +45,10 @@ pub fn named() -> Vec<(&'static str, Type)> {
         ("chunk_size", Type::BIGINT),
         ("max_concurrent_reads", Type::BIGINT),
         ("store_options", Type::map(Type::VARCHAR, Type::VARCHAR)),
-        ("href_replace", texts()),
+        ("href_replace", Type::list(Type::VARCHAR)),
         ("allow_local", Type::BOOLEAN),
+        ("items_base", Type::VARCHAR),
+        ("allow_empty", Type::BOOLEAN),
         ("hive_partitioning", Type::BOOLEAN),
     ]
 }
@@ -57,12 +58,13 @@ pub struct Archive {
     pub selection: Selection,
     pub store: store::Options,
     pub href_replace: Option<(Regex, String)>,
+    pub items_base: Option<String>,
     pub asset: Option<String>,
 }
 
 /// The named arguments of `lazycogs_store`.
 pub fn of_archive() -> Vec<(&'static str, Type)> {
-    let kept = ["store_options", "href_replace", "allow_local", "hive_partitioning"];
+    let kept = ["store_options", "href_replace", "allow_local", "items_base", "hive_partitioning"];
     let mut arguments: Vec<_> = named().into_iter().filter(|(name, _)| kept.contains(name)).collect();
     arguments.push(("asset", Type::VARCHAR));
     arguments
@@ -87,7 +89,7 @@ pub fn archive(bind: &BindInfo) -> Result<Archive> {
         memo: Memo::default(),
     };
     let (store, href_replace) = (store_options(bind, &settings)?, href_replace(bind)?);
-    Ok(Archive { selection, store, href_replace, asset: text(bind, "asset")? })
+    Ok(Archive { selection, store, href_replace, items_base: items_base(bind)?, asset: text(bind, "asset")? })
 }
 
 /// Reads all arguments of a call.
@@ -102,6 +104,7 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
     let resolution = bind.argument(3);
     let resolution = resolution.number().ok_or_else(|| Error::Argument("resolution is NULL; give a number".into()))?;
     let grid = Grid::new(bbox, resolution)?;
+    check_pixels(&grid, bbox, settings.max_pixels)?;
     let period = match bind.argument(4).read() {
         Data::Null => Period::parse(None)?,
         Data::Text(text) => Period::parse(Some(&text))?,
@@ -123,6 +126,7 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
     };
     only_nearest(bind)?;
     Ok(Request {
+        bbox,
         grid,
         crs,
         selection,
@@ -132,9 +136,12 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
         nodata: nodata(bind)?,
         scale: boolean(bind, "scale")?.unwrap_or(false),
         errors: on_error(bind)?,
+        allow_empty: boolean(bind, "allow_empty")?.unwrap_or(false),
+        blobs: false,
         chunk_size: integer(bind, "chunk_size", 16, LARGEST_CHUNK)?.map(|n| n as u64),
         store: store_options(bind, &settings)?,
         href_replace: href_replace(bind)?,
+        items_base: items_base(bind)?,
         threads: settings.threads,
         memory_budget: settings.memory_budget,
         cache_size: settings.cache_size,
@@ -147,8 +154,8 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
 ///
 /// # Errors
 /// As [`request`] and [`Cube::bind`]; a band that cannot be a column.
-pub fn cube(bind: &BindInfo, function: &str, columns: &[(&str, Type)]) -> Result<Cube> {
-    let request = request(bind)?;
+pub fn cube(bind: &BindInfo, function: &str, columns: &[(&str, Type)], blobs: bool) -> Result<Cube> {
+    let request = Request { blobs, ..request(bind)? };
     check_columns(function, columns, request.bands.iter().flatten())?;
     let cube = Cube::bind(request)?;
     check_columns(function, columns, cube.bands.iter().map(|band| &band.name))?;
@@ -200,11 +207,20 @@ pub fn boolean(bind: &BindInfo, name: &str) -> Result<Option<bool>> {
     }
 }
 
+/// A text as a list of one, or a list of texts.
 fn texts(bind: &BindInfo, name: &str) -> Result<Option<Vec<String>>> {
     let Some(value) = given(bind, name) else { return Ok(None) };
-    let wrong = || Error::Argument(format!("{name} must be a list of text without NULL"));
-    let list = value.list().ok_or_else(wrong)?;
-    list.iter().map(|v| v.text().ok_or_else(wrong)).collect::<Result<_>>().map(Some)
+    let wrong = |found: &str| {
+        Error::Argument(format!("{name} must be a text or a list of texts without NULL; it is, or holds, {found}"))
+    };
+    let text = |value: &Value| match value.is_null() {
+        true => Err(wrong("NULL")),
+        false => value.name().ok_or_else(|| wrong(&value.read().to_string())),
+    };
+    match value.list() {
+        Some(list) => list.iter().map(text).collect::<Result<_>>().map(Some),
+        None => text(&value).map(|text| Some(vec![text])),
+    }
 }
 
 fn integer(bind: &BindInfo, name: &str, least: i64, most: i64) -> Result<Option<i64>> {
@@ -222,7 +238,7 @@ fn required_text(value: &Value, name: &str, example: &str) -> Result<String> {
 
 fn items(value: Value) -> Result<Source> {
     if let Some(path) = value.text() {
-        return Ok(Source::Paths(vec![path]));
+        return paths(vec![path]);
     }
     let wrong = || {
         Error::Argument(
@@ -239,7 +255,64 @@ fn items(value: Value) -> Result<Source> {
         // SAFETY: ownership of the value moves to the OwnedValue, which destroys it.
         return Ok(Source::Rows(unsafe { OwnedValue::from_raw(value.into_raw()) }));
     }
-    list.iter().map(|v| v.text().ok_or_else(wrong)).collect::<Result<_>>().map(Source::Paths)
+    paths(list.iter().map(|v| v.text().ok_or_else(wrong)).collect::<Result<_>>()?)
+}
+
+/// Files of items; an image is none.
+fn paths(paths: Vec<String>) -> Result<Source> {
+    const IMAGES: [&str; 8] = [".tif", ".tiff", ".gtiff", ".jp2", ".vrt", ".img", ".nc", ".zarr"];
+    let is_image = |path: &&String| {
+        let name = path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/').to_ascii_lowercase();
+        IMAGES.iter().any(|ending| name.ends_with(ending))
+    };
+    let Some(image) = paths.iter().find(is_image) else { return Ok(Source::Paths(paths)) };
+    let image = store::shown::place(image);
+    Err(Error::Argument(format!(
+        "items '{image}' is an image; lazycogs reads STAC items, which say where and when an image was taken and name it as an \
+         asset. rio stac, stactools and pystac make items of images. One by hand: SET VARIABLE items = [{{id: 'a', datetime: \
+         TIMESTAMP '2024-05-03', bbox: {{xmin: -180, ymin: -90, xmax: 180, ymax: 90}}, assets: {{data: {{href: '{image}'}}}}}}], \
+         then getvariable('items')"
+    )))
+}
+
+/// The file that `items_base` lets items come from: the folder itself, or one that a name of an index stands for.
+fn items_base(bind: &BindInfo) -> Result<Option<String>> {
+    const INDEXES: [&str; 6] = [".json", ".geojson", ".ndjson", ".jsonl", ".parquet", ".geoparquet"];
+    let Some(base) = text(bind, "items_base")? else { return Ok(None) };
+    let base = base.trim();
+    if base.is_empty() {
+        return Err(Error::Argument(
+            "items_base is empty; give the folder or URL that relative hrefs belong to".into(),
+        ));
+    }
+    // A query is the signature of another object.
+    let base = if base.contains("://") { base.split(['?', '#']).next().unwrap_or_default() } else { base };
+    let is_index = INDEXES.iter().any(|ending| base.to_ascii_lowercase().ends_with(ending));
+    Ok(Some(if is_index { base.to_owned() } else { format!("{}/items", base.trim_end_matches('/')) }))
+}
+
+/// # Errors
+/// More pixels a step and band than the setting allows: a box in another order may be valid, and enormous.
+fn check_pixels(grid: &Grid, bbox: [f64; 4], most: u64) -> Result<()> {
+    let Grid { width, height, resolution, .. } = *grid;
+    let pixels = width * height;
+    if most == 0 || pixels <= most {
+        return Ok(());
+    }
+    let [a, b, c, d] = bbox;
+    let reordered = Grid::new([a, c, b, d], resolution).ok().filter(|other| other.width * other.height < pixels);
+    let order = match reordered {
+        Some(other) => {
+            format!("; did you mean {}, which is {} x {}?", shown_box([a, c, b, d]), other.width, other.height)
+        }
+        None => String::new(),
+    };
+    Err(Error::Argument(format!(
+        "bbox {} at resolution {resolution} gives {width} x {height} = {pixels} pixels a step and band, more than \
+         lazycogs_max_pixels, {most}; take a coarser resolution or a smaller bbox, which is [xmin, ymin, xmax, ymax]{order}; or \
+         SET lazycogs_max_pixels = {pixels} (0: no limit)",
+        shown_box(bbox)
+    )))
 }
 
 fn bbox(value: &Value) -> Result<[f64; 4]> {

@@ -48,14 +48,14 @@ impl TableFunction for ReadChunks {
     }
 
     fn bind(info: &BindInfo) -> Result<Arc<Cube>> {
-        let cube = Arc::new(arguments::cube(info, Self::NAME, &COORDINATES)?);
+        let cube = Arc::new(arguments::cube(info, Self::NAME, &COORDINATES, true)?);
         for (name, column) in &COORDINATES {
             info.add_column(name, column);
         }
         for band in &cube.bands {
             info.add_column(&band.name, &Type::BLOB);
         }
-        info.set_cardinality(cube.tiling.across() * cube.tiling.down(), false);
+        info.set_cardinality((cube.tiling.across() * cube.tiling.down()).saturating_mul(cube.likely_steps()), false);
         Ok(cube)
     }
 

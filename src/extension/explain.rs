@@ -10,6 +10,8 @@ use super::vectors::Chunk;
 use crate::error::Result;
 use crate::interrupt;
 use crate::plan::{Cube, Units};
+use crate::request::Request;
+use crate::scan::Attendance;
 use crate::scan::explain::{Row, rows as plan_rows};
 use crate::scan::progress::Running;
 
@@ -28,7 +30,7 @@ const PLAN: [(&str, Type); 10] = [
     ("read_order", Type::BIGINT),
 ];
 
-const HEADERS: [(&str, Type); 10] = [
+const HEADERS: [(&str, Type); 12] = [
     ("overview_level", Type::BIGINT),
     ("overview_resolution", Type::DOUBLE),
     ("window_col", Type::BIGINT),
@@ -39,6 +41,8 @@ const HEADERS: [(&str, Type); 10] = [
     ("requests", Type::BIGINT),
     ("bytes", Type::BIGINT),
     ("cached", Type::BIGINT),
+    ("requests_now", Type::BIGINT),
+    ("bytes_now", Type::BIGINT),
 ];
 
 pub struct Bind {
@@ -50,6 +54,7 @@ pub struct Global {
     columns: Vec<usize>,
     assets: Vec<String>,
     state: Mutex<State>,
+    attendance: Attendance,
     running: Running,
 }
 
@@ -76,7 +81,7 @@ impl TableFunction for Explain {
 
     fn bind(info: &BindInfo) -> Result<Bind> {
         let headers = arguments::boolean(info, "headers")?.unwrap_or(false);
-        let cube = Arc::new(Cube::bind(arguments::request(info)?)?);
+        let cube = Arc::new(Cube::bind(Request { allow_empty: true, ..arguments::request(info)? })?);
         for (name, column) in PLAN.iter().chain(HEADERS.iter().filter(|_| headers)) {
             info.add_column(name, column);
         }
@@ -89,7 +94,7 @@ impl TableFunction for Explain {
         let state = Mutex::new(State { units, ready: VecDeque::new() });
         info.set_max_threads(1);
         let running = Running::start(Self::NAME, &bind.cube)?;
-        Ok(Global { columns: info.columns(), assets, state, running })
+        Ok(Global { columns: info.columns(), assets, state, attendance: Attendance::of(&bind.cube), running })
     }
 
     fn scan(bind: &Bind, global: &Global, _: &mut (), output: &mut Chunk) -> Result<()> {
@@ -99,7 +104,13 @@ impl TableFunction for Explain {
                 global.running.end();
                 break;
             };
-            state.ready.extend(plan_rows(&bind.cube, &global.assets, &unit, bind.headers)?);
+            state.ready.extend(plan_rows(
+                &bind.cube,
+                &global.assets,
+                &unit,
+                bind.headers,
+                global.attendance.failures(),
+            )?);
             global.running.progress().tile_done();
         }
         let rows = state.ready.len().min(Chunk::capacity());
@@ -134,5 +145,7 @@ fn cells(row: Row) -> Vec<Cell> {
         window.map(|w| w.requests).into(),
         window.map(|w| w.bytes).into(),
         window.map(|w| w.cached).into(),
+        window.map(|w| w.requests_now).into(),
+        window.map(|w| w.bytes_now).into(),
     ]
 }

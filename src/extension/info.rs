@@ -6,6 +6,8 @@ use super::rows::{Cell, Once};
 use super::vectors::Chunk;
 use crate::error::Result;
 use crate::plan::Cube;
+use crate::request::Request;
+use crate::scan::Attendance;
 
 pub struct Info;
 
@@ -48,7 +50,7 @@ impl TableFunction for Info {
     }
 
     fn bind(info: &BindInfo) -> Result<Cube> {
-        let cube = Cube::bind(arguments::request(info)?)?;
+        let cube = Cube::bind(Request { allow_empty: true, ..arguments::request(info)? })?;
         for (name, column) in &COLUMNS {
             info.add_column(name, column);
         }
@@ -57,6 +59,8 @@ impl TableFunction for Info {
     }
 
     fn init(cube: &Cube, info: &InitInfo) -> Result<Once> {
+        // Nothing fails later than at bind.
+        drop(Attendance::of(cube));
         Ok(Once::new(info, describe(cube)?))
     }
 

@@ -91,7 +91,7 @@ impl TableFunction for Read {
     }
 
     fn bind(info: &BindInfo) -> Result<Bind> {
-        let cube = Arc::new(arguments::cube(info, Self::NAME, &COORDINATES)?);
+        let cube = Arc::new(arguments::cube(info, Self::NAME, &COORDINATES, false)?);
         for (name, column) in &COORDINATES {
             info.add_column(name, column);
         }
@@ -100,7 +100,8 @@ impl TableFunction for Read {
         for (band, column) in cube.bands.iter().zip(&columns) {
             info.add_column(&band.name, &duckdb_type(*column));
         }
-        info.set_cardinality(cube.request.grid.width * cube.request.grid.height, false);
+        let pixels = cube.request.grid.width * cube.request.grid.height;
+        info.set_cardinality(pixels.saturating_mul(cube.likely_steps()), false);
         Ok(Bind { cube, columns })
     }
 

@@ -29,6 +29,8 @@ const CACHE_SIZE: &str = "lazycogs_cache_size";
 const HTTP_TIMEOUT: &str = "lazycogs_http_timeout";
 const MAX_RETRIES: &str = "lazycogs_max_retries";
 
+const MAX_PIXELS: &str = "lazycogs_max_pixels";
+
 /// As many as an argument may ask for.
 pub const MOST_READS: i64 = 4096;
 /// A day. Sums of timeouts stay far from what a clock can hold.
@@ -38,7 +40,7 @@ const MOST_RETRIES: i64 = 1000;
 const IO: &str = "lazycogs_io";
 const PROGRESS: &str = "lazycogs_progress";
 
-const SETTINGS: [Setting; 7] = [
+const SETTINGS: [Setting; 8] = [
     Setting {
         name: MAX_CONCURRENT_READS,
         default: Default::Integer(64),
@@ -46,8 +48,8 @@ const SETTINGS: [Setting; 7] = [
     },
     Setting {
         name: MEMORY_BUDGET,
-        default: Default::Text("256MB"),
-        description: "lazycogs: memory that the tiles in work of one query may take, such as '256MB'",
+        default: Default::Text(AUTOMATIC),
+        description: "lazycogs: memory that the tiles in work of one query may take, such as '1GB'; 'auto' is 256 MB, but no more than a quarter of memory_limit",
     },
     Setting {
         name: CACHE_SIZE,
@@ -70,6 +72,11 @@ const SETTINGS: [Setting; 7] = [
         description: "lazycogs: count the steps ahead for lazycogs_progress(), and draw a bar on stderr if that is a terminal",
     },
     Setting {
+        name: MAX_PIXELS,
+        default: Default::Integer(4_000_000_000),
+        description: "lazycogs: the most pixels that a grid may have, a step and band; 0 sets no limit",
+    },
+    Setting {
         name: MAX_RETRIES,
         default: Default::Integer(4),
         description: "lazycogs: further attempts after a request that failed for a passing reason",
@@ -81,6 +88,8 @@ pub struct Settings {
     pub max_concurrent_reads: i64,
     pub memory_budget: u64,
     pub cache_size: u64,
+    /// Of one step and band; 0 is no limit.
+    pub max_pixels: u64,
     pub http_timeout: u64,
     pub max_retries: usize,
     pub progress: bool,
@@ -102,8 +111,12 @@ impl Settings {
         let integer = |name: &str, range| integer(name, &context.setting(name).read(), range);
         Ok(Settings {
             max_concurrent_reads: integer(MAX_CONCURRENT_READS, 1..=MOST_READS)?,
-            memory_budget: size(MEMORY_BUDGET, &context.setting(MEMORY_BUDGET).read())?.max(1),
+            memory_budget: memory_budget(
+                &context.setting(MEMORY_BUDGET).read(),
+                &context.setting("memory_limit").read(),
+            )?,
             cache_size: size(CACHE_SIZE, &context.setting(CACHE_SIZE).read())?,
+            max_pixels: integer(MAX_PIXELS, 0..=i64::MAX)? as u64,
             http_timeout: integer(HTTP_TIMEOUT, 1..=LONGEST_TIMEOUT)? as u64,
             max_retries: integer(MAX_RETRIES, 0..=MOST_RETRIES)? as usize,
             duckdb_io: duckdb_io(&context.setting(IO).read())?,
@@ -133,6 +146,19 @@ fn boolean(name: &str, value: &Data) -> Result<bool> {
 fn size(name: &str, value: &Data) -> Result<u64> {
     let bytes = if let Data::Text(text) = value { parse_bytes(text) } else { None };
     bytes.ok_or_else(|| wrong(name, value, "use a size such as '256MB'"))
+}
+
+/// What stands for the default of `lazycogs_memory_budget`.
+const AUTOMATIC: &str = "auto";
+
+fn memory_budget(own: &Data, limit: &Data) -> Result<u64> {
+    const USUAL: u64 = 256_000_000;
+    if !matches!(own, Data::Text(text) if text.trim().eq_ignore_ascii_case(AUTOMATIC)) {
+        return Ok(size(MEMORY_BUDGET, own)?.max(1));
+    }
+    // DuckDB writes its own limit; one that we cannot read, as that of a machine without a limit, bounds nothing.
+    let limit = if let Data::Text(text) = limit { parse_bytes(text) } else { None };
+    Ok(limit.map_or(USUAL, |limit| USUAL.min(limit / 4)).max(1))
 }
 
 fn duckdb_io(value: &Data) -> Result<bool> {
@@ -169,7 +195,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
     let unit_at = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = (text[..unit_at].parse::<f64>().ok()?, text[unit_at..].trim().to_ascii_lowercase());
     let factor = match unit.as_str() {
-        "" | "b" => 1.0,
+        "" | "b" | "byte" | "bytes" => 1.0,
         "k" | "kb" => 1e3,
         "m" | "mb" => 1e6,
         "g" | "gb" => 1e9,
@@ -177,6 +203,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
         "kib" => 1024.0,
         "mib" => 1024.0 * 1024.0,
         "gib" => 1024.0 * 1024.0 * 1024.0,
+        "tib" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
         _ => return None,
     };
     let bytes = number * factor;

@@ -47,8 +47,8 @@ impl TableFunction for Store {
 
     fn bind(info: &BindInfo) -> Result<Vec<Opening>> {
         let archive = arguments::archive(info)?;
-        let found =
-            openings(archive.selection, archive.store, archive.href_replace.as_ref(), archive.asset.as_deref())?;
+        let hrefs = (archive.href_replace.as_ref(), archive.items_base.as_deref());
+        let found = openings(archive.selection, archive.store, hrefs, archive.asset.as_deref())?;
         for (name, column) in &COLUMNS {
             info.add_column(name, column);
         }

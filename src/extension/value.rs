@@ -21,6 +21,7 @@ pub enum Data {
     Boolean(bool),
     /// Of any numeric type, with its exact text.
     Number(f64, String),
+    /// Also the name of an ENUM's value, and a UUID.
     Text(String),
     List(Vec<Value>),
     Struct(Vec<(String, Value)>),
@@ -61,12 +62,14 @@ impl Value {
             return Data::Null;
         }
         // SAFETY: the value is live and not NULL, and every getter is that of its type: casts to the type that a value has
-        // already, of a number to DOUBLE, and of a number to text, none of which fail. The type is borrowed from the value.
+        // already, of a number to DOUBLE, and of a number, an ENUM or a UUID to text, none of which fail. The type is borrowed from the value.
         unsafe {
             let logical = ffi::duckdb_get_value_type(self.raw);
             match ffi::duckdb_get_type_id(logical) {
                 ffi::DUCKDB_TYPE_DUCKDB_TYPE_BOOLEAN => Data::Boolean(ffi::duckdb_get_bool(self.raw)),
-                ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR => {
+                ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR
+                | ffi::DUCKDB_TYPE_DUCKDB_TYPE_ENUM
+                | ffi::DUCKDB_TYPE_DUCKDB_TYPE_UUID => {
                     take_string(ffi::duckdb_get_varchar(self.raw)).map_or(Data::Null, Data::Text)
                 }
                 ffi::DUCKDB_TYPE_DUCKDB_TYPE_LIST => Data::List(self.elements()),
@@ -122,6 +125,15 @@ impl Value {
     /// The text of a VARCHAR.
     pub fn text(&self) -> Option<String> {
         if let Data::Text(text) = self.read() { Some(text) } else { None }
+    }
+
+    /// What may name something: a text, or a whole number as text.
+    pub fn name(&self) -> Option<String> {
+        match self.read() {
+            Data::Text(text) => Some(text),
+            Data::Number(_, text) if text.bytes().all(|c| c.is_ascii_digit() || c == b'-') => Some(text),
+            _ => None,
+        }
     }
 
     /// A number of any type.

@@ -27,6 +27,7 @@ type Keys = [Vec<String>; 2];
 pub(super) struct Known {
     pub looks: Option<Looks>,
     pub first: Option<Option<FirstItem>>,
+    pub steps: Option<u64>,
     /// All items, by the assets that were asked for; the latest last.
     items: Vec<(Keys, Vec<Item>)>,
 }

@@ -84,6 +84,23 @@ impl Selection {
         self.source.version().is_some_and(|files| files.iter().map(|file| file.length).sum::<u64>() < SMALL)
     }
 
+    /// The number of steps, by the bounding boxes of the items.
+    ///
+    /// # Errors
+    /// As [`Selection::first`].
+    pub fn count_steps(&self) -> Result<u64> {
+        let version = self.source.version();
+        let known = version.as_ref().and_then(|version| self.memo.at(version, |known| known.steps));
+        if let Some(steps) = known {
+            return Ok(steps);
+        }
+        let steps = self.ask(|query| query.count_steps())?;
+        if let Some(version) = version {
+            self.memo.at(&version, |known| known.steps = Some(steps));
+        }
+        Ok(steps)
+    }
+
     /// Every asset key that some item of the source has, sorted. Reads every row where the schema does not tell.
     ///
     /// # Errors

@@ -184,6 +184,16 @@ impl<'a> Query<'a> {
         Ok(None)
     }
 
+    pub(super) fn count_steps(&self) -> Result<u64> {
+        let step = self.selection.period.step_sql(&format!("({})", self.looks.layout.time()));
+        let (from, condition) = (&self.looks.layout.relation.from, self.condition());
+        let sql = format!("SELECT CAST(count(DISTINCT {step}) AS BIGINT) FROM {from} WHERE {condition}");
+        let batches = session::rows(&self.connection, &sql)?;
+        let count =
+            batches.first().filter(|batch| batch.num_rows() == 1).and_then(|batch| rows::integer(batch.column(0), 0));
+        Ok(count.unwrap_or(0).unsigned_abs())
+    }
+
     pub(super) fn asset_keys(&self) -> Result<Vec<String>> {
         let mut keys = match self.looks.layout.assets.keys() {
             Ok(keys) => keys,

@@ -105,7 +105,7 @@ pub fn resolve(request: &Request, sampled: Vec<Sampled>) -> Result<Vec<Band>> {
     Ok(bands)
 }
 
-fn choose_sample(name: &str, asset: &str, sample: Option<u16>, cog: &Cog) -> Result<u16> {
+pub fn choose_sample(name: &str, asset: &str, sample: Option<u16>, cog: &Cog) -> Result<u16> {
     let data = cog.samples - u16::from(cog.alpha.is_some());
     match sample {
         Some(sample) if sample < cog.samples => Ok(sample),
@@ -173,4 +173,69 @@ fn check_nodata(request: &Request, common: DataType, dtype: DataType) -> Result<
     Err(Error::Argument(format!(
         "nodata {text} is not a value of '{dtype}', the type of the sources; pass dtype := '{wider}' as well"
     )))
+}
+
+/// Type and nodata of one source of a band.
+#[derive(Debug, Clone, Copy)]
+pub struct Source {
+    pub dtype: DataType,
+    pub nodata: Option<Nodata>,
+}
+
+/// Checks that the values of a later source fit a band as it was resolved.
+///
+/// # Errors
+/// As [`super::Cube::check_source`]; the message says what to pass.
+pub fn check_source(request: &Request, band: &Band, source: Source) -> Result<()> {
+    let first = Source { dtype: band.source_dtype, nodata: band.nodata };
+    let fits = request.dtype.is_some() || source.dtype.fits_in(first.dtype);
+    // A count is never missing.
+    let needs_fill = request.blobs && request.nodata.is_none() && !request.scale && request.mosaic != Method::Count;
+    let clashes = needs_fill && clash(source.nodata, first.nodata);
+    if fits && !clashes {
+        return Ok(());
+    }
+    let common = source.dtype.promote(first.dtype).unwrap_or(DataType::Float64);
+    let wider = format!("its type {} does not fit into {}, which the first item has", source.dtype, first.dtype);
+    if !clashes {
+        return Err(Error::Argument(format!("{wider}; pass dtype := '{common}'")));
+    }
+    let (fill, dtype) = common_fill([first, source], request.dtype.unwrap_or(request.mosaic.output_dtype(common)));
+    let show = |n: Option<Nodata>| n.map_or("none".into(), |n| n.to_f64().to_string());
+    let other = format!("its nodata {} is not {}, which the first item has", show(source.nodata), show(first.nodata));
+    let why = if fits { other } else { format!("{wider}, and {other}") };
+    Err(Error::Argument(format!(
+        "{why}; pass nodata := {fill}, dtype := '{dtype}' to mark missing pixels by one value: each source keeps its own nodata"
+    )))
+}
+
+/// Two different values. A source without nodata has no invalid values, and validity is kept beside the values.
+fn clash(a: Option<Nodata>, b: Option<Nodata>) -> bool {
+    let (Some(a), Some(b)) = (a.map(Nodata::to_f64), b.map(Nodata::to_f64)) else { return false };
+    a != b && !(a.is_nan() && b.is_nan())
+}
+
+/// A value, as SQL, and a type for the output of sources whose nodata differ, so that each keeps its own: an argument overrides
+/// what a source declares unless the source cannot hold it.
+fn common_fill(sources: [Source; 2], at_least: DataType) -> (String, DataType) {
+    const CANDIDATES: [&str; 4] = ["-9999", "-99999", "-9999999999", "nan"];
+    let spares = |text: &str| {
+        sources.iter().all(|source| match Nodata::parse(text, source.dtype).map(Nodata::to_f64) {
+            None => true,
+            Some(value) => value.is_nan() || source.nodata.is_some_and(|own| own.to_f64() == value),
+        })
+    };
+    let declared = sources.iter().filter_map(|source| Some(source.nodata?.to_f64().to_string()));
+    let holder = |text: &str| {
+        DataType::ALL.into_iter().find(|dtype| at_least.fits_in(*dtype) && Nodata::parse(text, *dtype).is_some())
+    };
+    let found = declared
+        .chain(CANDIDATES.map(str::to_owned))
+        .filter(|text| spares(text))
+        .find_map(|text| Some((holder(&text)?, text)));
+    match found {
+        Some((dtype, text)) if text.eq_ignore_ascii_case("nan") => ("'NaN'".to_owned(), dtype),
+        Some((dtype, text)) => (text, dtype),
+        None => ("'NaN'".to_owned(), DataType::Float64),
+    }
 }

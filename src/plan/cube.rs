@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures::future::try_join_all;
 use regex::Regex;
 
 use super::bands::{self, Band, Meaning};
+use super::empty::{anywhere, check_place, nothing_matches};
 use super::level::Levels;
-use crate::area::{Area, Margin};
+use super::sample::{Archive, Unread};
+use crate::area::Area;
 use crate::cog::Level;
 use crate::cog::headers::Headers;
 use crate::cog::opened::Opened;
@@ -17,9 +18,9 @@ use crate::crs::Crs;
 use crate::error::{Error, Result};
 use crate::grid::Tiling;
 use crate::interrupt;
-use crate::items::{Asset, FirstItem, Memo, default_bands};
+use crate::items::{Asset, FirstItem, Memo, Selection, default_bands};
 use crate::place::Outline;
-use crate::request::Request;
+use crate::request::{OnError, Request};
 use crate::store::{Location, Object, Options, Session, shown};
 use crate::warp::pixel_size;
 
@@ -43,6 +44,8 @@ pub struct Cube {
     /// The sampled COGs lie where their item says. Else what items declare chooses them for the query, and no more: which tiles
     /// they have pixels in only their headers can tell.
     pub declares_truly: bool,
+    /// What was to be sampled and cannot be read, where the call ignores errors.
+    pub unread: Vec<Unread>,
 }
 
 /// Sides of output tiles that the planner chooses from.
@@ -56,15 +59,16 @@ impl Cube {
     /// Finds the first matching item and opens one COG per band.
     ///
     /// # Errors
-    /// No item matches; a band that no item has; a sampled COG that cannot be read; types that do not go together.
+    /// No item matches, unless the call allows that; a band that no item has; a sampled COG that cannot be read; types that
+    /// do not go together; a grid without a place on the Earth.
     pub fn bind(mut request: Request) -> Result<Cube> {
+        check_place(&request)?;
         let area = Area::of(&request.grid, &request.crs, request.grid.rect())?;
         let session = Session::new(request.store.clone());
         let levels = Levels::new(request.grid, request.crs.clone());
         request.selection.source = request.selection.source.reachable(&session, request.threads)?;
         request.selection.memo = Memo::of(&request.selection);
-        let selection = request.selection.clone();
-        let first = interrupt::apart(move || selection.first())?.ok_or_else(|| nothing_matches(&request, &area))?;
+        let (first, sampled) = first_item(&request, &area)?;
         let wanted = match &request.bands {
             Some(names) => names.clone(),
             None => default_bands(&first),
@@ -80,9 +84,15 @@ impl Cube {
             Ok((name.clone(), asset, sample))
         });
         let named: Vec<_> = named.collect::<Result<_>>()?;
-        let assets = representatives(&request, &first, named.iter().map(|(_, asset, _)| asset.as_str()))?;
+        let mut assets = representatives(&request, &sampled, &first, named.iter().map(|(_, asset, _)| asset.as_str()))?;
+        let fits = |key: &str, opened: &Opened| {
+            levels.choose(opened)?;
+            let mut bands = named.iter().filter(|(_, asset, _)| asset == key);
+            bands.try_for_each(|(name, _, sample)| bands::choose_sample(name, key, *sample, &opened.cog).map(drop))
+        };
         let headers = Headers::default();
-        let opened = open_all(&request, (&session, &headers), &assets)?;
+        let archive = Archive { request: &request, selection: &sampled, session: &session, headers: &headers };
+        let (opened, unread) = archive.open(&mut assets, fits)?;
         let sampled = named
             .into_iter()
             .map(|(name, asset, sample)| {
@@ -115,6 +125,7 @@ impl Cube {
             is_local,
             is_parallel,
             declares_truly,
+            unread,
         })
     }
 
@@ -166,34 +177,46 @@ pub fn asset_location(request: &Request, asset: &Asset) -> String {
 }
 
 fn location(request: &Request, asset: &Asset) -> Result<Location> {
-    located(&request.store, request.href_replace.as_ref(), asset)
+    located(&request.store, request.href_replace.as_ref(), request.items_base.as_deref(), asset)
 }
 
-/// Where an asset is, after `href_replace`.
-pub fn located(options: &Options, replace: Option<&(Regex, String)>, asset: &Asset) -> Result<Location> {
+/// Where an asset is, after `href_replace`. `base` stands for the file or URL that the item came from.
+pub fn located(
+    options: &Options,
+    replace: Option<&(Regex, String)>,
+    base: Option<&str>,
+    asset: &Asset,
+) -> Result<Location> {
     let href = match replace {
         Some((pattern, replacement)) => pattern.replace_all(&asset.href, replacement),
         None => Cow::Borrowed(&*asset.href),
     };
-    options.locate(&href, asset.base.as_deref())
+    options.locate(&href, options.base(base, asset.base.as_deref())?)
 }
 
-fn object(request: &Request, session: &Session, asset: &Asset) -> Result<Object> {
+pub fn object(request: &Request, session: &Session, asset: &Asset) -> Result<Object> {
     session.object(location(request, asset)?, asset.store.as_deref())
 }
 
-fn nothing_matches(request: &Request, area: &Area) -> Error {
-    let boxes: Vec<String> =
-        area.boxes(Margin::NONE).iter().map(|[w, s, e, n]| format!("[{w:.6}, {s:.6}, {e:.6}, {n:.6}]")).collect();
-    let datetime = request.selection.datetime.as_ref().map(|i| format!(", datetime {i}")).unwrap_or_default();
-    let ids = request.selection.ids.as_ref().map(|ids| format!(", ids {ids:?}")).unwrap_or_default();
-    let filter = request.selection.filter.as_ref().map(|f| format!(", filter {f}")).unwrap_or_default();
-    Error::Items(format!("no item matches: bbox {} in EPSG:4326{datetime}{ids}{filter}", boxes.join(" and ")))
+/// The first matching item, and the selection that it and all samples are taken from: that of the call, or the whole archive
+/// where nothing matches and the call allows that.
+fn first_item(request: &Request, area: &Area) -> Result<(FirstItem, Selection)> {
+    let first_of = |selection: Selection| interrupt::apart(move || selection.first());
+    if let Some(first) = first_of(request.selection.clone())? {
+        return Ok((first, request.selection.clone()));
+    }
+    if !request.allow_empty {
+        return Err(nothing_matches(request, area));
+    }
+    let all = anywhere(&request.selection);
+    let first = first_of(all.clone())?;
+    Ok((first.ok_or_else(|| Error::Items("there is no item, of which the columns could be taken".into()))?, all))
 }
 
 /// One asset for each key: that of the first item, else of the first item that has it.
 fn representatives<'a>(
     request: &Request,
+    selection: &Selection,
     first: &FirstItem,
     keys: impl Iterator<Item = &'a str>,
 ) -> Result<HashMap<String, (String, Asset)>> {
@@ -203,19 +226,19 @@ fn representatives<'a>(
             continue;
         }
         if let Some(asset) = first.assets.iter().find(|a| a.key == key) {
-            if asset.asset.href.is_empty() {
+            if asset.asset.href.is_empty() && request.errors == OnError::Raise {
                 return Err(Error::Items(format!("item '{}' asset '{key}' has no href", first.id)));
             }
             found.insert(key.to_owned(), (first.id.to_string(), asset.asset.clone()));
             continue;
         }
-        let known = request.selection.asset_keys()?;
+        let known = selection.asset_keys()?;
         let unknown = || Error::Argument(format!("no item has band '{key}'; there are: {}", known.join(", ")));
         if !known.iter().any(|k| k == key) {
             return Err(unknown());
         }
         let keys = [key.to_owned()];
-        let mut items = request.selection.stream(&keys, &keys)?;
+        let mut items = selection.stream(&keys, &keys)?;
         let holder = items.find_map(|item| match item {
             Ok(item) => item.assets.first().cloned().flatten().map(|a| Ok((item.id.to_string(), a))),
             Err(e) => Some(Err(e)),
@@ -225,21 +248,6 @@ fn representatives<'a>(
         found.insert(key.to_owned(), holder.ok_or_else(without)??);
     }
     Ok(found)
-}
-
-fn open_all(
-    request: &Request,
-    (session, headers): (&Session, &Headers),
-    assets: &HashMap<String, (String, Asset)>,
-) -> Result<HashMap<String, Arc<Opened>>> {
-    let opening = assets.iter().map(|(key, (item, asset))| async move {
-        let context = || asset_context(request, item, key, asset);
-        let object = Arc::new(object(request, session, asset).map_err(|e| e.within(context()))?);
-        let opened = headers.open(&object, asset.crs.as_ref()).await.map_err(|e| e.within(context()))?;
-        Ok::<_, Error>((key.clone(), opened))
-    });
-    let opened = interrupt::wait(try_join_all(opening))??;
-    Ok(opened.into_iter().collect())
 }
 
 /// Whether the assets of the first item lie where it says that they do.
@@ -337,36 +345,14 @@ impl Cube {
     /// Checks that a source's values fit what was resolved at bind.
     ///
     /// # Errors
-    /// A type that is wider, or another nodata, than the sampled item's, unless the call fixes it.
+    /// A file without that band. A type that is wider than the sampled item's, unless the call fixes it. Where missing pixels are marked by a value,
+    /// another nodata than the sampled item's, unless the call gives one.
     pub fn check_source(&self, band: &Band, opened: &Opened, asset: &Asset) -> Result<()> {
-        let dtype = opened.cog.dtype;
-        if self.request.dtype.is_none() && !dtype.fits_in(band.source_dtype) {
-            return Err(Error::Argument(format!(
-                "its type {dtype} does not fit into {}, which the first item has; pass dtype := '{}'",
-                band.source_dtype,
-                dtype.promote(band.source_dtype).map_or("float64".into(), |d| d.to_string())
-            )));
-        }
-        if self.request.nodata.is_some() || self.request.scale {
-            return Ok(());
-        }
-        let stac = asset.nodata.get(usize::from(band.sample)).copied().flatten();
-        let declared = bands::declared_nodata(&self.request, &opened.cog, band.sample, stac);
-        let same = match (declared, band.nodata) {
-            (Some(a), Some(b)) => a.to_f64() == b.to_f64() || (a.to_f64().is_nan() && b.to_f64().is_nan()),
-            // A source without nodata has no invalid values, and validity is kept beside the values.
-            _ => true,
-        };
-        if same {
-            return Ok(());
-        }
-        let show = |n: Option<crate::cog::Nodata>| n.map_or("none".into(), |n| n.to_f64().to_string());
-        Err(Error::Argument(format!(
-            "its nodata {} is not {}, which the first item has; pass nodata := the value to write \
-             (each source keeps its own only if they agree)",
-            show(declared),
-            show(band.nodata)
-        )))
+        // A bare key means the only band of a file, of the first item's as of all others.
+        let chosen = (band.name != band.asset).then_some(band.sample);
+        bands::choose_sample(&band.name, &band.asset, chosen, &opened.cog)?;
+        let source = bands::Source { dtype: opened.cog.dtype, nodata: self.meaning(band, opened, asset).nodata };
+        bands::check_source(&self.request, band, source)
     }
 
     /// Checks that one tile of a level can be decoded in the memory that the query may take.

@@ -3,19 +3,24 @@
 
 mod bands;
 mod cube;
+mod empty;
 mod level;
 mod openings;
+mod sample;
 
 use std::sync::Arc;
 
 pub use bands::{Band, Meaning};
 pub use cube::{Cube, asset_context, asset_location, bytes_per_pixel};
+pub use empty::shown as shown_box;
 pub use level::{Geometry, Levels};
 pub use openings::{Opening, openings};
+pub use sample::Unread;
 
 use crate::area::Area;
 use crate::error::{Error, Result};
 use crate::grid::Rect;
+use crate::interrupt;
 use crate::items::{Item, ItemStream};
 
 /// One output tile of one step.
@@ -82,6 +87,9 @@ impl Units {
         let tiles = across * self.cube.tiling.down();
         if self.step.as_ref().is_none_or(|step| step.next_tile == tiles) {
             self.step = self.next_step().await?;
+            if self.steps == 0 && !self.cube.request.allow_empty {
+                return Err(empty::nothing_touches(&self.cube.request, &self.cube.area));
+            }
         }
         let Some(step) = &mut self.step else { return Ok(None) };
         let tile = step.next_tile;
@@ -161,5 +169,19 @@ impl Cube {
             summary.last = Some(item.step);
         }
         Ok(summary)
+    }
+
+    /// How many steps a read is likely to give, at least one; for DuckDB's optimizer.
+    pub fn likely_steps(&self) -> u64 {
+        let selection = &self.request.selection;
+        let steps = match selection.is_small() {
+            true => self.summary(&|| true).map(|summary| summary.steps),
+            false => {
+                let selection = selection.clone();
+                interrupt::apart(move || selection.count_steps())
+            }
+        };
+        // What is wrong with the items fails the read, and is told there.
+        steps.unwrap_or(1).max(1)
     }
 }

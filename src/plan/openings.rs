@@ -29,6 +29,9 @@ pub struct Opening {
     pub tier: Option<String>,
 }
 
+/// What is replaced in hrefs, and what relative ones belong to if not to the file of the item.
+type Hrefs<'a> = (Option<&'a (Regex, String)>, Option<&'a str>);
+
 /// The assets of the first item of the archive, one for each store; `asset` alone if it is given.
 ///
 /// # Errors
@@ -36,7 +39,7 @@ pub struct Opening {
 pub fn openings(
     mut selection: Selection,
     options: Options,
-    replace: Option<&(Regex, String)>,
+    (replace, base): Hrefs,
     asset: Option<&str>,
 ) -> Result<Vec<Opening>> {
     let session = Session::new(options);
@@ -59,7 +62,7 @@ pub fn openings(
             )));
         };
         let context = || format!("item '{}' asset '{key}'", first.id);
-        let opening = opening(&session, &first.id, asset, replace).map_err(|e| e.within(context()))?;
+        let opening = opening(&session, &first.id, asset, (replace, base)).map_err(|e| e.within(context()))?;
         if !found.iter().any(|other| other.place() == opening.place()) {
             found.push(opening);
         }
@@ -67,9 +70,9 @@ pub fn openings(
     Ok(found)
 }
 
-fn opening(session: &Session, item: &str, asset: &FirstAsset, replace: Option<&(Regex, String)>) -> Result<Opening> {
+fn opening(session: &Session, item: &str, asset: &FirstAsset, (replace, base): Hrefs) -> Result<Opening> {
     let hints = asset.asset.store.as_deref();
-    let location = located(session.options(), replace, &asset.asset)?;
+    let location = located(session.options(), replace, base, &asset.asset)?;
     let object = session.object(location.clone(), hints)?;
     let config = match object.route() {
         // Whatever it takes is not our business.

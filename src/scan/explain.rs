@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 
+use super::failures::{Failure, Failures};
 use super::tiles::TileCache;
 use super::window::{self, Keep};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::items::Item;
 use crate::plan::{Band, Cube, Unit, asset_context, asset_location};
+use crate::request::OnError;
 use crate::warp::{Mapping, pixel_size};
 
 /// One read of one band of one item for one unit; without an item where a unit has none that carries the band.
@@ -47,10 +49,13 @@ pub struct Window {
     pub width: u64,
     pub height: u64,
     pub tiles: u64,
+    /// Of a cold read.
     pub requests: u64,
     pub bytes: u64,
-    /// Tiles that need no read.
+    /// Tiles that need no read now, and what the others take.
     pub cached: u64,
+    pub requests_now: u64,
+    pub bytes_now: u64,
 }
 
 /// Headers opened at once.
@@ -59,8 +64,8 @@ const AHEAD: usize = 32;
 /// The rows of one unit: by band, then by item.
 ///
 /// # Errors
-/// With `headers`: a header that cannot be read.
-pub fn rows(cube: &Cube, assets: &[String], unit: &Unit, headers: bool) -> Result<Vec<Row>> {
+/// With `headers`: a header that cannot be read, unless the call ignores errors: then it is one of `failures`.
+pub fn rows(cube: &Cube, assets: &[String], unit: &Unit, headers: bool, failures: &Failures) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for band in &cube.bands {
         let asset = assets.iter().position(|a| *a == band.asset);
@@ -73,7 +78,8 @@ pub fn rows(cube: &Cube, assets: &[String], unit: &Unit, headers: bool) -> Resul
             rows.push(empty(unit, band));
             continue;
         }
-        let opened = if headers { open(cube, unit, band, asset, &holders)? } else { vec![None; holders.len()] };
+        let opened =
+            if headers { open(cube, unit, (band, asset), &holders, failures)? } else { vec![None; holders.len()] };
         // `last` reads from the end.
         let order = |i: usize| if cube.request.mosaic.reverses() { holders.len() - 1 - i } else { i };
         for (i, (item, header)) in holders.iter().zip(opened).enumerate() {
@@ -109,21 +115,29 @@ fn empty(unit: &Unit, band: &Band) -> Row {
 fn open(
     cube: &Cube,
     unit: &Unit,
-    band: &Band,
-    asset: Option<usize>,
+    (band, asset): (&Band, Option<usize>),
     items: &[&Arc<Item>],
+    failures: &Failures,
 ) -> Result<Vec<Option<Header>>> {
     let opening = items.iter().map(|item| async move {
         let Some(Some(Some(found))) = asset.map(|a| item.assets.get(a).map(Option::as_ref)) else { return Ok(None) };
-        let (_, opened) = cube.open(&item.id, &band.asset, found).await?;
-        let within = |e: crate::error::Error| e.within(asset_context(&cube.request, &item.id, &band.asset, found));
+        let (_, opened) = match cube.open(&item.id, &band.asset, found).await {
+            Ok(opened) => opened,
+            Err(error) if cube.request.errors == OnError::Ignore && error != Error::Cancelled => {
+                failures.record(Failure::new(&cube.request, item, &band.asset, found, &error));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let within = |e: Error| e.within(asset_context(&cube.request, &item.id, &band.asset, found));
         let (level, source) = cube.levels.choose(&opened).map_err(within)?;
         let mapping = Mapping::new(&cube.request.grid, cube.crs(), unit.rect, &source).map_err(within)?;
         let samples: Vec<u16> = [band.sample].into_iter().chain(opened.cog.alpha_for(band.sample)).collect();
         let cache = TileCache::shared(cube.request.cache_size);
         let window = mapping.map(|mapping| {
-            let reads = window::plan(Keep::for_later(&cache), &opened, level, &samples, &mapping, None);
-            let (requests, bytes) = reads.cost();
+            let plan = |cache| window::plan(Keep::for_later(cache), &opened, level, &samples, &mapping, None);
+            let (reads, now) = (plan(TileCache::none()), plan(&cache));
+            let ((requests, bytes), (requests_now, bytes_now)) = (reads.cost(), now.cost());
             Window {
                 col: u64::from(mapping.col),
                 row: u64::from(mapping.row),
@@ -132,7 +146,9 @@ fn open(
                 tiles: reads.tiles as u64,
                 requests,
                 bytes,
-                cached: reads.cached() as u64,
+                cached: now.cached() as u64,
+                requests_now,
+                bytes_now,
             }
         });
         let overview_resolution = pixel_size(&opened.level_transform(level));

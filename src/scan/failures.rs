@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
 use crate::items::{Asset, Item};
-use crate::plan::asset_location;
+use crate::plan::{Cube, asset_location};
 use crate::request::{Caller, Request};
 use crate::store::shown;
 
@@ -104,8 +104,23 @@ impl Attendance {
         Attendance(Failures(list))
     }
 
-    pub fn failures(&self) -> Failures {
-        self.0.clone()
+    /// As [`Attendance::start`], for the query of a cube, with what bind could not read.
+    pub fn of(cube: &Cube) -> Attendance {
+        let attendance = Attendance::start(cube.request.caller);
+        for unread in &cube.unread {
+            attendance.0.record(Failure {
+                item: unread.item.clone(),
+                asset: unread.key.clone(),
+                href: asset_location(&cube.request, &unread.asset),
+                message: unread.error.to_string(),
+                attempts: unread.error.attempts(),
+            });
+        }
+        attendance
+    }
+
+    pub fn failures(&self) -> &Failures {
+        &self.0
     }
 }
 

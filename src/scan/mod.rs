@@ -30,13 +30,12 @@ use futures::stream::StreamExt;
 use tokio::sync::{Mutex, mpsc};
 
 use ahead::Begun;
-use failures::Attendance;
 use groups::Group;
 use progress::{Progress, Running};
 use task::Owned;
 
 pub use compose::{Composer, Tile};
-pub use failures::{Failure, failures_of};
+pub use failures::{Attendance, Failure, failures_of};
 pub use tiles::{TileCache, bytes_held};
 
 use crate::buffers::{Allowance, allow};
@@ -78,8 +77,8 @@ impl Scan {
         let (in_flight, buffers) = (in_flight(&cube, &bands), allow(cube.request.memory_budget / 8));
         cube.headers.begin_scan();
         let running = Running::start(function, &cube)?;
-        let attendance = Attendance::start(cube.request.caller);
-        let composer = Arc::new(Composer::new(cube.clone(), bands, attendance.failures()));
+        let attendance = Attendance::of(&cube);
+        let composer = Arc::new(Composer::new(cube.clone(), bands, attendance.failures().clone()));
         let (send, tiles) = mpsc::channel(1);
         let (io, plan) = (runtime::io()?, runtime::plan()?);
         let (groups, planned) = mpsc::channel(GROUPS_AHEAD);

@@ -73,6 +73,12 @@ impl TileCache {
         }
     }
 
+    /// One that never has a tile.
+    pub fn none() -> &'static TileCache {
+        static NONE: LazyLock<TileCache> = LazyLock::new(|| TileCache::new(0));
+        &NONE
+    }
+
     fn new(capacity: u64) -> TileCache {
         let weigh = |_: &TileKey, tile: &Arc<Decoded>| u32::try_from(tile.bytes()).unwrap_or(u32::MAX);
         TileCache {

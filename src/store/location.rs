@@ -115,6 +115,14 @@ impl std::fmt::Display for Location {
     }
 }
 
+/// Whether a file or folder is one of a server.
+///
+/// # Errors
+/// A malformed URL.
+pub fn is_remote(base: Option<&str>) -> Result<bool> {
+    Ok(remote(base)?.is_some())
+}
+
 fn some(href: &str) -> Result<()> {
     if href.is_empty() { Err(Error::Store("the href is empty".into())) } else { Ok(()) }
 }

@@ -10,6 +10,7 @@ use super::address::{Address, Service};
 use super::config::{self, Config, Lead};
 use super::counters::Traffic;
 use super::hints::Hints;
+use super::location::is_remote;
 use super::object::Object;
 use super::permits::Permits;
 use super::{Access, Files, Location};
@@ -40,6 +41,21 @@ impl Options {
     /// As [`Location::resolve`].
     pub fn locate(&self, href: &str, base: Option<&str>) -> Result<Location> {
         if self.allow_local { Location::resolve_anywhere(href, base) } else { Location::resolve(href, base) }
+    }
+
+    /// What relative hrefs of an item belong to: what the call gives, else where the item came from.
+    ///
+    /// # Errors
+    /// A folder of this machine for an item that came from a URL, unless the call allows that.
+    pub fn base<'a>(&self, given: Option<&'a str>, own: Option<&'a str>) -> Result<Option<&'a str>> {
+        let leads_here = given.is_some() && !is_remote(given)? && is_remote(own)?;
+        if leads_here && !self.allow_local {
+            return Err(Error::Store(
+                "the item comes from a URL, and items_base is a folder of this machine; pass allow_local := true if it may"
+                    .into(),
+            ));
+        }
+        Ok(given.or(own))
     }
 }
 

@@ -100,13 +100,12 @@ def test_items_across_the_antimeridian(con, globe, tmp_path):
         "xmax: -170.0::DOUBLE, ymax: 10.0::DOUBLE} ELSE bbox END AS bbox) "
         f"FROM '{plain}') TO '{source}'"
     )
-    for west, wanted in ((172, ["crossing"]), (-179, ["crossing"]), (-168, ["west"]), (0, None)):
+    for west, wanted in ((172, ["crossing"]), (-179, ["crossing"]), (-168, ["west"]), (0, [])):
         grid = Grid((west, 2, west + 4, 6), "EPSG:4326", 1)
-        if wanted:
-            assert order(con, source, grid=grid) == wanted
-        else:
+        assert order(con, source, grid=grid) == wanted
+        if not wanted:
             with pytest.raises(duckdb.Error, match="no item matches"):
-                order(con, source, grid=grid)
+                con.execute(f"FROM {call('lazycogs_read', source, grid)}").fetchall()
 
 
 @pytest.mark.parametrize("threads", [1, 8])

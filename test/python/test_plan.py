@@ -23,6 +23,8 @@ HEADER_COLUMNS = [
     "requests",
     "bytes",
     "cached",
+    "requests_now",
+    "bytes_now",
 ]
 
 
@@ -90,13 +92,15 @@ def test_explain_costs_what_the_read_costs(con, over_http, served):
     common = {"bands": ["red", "nir"], "chunk_size": 4096, "datetime": "2024-06-02/2024-06-02"}
     plan = f"FROM {call('lazycogs_explain', over_http, GRID, 'P1D', headers=True, **common)}"
     pixels = f"FROM {call('lazycogs_read', over_http, GRID, 'P1D', **common)}"
-    costs = []
+    costs, cold = [], []
     for _ in range(2):
-        costs.append(con.execute(f"SELECT sum(requests), sum(bytes) {plan}").fetchone())
+        costs.append(con.execute(f"SELECT sum(requests_now), sum(bytes_now) {plan}").fetchone())
+        cold.append(con.execute(f"SELECT sum(requests), sum(bytes) {plan}").fetchone())
         served.reset()
         con.execute(f"SELECT count(red), count(nir) {pixels}").fetchone()
         assert (len(served.requests(".tif")), served.bytes_sent(".tif")) == costs[-1]
     assert costs[0][1] > costs[1][1], "nothing was kept"
+    assert cold == [costs[0]] * 2, "what a cold read costs does not depend on the caches"
     assert con.execute(f"SELECT count(*), sum(cached) > 0 {plan}").fetchone() == (4, True)
 
 
