@@ -156,6 +156,7 @@ fn outline(grid: &Grid, rect: Rect) -> (Vec<f64>, Vec<f64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crs::LONLAT;
 
     fn area(crs: &str, bbox: [f64; 4], resolution: f64) -> Area {
         let grid = Grid::new(bbox, resolution).unwrap();

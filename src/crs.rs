@@ -207,7 +207,8 @@ mod tests {
 
     #[test]
     fn what_has_no_map_coordinates_is_refused() {
-        let local = "ENGCRS[\"x\",EDATUM[\"y\"],CS[Cartesian,2],AXIS[\"x\",east],AXIS[\"y\",north],LENGTHUNIT[\"metre\",1]]";
+        let local =
+            "ENGCRS[\"x\",EDATUM[\"y\"],CS[Cartesian,2],AXIS[\"x\",east],AXIS[\"y\",north],LENGTHUNIT[\"metre\",1]]";
         for (definition, kind) in [("EPSG:4978", "geocentric"), ("EPSG:5703", "vertical"), (local, "local")] {
             let message = Crs::new(definition).unwrap_err().to_string();
             assert!(message.contains(kind) && message.contains("no map coordinates"), "{message}");
@@ -235,7 +236,10 @@ mod tests {
         };
         // Xian 1980 is tied to nothing in the database.
         let found = about("EPSG:32650", "EPSG:4610", (500_000.0, 4_000_000.0)).unwrap();
-        assert!(found.contains("ballpark") && found.contains("Xian 1980") && found.contains("World Geodetic"), "{found}");
+        assert!(
+            found.contains("ballpark") && found.contains("Xian 1980") && found.contains("World Geodetic"),
+            "{found}"
+        );
         assert_eq!(about("EPSG:32631", "EPSG:23031", (500_000.0, 5_000_000.0)), None, "ED50 has transformations");
         assert_eq!(about("EPSG:32631", "+proj=longlat +ellps=bessel", (500_000.0, 5e6)), None, "an unknown datum");
         assert_eq!(about("EPSG:2334", "EPSG:4610", (500_000.0, 4e6)), None, "one datum");

@@ -125,7 +125,10 @@ pub fn figure(definition: &str) -> Result<Figure> {
             let ellipsoid = proj.made(ffi::proj_get_ellipsoid(proj.raw, crs.0), "a CRS without an ellipsoid")?;
             let geodetic = ffi::proj_crs_get_geodetic_crs(proj.raw, crs.0);
             let geodetic = proj.made(geodetic, "a CRS without a geodetic one below it")?;
-            (ellipsoid, proj.made(ffi::proj_get_prime_meridian(proj.raw, geodetic.0), "a CRS without a prime meridian")?)
+            (
+                ellipsoid,
+                proj.made(ffi::proj_get_prime_meridian(proj.raw, geodetic.0), "a CRS without a prime meridian")?,
+            )
         };
         let (semi_major, inverse_flattening) = axes_of(proj, &ellipsoid)?;
         Ok(Figure { semi_major, inverse_flattening, meridian: degrees_of(proj, &meridian)? })
@@ -201,9 +204,8 @@ fn from_database(proj: &Context, code: u16, category: ffi::PJ_CATEGORY, what: &s
     let missing = || Error::Crs(format!("the EPSG dataset has no {what} with code {code}"));
     let text = CString::new(code.to_string()).map_err(|_| missing())?;
     // SAFETY: the context is live, the texts end with NUL; there are no options; the result is null or ours.
-    let raw = unsafe {
-        ffi::proj_create_from_database(proj.raw, c"EPSG".as_ptr(), text.as_ptr(), category, 0, ptr::null())
-    };
+    let raw =
+        unsafe { ffi::proj_create_from_database(proj.raw, c"EPSG".as_ptr(), text.as_ptr(), category, 0, ptr::null()) };
     if raw.is_null() { Err(missing()) } else { Ok(Object(raw)) }
 }
 

@@ -168,9 +168,8 @@ impl Context {
         };
         let datum = self.datum(&own)?;
         // SAFETY: the objects are live and of this context; the text lives as long as its object.
-        let (datum, body) = unsafe {
-            (text(ffi::proj_get_name(datum.0)), text(ffi::proj_get_celestial_body_name(self.raw, own.0)))
-        };
+        let (datum, body) =
+            unsafe { (text(ffi::proj_get_name(datum.0)), text(ffi::proj_get_celestial_body_name(self.raw, own.0))) };
         Ok(Facts {
             is_geographic,
             unit: self.unit(&own)?,
@@ -234,9 +233,7 @@ impl Context {
     pub fn wkt(&self, crs: &Object) -> Result<String> {
         let options = [c"MULTILINE=NO".as_ptr(), ptr::null()];
         // SAFETY: the object is live and of this context, the options end with null; the text lives as long as the object.
-        let wkt = unsafe {
-            text(ffi::proj_as_wkt(self.raw, crs.0, ffi::PJ_WKT_TYPE_PJ_WKT2_2019, options.as_ptr()))
-        };
+        let wkt = unsafe { text(ffi::proj_as_wkt(self.raw, crs.0, ffi::PJ_WKT_TYPE_PJ_WKT2_2019, options.as_ptr())) };
         wkt.ok_or_else(|| Error::Crs(format!("a CRS that WKT cannot say ({})", self.complaint())))
     }
 
@@ -279,7 +276,8 @@ pub fn shown(definition: &str) -> String {
 /// Whether the name of a datum says that nobody knows it.
 fn is_unknown(name: &str) -> bool {
     let name = name.trim_start_matches("D_").to_ascii_lowercase().replace('_', " ");
-    name.is_empty() || ["unknown", "not specified", "unnamed", "undefined", "unspecified"].iter().any(|u| name.starts_with(u))
+    name.is_empty()
+        || ["unknown", "not specified", "unnamed", "undefined", "unspecified"].iter().any(|u| name.starts_with(u))
 }
 
 /// A text of PROJ's.

@@ -225,4 +225,3 @@ impl Drop for Transformer {
         unsafe { ffi::proj_destroy(self.raw) };
     }
 }
-

@@ -12,6 +12,7 @@ use super::value::Value;
 use crate::area::Area;
 use crate::crs::Crs;
 use crate::error::{Error, Result};
+use crate::extent;
 use crate::grid::Grid;
 use crate::items::{Memo, OwnedValue, Selection, Source};
 use crate::mosaic::Method;
@@ -100,6 +101,7 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
     let resolution = bind.argument(3);
     let resolution = resolution.number().ok_or_else(|| Error::Argument("resolution is NULL; give a number".into()))?;
     let grid = Grid::new(bbox, resolution)?;
+    extent::check(&grid, &crs, bbox)?;
     let period = Period::parse(bind.argument(4).text().as_deref())?;
     let area = Area::of(&grid, &crs, grid.rect())?;
     let selection = Selection {

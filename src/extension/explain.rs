@@ -14,7 +14,7 @@ use crate::scan::progress::Running;
 
 pub struct Explain;
 
-const PLAN: [(&str, Type); 10] = [
+const PLAN: [(&str, Type); 11] = [
     ("time", Type::TIMESTAMP),
     ("time_index", Type::BIGINT),
     ("chunk_row", Type::BIGINT),
@@ -25,6 +25,7 @@ const PLAN: [(&str, Type); 10] = [
     ("item_id", Type::VARCHAR),
     ("href", Type::VARCHAR),
     ("read_order", Type::BIGINT),
+    ("warning", Type::VARCHAR),
 ];
 
 const HEADERS: [(&str, Type); 10] = [
@@ -123,6 +124,7 @@ fn cells(row: Row) -> Vec<Cell> {
         row.item_id.clone().into(),
         row.href.clone().into(),
         row.read_order.into(),
+        row.warning.clone().into(),
         header.map(|h| h.overview_level).into(),
         header.map(|h| h.overview_resolution).into(),
         window.map(|w| w.col).into(),

@@ -9,7 +9,7 @@ use crate::plan::Cube;
 
 pub struct Info;
 
-const COLUMNS: [(&str, Type); 20] = [
+const COLUMNS: [(&str, Type); 21] = [
     ("band", Type::VARCHAR),
     ("asset", Type::VARCHAR),
     ("dtype", Type::VARCHAR),
@@ -30,6 +30,7 @@ const COLUMNS: [(&str, Type); 20] = [
     ("last_time", Type::TIMESTAMP),
     ("items", Type::BIGINT),
     ("bytes", Type::BIGINT),
+    ("warning", Type::VARCHAR),
 ];
 
 impl TableFunction for Info {
@@ -93,6 +94,7 @@ fn describe(cube: &Cube) -> Result<Vec<Vec<Cell>>> {
             summary.last.map_or(Cell::Null, Cell::Timestamp),
             summary.items.into(),
             values.saturating_mul(band.dtype.size() as u64).into(),
+            cube.warnings.get(&band.asset).cloned().into(),
         ]
     };
     Ok(cube.bands.iter().map(cells).collect())

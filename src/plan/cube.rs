@@ -7,6 +7,7 @@ use futures::future::try_join_all;
 use regex::Regex;
 
 use super::bands::{self, Band, Meaning};
+use super::caution;
 use super::level::Levels;
 use crate::area::Area;
 use crate::cog::Level;
@@ -35,6 +36,8 @@ pub struct Cube {
     pub stored: HashMap<String, f64>,
     /// The sampled COGs are local files, which are read without delay.
     pub is_local: bool,
+    /// By asset, what is to be known of the places of the sampled COG's pixels.
+    pub warnings: HashMap<String, String>,
     /// All sampled COGs lie on grids parallel to that of the output, in its CRS.
     pub is_parallel: bool,
 }
@@ -93,7 +96,20 @@ impl Cube {
         let tiling = Tiling { width: request.grid.width, height: request.grid.height, size };
         let is_local = assets.values().all(|(_, asset)| matches!(location(&request, asset), Ok(Location::File(_))));
         let (stored, is_parallel) = (stored(&levels, &opened)?, is_parallel(&request.crs, &levels, opened.values())?);
-        Ok(Cube { request, area, tiling, bands, session, levels, source_pixels, stored, is_local, is_parallel })
+        let warnings = warnings(&request, &opened)?;
+        Ok(Cube {
+            request,
+            area,
+            tiling,
+            bands,
+            session,
+            levels,
+            source_pixels,
+            stored,
+            is_local,
+            warnings,
+            is_parallel,
+        })
     }
 
     /// The object that an asset names.
@@ -238,6 +254,14 @@ fn stored(levels: &Levels, opened: &HashMap<String, Arc<Opened>>) -> Result<Hash
         Ok((asset.clone(), per_pixel * pixels))
     };
     opened.iter().map(of_one).collect()
+}
+
+fn warnings(request: &Request, opened: &HashMap<String, Arc<Opened>>) -> Result<HashMap<String, String>> {
+    let of_one = |(asset, opened): (&String, &Arc<Opened>)| {
+        let found = caution::of_places(&request.grid, &request.crs, request.grid.rect(), &opened.crs);
+        found.map(|warning| Some((asset.clone(), warning?))).transpose()
+    };
+    opened.iter().filter_map(of_one).collect()
 }
 
 fn is_parallel<'a>(crs: &Crs, levels: &Levels, mut opened: impl Iterator<Item = &'a Arc<Opened>>) -> Result<bool> {

@@ -2,6 +2,7 @@
 //! explain lists the units, the scan runs them; there is no other plan.
 
 mod bands;
+mod caution;
 mod cube;
 mod level;
 mod openings;
@@ -9,6 +10,7 @@ mod openings;
 use std::sync::Arc;
 
 pub use bands::{Band, Meaning};
+pub use caution::of_places;
 pub use cube::{Cube, asset_context, asset_location, bytes_per_pixel};
 pub use level::{Geometry, Levels};
 pub use openings::{Opening, openings};
