@@ -7,6 +7,7 @@ pub mod cog;
 pub mod crs;
 pub mod error;
 mod extension;
+pub mod extent;
 pub mod grid;
 pub mod interrupt;
 pub mod items;

@@ -418,12 +418,9 @@ mod tests {
         let coded = keys(&[(1024, 1), (3072, 3857)], &[], &[(Key::Citation, &esri)]);
         assert_eq!(definition(&coded), "EPSG:3857");
         let utm = keys(&[(1024, 1), (3072, 32767)], &[], &[(Key::Citation, "UTM Zone 13, Northern Hemisphere")]);
-        let text = definition(&utm);
-        assert!(
-            text.contains("\"central_meridian\",-105]") && text.contains("SPHEROID[\"unknown\",6378137,298.257223563]")
-        );
-        assert_eq!(utm_citation("WGS 84 / UTM zone 13S"), Some((13, true)));
-        assert_eq!(utm_citation("utm_zone_5_north"), Some((5, false)));
+        assert!(definition(&utm).contains("UTM zone 13N") && definition(&utm).contains("ID[\"EPSG\",4326]"));
+        assert_eq!(utm_citation("WGS 84 / UTM zone 13S"), Some(16113));
+        assert_eq!(utm_citation("utm_zone_5_north"), Some(16005));
         for other in ["UTM", "UTM Zone 61N", "UTM Zone 13", "Automatic", "UTM zone 99999999N"] {
             assert_eq!(utm_citation(other), None, "{other}");
         }
@@ -432,11 +429,42 @@ mod tests {
     #[test]
     fn a_known_geographic_crs_keeps_its_code_unless_the_file_overrules_its_ellipsoid() {
         let albers = [(1024, 1), (3072, 32767), (3075, 11), (2048, 4269)];
-        assert!(definition(&keys(&albers, &[], &[])).contains("AUTHORITY[\"EPSG\",\"4269\"]"));
+        let own = [(Key::SemiMajorAxis, 6378137.0), (Key::InvFlattening, 298.257222101)];
+        for axes in [&own[..], &[]] {
+            assert!(definition(&keys(&albers, axes, &[])).contains("ID[\"EPSG\",4269]]"));
+        }
         let axes = [(Key::SemiMajorAxis, 6378140.0), (Key::InvFlattening, 298.257)];
         let text = definition(&keys(&albers, &axes, &[]));
-        assert!(text.contains("6378140,298.257]") && !text.contains("AUTHORITY"), "{text}");
+        assert!(text.contains("6378140,298.257,") && !text.contains("4269"), "{text}");
         let sphere = [(Key::SemiMajorAxis, 6371007.181), (Key::SemiMinorAxis, 6371007.181)];
-        assert!(definition(&keys(&albers, &sphere, &[])).contains("6371007.181,0]"));
+        assert!(definition(&keys(&albers, &sphere, &[])).contains("6371007.181,0,"));
+    }
+
+    #[test]
+    fn a_datum_is_known_by_its_code_or_its_name() {
+        let by_code = definition(&keys(&[(1024, 2), (2048, 32767), (2050, 6267)], &[], &[]));
+        assert!(
+            by_code.contains("DATUM[\"North American Datum 1927\"") && by_code.contains("ID[\"EPSG\",6267]"),
+            "{by_code}"
+        );
+        let axes = [(Key::SemiMajorAxis, 6378206.4), (Key::InvFlattening, 294.978698213898)];
+        let citation = [(Key::GeogCitation, "GCS Name = x|Datum = North American Datum 1927|Primem = Greenwich|")];
+        let by_name = definition(&keys(&[(1024, 2), (2048, 32767)], &axes, &citation));
+        assert!(
+            by_name.contains("DATUM[\"North American Datum 1927\"") && by_name.starts_with("GEOGCRS[\"x\""),
+            "{by_name}"
+        );
+    }
+
+    #[test]
+    fn units_that_contradict_a_code_count() {
+        let unit = |text: &str| Crs::new(text).unwrap().unit();
+        let feet = definition(&keys(&[(1024, 1), (3072, 26943), (3076, 9002)], &[], &[]));
+        assert!((unit(&feet) - 0.3048).abs() < 1e-12 && feet.contains("2000000"), "{feet}");
+        assert_eq!(definition(&keys(&[(1024, 1), (3072, 2225), (3076, 9003)], &[], &[])), "EPSG:2225");
+        let user = definition(&keys(&[(1024, 1), (3072, 32630), (3076, 32767)], &[(Key::LinearUnitSize, 0.5)], &[]));
+        assert_eq!(unit(&user), 0.5);
+        let grads = definition(&keys(&[(1024, 2), (2048, 4326), (2054, 9105)], &[], &[]));
+        assert_eq!(Crs::new(&grads).unwrap().turn(), Some(400.0));
     }
 }

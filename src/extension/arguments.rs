@@ -12,6 +12,7 @@ use super::value::{Data, Value};
 use crate::area::Area;
 use crate::crs::Crs;
 use crate::error::{Error, Result};
+use crate::extent;
 use crate::grid::Grid;
 use crate::items::{Memo, OwnedValue, Selection, Source};
 use crate::mosaic::Method;
@@ -105,6 +106,7 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
     let resolution = resolution.number().ok_or_else(|| Error::Argument("resolution is NULL; give a number".into()))?;
     let grid = Grid::new(bbox, resolution)?;
     check_pixels(&grid, bbox, settings.max_pixels)?;
+    extent::check(&grid, &crs, bbox)?;
     let period = match bind.argument(4).read() {
         Data::Null => Period::parse(None)?,
         Data::Text(text) => Period::parse(Some(&text))?,

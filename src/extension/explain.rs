@@ -17,7 +17,7 @@ use crate::scan::progress::Running;
 
 pub struct Explain;
 
-const PLAN: [(&str, Type); 10] = [
+const PLAN: [(&str, Type); 11] = [
     ("time", Type::TIMESTAMP),
     ("time_index", Type::BIGINT),
     ("chunk_row", Type::BIGINT),
@@ -28,6 +28,7 @@ const PLAN: [(&str, Type); 10] = [
     ("item_id", Type::VARCHAR),
     ("href", Type::VARCHAR),
     ("read_order", Type::BIGINT),
+    ("warning", Type::VARCHAR),
 ];
 
 const HEADERS: [(&str, Type); 12] = [
@@ -135,6 +136,7 @@ fn cells(row: Row) -> Vec<Cell> {
         row.item_id.clone().into(),
         row.href.clone().into(),
         row.read_order.into(),
+        row.warning.clone().into(),
         header.map(|h| h.overview_level).into(),
         header.map(|h| h.overview_resolution).into(),
         window.map(|w| w.col).into(),

@@ -11,7 +11,7 @@ use crate::scan::Attendance;
 
 pub struct Info;
 
-const COLUMNS: [(&str, Type); 21] = [
+const COLUMNS: [(&str, Type); 22] = [
     ("band", Type::VARCHAR),
     ("asset", Type::VARCHAR),
     ("dtype", Type::VARCHAR),
@@ -33,6 +33,7 @@ const COLUMNS: [(&str, Type); 21] = [
     ("items", Type::BIGINT),
     ("bytes", Type::BIGINT),
     ("layout", Type::VARCHAR),
+    ("warning", Type::VARCHAR),
 ];
 
 impl TableFunction for Info {
@@ -99,6 +100,7 @@ fn describe(cube: &Cube) -> Result<Vec<Vec<Cell>>> {
             summary.items.into(),
             values.saturating_mul(band.dtype.size() as u64).into(),
             (if band.striped { "striped" } else { "tiled" }).into(),
+            cube.warnings.get(&band.asset).cloned().into(),
         ]
     };
     Ok(cube.bands.iter().map(cells).collect())

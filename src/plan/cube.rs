@@ -7,6 +7,7 @@ use std::sync::Arc;
 use regex::Regex;
 
 use super::bands::{self, Band, Meaning};
+use super::caution;
 use super::empty::{anywhere, check_place, nothing_matches};
 use super::level::Levels;
 use super::sample::{Archive, Unread};
@@ -39,6 +40,8 @@ pub struct Cube {
     pub stored: HashMap<String, f64>,
     /// The sampled COGs are local files, which are read without delay.
     pub is_local: bool,
+    /// By asset, what is to be known of the places of the sampled COG's pixels.
+    pub warnings: HashMap<String, String>,
     /// All sampled COGs lie on grids parallel to that of the output, in its CRS.
     pub is_parallel: bool,
     /// The sampled COGs lie where their item says. Else what items declare chooses them for the query, and no more: which tiles
@@ -112,6 +115,7 @@ impl Cube {
         let is_local = assets.values().all(|(_, asset)| matches!(location(&request, asset), Ok(Location::File(_))));
         let (stored, is_parallel) =
             (stored(&levels, &opened, size)?, is_parallel(&request.crs, &levels, opened.values())?);
+        let warnings = warnings(&request, &opened)?;
         Ok(Cube {
             request,
             area,
@@ -123,6 +127,7 @@ impl Cube {
             source_pixels,
             stored,
             is_local,
+            warnings,
             is_parallel,
             declares_truly,
             unread,
@@ -299,6 +304,14 @@ fn stored(levels: &Levels, opened: &HashMap<String, Arc<Opened>>, size: u64) -> 
         Ok((asset.clone(), per_pixel * pixels * whole))
     };
     opened.iter().map(of_one).collect()
+}
+
+fn warnings(request: &Request, opened: &HashMap<String, Arc<Opened>>) -> Result<HashMap<String, String>> {
+    let of_one = |(asset, opened): (&String, &Arc<Opened>)| {
+        let found = caution::of_places(&request.grid, &request.crs, request.grid.rect(), &opened.crs);
+        found.map(|warning| Some((asset.clone(), warning?))).transpose()
+    };
+    opened.iter().filter_map(of_one).collect()
 }
 
 fn is_parallel<'a>(crs: &Crs, levels: &Levels, mut opened: impl Iterator<Item = &'a Arc<Opened>>) -> Result<bool> {

@@ -2,6 +2,7 @@
 //! explain lists the units, the scan runs them; there is no other plan.
 
 mod bands;
+mod caution;
 mod cube;
 mod empty;
 mod level;
@@ -11,6 +12,7 @@ mod sample;
 use std::sync::Arc;
 
 pub use bands::{Band, Meaning};
+pub use caution::of_places;
 pub use cube::{Cube, asset_context, asset_location, bytes_per_pixel};
 pub use empty::shown as shown_box;
 pub use level::{Geometry, Levels};

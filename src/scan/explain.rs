@@ -10,7 +10,7 @@ use super::window::{self, Keep};
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::items::Item;
-use crate::plan::{Band, Cube, Unit, asset_context, asset_location};
+use crate::plan::{Band, Cube, Unit, asset_context, asset_location, of_places};
 use crate::request::OnError;
 use crate::warp::{Mapping, pixel_size};
 
@@ -28,6 +28,8 @@ pub struct Row {
     pub href: Option<String>,
     /// Position in the mosaic's order, from 0.
     pub read_order: Option<u64>,
+    /// Why its pixels may lie beside their place: of this file where its header is opened, else of the sampled one of its asset.
+    pub warning: Option<String>,
     pub header: Option<Header>,
 }
 
@@ -40,6 +42,8 @@ pub struct Header {
     pub overview_resolution: f64,
     /// `None` where the raster does not meet the tile after all.
     pub window: Option<Window>,
+    /// See [`Row::warning`].
+    pub warning: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -88,6 +92,10 @@ pub fn rows(cube: &Cube, assets: &[String], unit: &Unit, headers: bool, failures
                 item_id: Some(item.id.to_string()),
                 href: Some(asset_location(&cube.request, found)),
                 read_order: Some(order(i) as u64),
+                warning: match &header {
+                    Some(header) => header.warning.clone(),
+                    None => cube.warnings.get(&band.asset).cloned(),
+                },
                 header,
                 ..empty(unit, band)
             });
@@ -108,6 +116,7 @@ fn empty(unit: &Unit, band: &Band) -> Row {
         item_id: None,
         href: None,
         read_order: None,
+        warning: None,
         header: None,
     }
 }
@@ -152,7 +161,8 @@ fn open(
             }
         });
         let overview_resolution = pixel_size(&opened.level_transform(level));
-        Ok(Some(Header { overview_level: level as u64, overview_resolution, window }))
+        let warning = of_places(&cube.request.grid, cube.crs(), unit.rect, &opened.crs).map_err(within)?;
+        Ok(Some(Header { overview_level: level as u64, overview_resolution, window, warning }))
     });
     let opened: Vec<Result<Option<Header>>> = interrupt::wait(stream::iter(opening).buffered(AHEAD).collect())?;
     opened.into_iter().collect()
