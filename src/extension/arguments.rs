@@ -212,16 +212,19 @@ pub fn boolean(bind: &BindInfo, name: &str) -> Result<Option<bool>> {
 /// A text as a list of one, or a list of texts.
 fn texts(bind: &BindInfo, name: &str) -> Result<Option<Vec<String>>> {
     let Some(value) = given(bind, name) else { return Ok(None) };
-    let wrong = |found: &str| {
+    let wrong = |found: Data| {
+        let found = match found {
+            Data::Boolean(value) => format!("the BOOLEAN {value}"),
+            Data::Number(_, number) => format!("the number {number}"),
+            other => other.to_string(),
+        };
         Error::Argument(format!("{name} must be a text or a list of texts without NULL; it is, or holds, {found}"))
     };
-    let text = |value: &Value| match value.is_null() {
-        true => Err(wrong("NULL")),
-        false => value.name().ok_or_else(|| wrong(&value.read().to_string())),
-    };
-    match value.list() {
-        Some(list) => list.iter().map(text).collect::<Result<_>>().map(Some),
-        None => text(&value).map(|text| Some(vec![text])),
+    // Read once: DuckDB 1.5 makes a number that was read another one.
+    let text = |value: Data| value.name().map(str::to_owned).ok_or_else(|| wrong(value));
+    match value.read() {
+        Data::List(list) => list.iter().map(|value| text(value.read())).collect::<Result<_>>().map(Some),
+        one => text(one).map(|text| Some(vec![text])),
     }
 }
 

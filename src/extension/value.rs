@@ -26,6 +26,8 @@ pub enum Data {
     List(Vec<Value>),
     Struct(Vec<(String, Value)>),
     Map(Vec<(Value, Value)>),
+    /// DuckDB's C API cannot read what is in it.
+    Array,
     /// Of a type that no argument and no setting has a use for.
     Other,
 }
@@ -80,6 +82,7 @@ impl Value {
                     let text = take_string(ffi::duckdb_get_varchar(self.raw)).unwrap_or_else(|| "a number".to_owned());
                     Data::Number(ffi::duckdb_get_double(self.raw), text)
                 }
+                ffi::DUCKDB_TYPE_DUCKDB_TYPE_ARRAY => Data::Array,
                 _ => Data::Other,
             }
         }
@@ -127,15 +130,6 @@ impl Value {
         if let Data::Text(text) = self.read() { Some(text) } else { None }
     }
 
-    /// What may name something: a text, or a whole number as text.
-    pub fn name(&self) -> Option<String> {
-        match self.read() {
-            Data::Text(text) => Some(text),
-            Data::Number(_, text) if text.bytes().all(|c| c.is_ascii_digit() || c == b'-') => Some(text),
-            _ => None,
-        }
-    }
-
     /// A number of any type.
     pub fn number(&self) -> Option<f64> {
         if let Data::Number(number, _) = self.read() { Some(number) } else { None }
@@ -159,6 +153,15 @@ impl Value {
 }
 
 impl Data {
+    /// What may name something: a text, or a whole number as text.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Data::Text(text) => Some(text),
+            Data::Number(_, text) if text.bytes().all(|c| c.is_ascii_digit() || c == b'-') => Some(text),
+            _ => None,
+        }
+    }
+
     /// A whole number; `None` for a fraction or what an f64 does not hold exactly.
     pub fn integer(&self) -> Option<i64> {
         match self {
@@ -179,7 +182,8 @@ impl std::fmt::Display for Data {
             Data::List(_) => f.write_str("a list"),
             Data::Struct(_) => f.write_str("a STRUCT"),
             Data::Map(_) => f.write_str("a MAP"),
-            Data::Other => f.write_str("of another type"),
+            Data::Array => f.write_str("an ARRAY, which a cast such as ::VARCHAR[] makes a list"),
+            Data::Other => f.write_str("a value of another type"),
         }
     }
 }

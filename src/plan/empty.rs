@@ -141,7 +141,9 @@ fn elsewhere(request: &Request) -> Option<String> {
         return Some(format!("; there are items in {}: did you swap {axes}?", shown([y0, x0, y1, x1])));
     }
     let reordered = [x0, x1, y0, y1];
-    if any(reordered).is_some() {
+    // An order that was not meant makes a box enormous, rarely a smaller one.
+    let size = |[x0, y0, x1, y1]: [f64; 4]| (x1 - x0).abs() * (y1 - y0).abs();
+    if size(reordered) < size(request.bbox) && any(reordered).is_some() {
         return Some(format!("; there are items in {}: bbox is [xmin, ymin, xmax, ymax]", shown(reordered)));
     }
     let plausible = request.crs.turn().is_some() && x0.abs().max(x1.abs()) <= 90.0;

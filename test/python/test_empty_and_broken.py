@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import os
 import re
+import time
 
 import duckdb
 import numpy as np
@@ -357,7 +358,8 @@ def test_the_footprint_decides_whether_there_is_anything(con, tmp_path):
     source = index(tmp_path, [item("L", {"data": path}, footprint=outline)])
     for function in READERS:
         found = message(con, f"FROM {call(function, source, grid(4, 4), allow_empty=False)}")
-        says(found, "no item matches", "footprint")
+        says(found, "no item matches")
+        assert "there are items" not in found
         assert con.execute(f"FROM {call(function, source, grid(4, 4), allow_empty=True)}").fetchall() == []
 
 
@@ -451,6 +453,7 @@ def test_a_loop_over_parcels(con, source):
 def test_the_cost_of_a_cold_read(con, source):
     text = call("lazycogs_explain", source, grid(16, 16), bands=["data"], headers=True)
     sql = f"SELECT tiles, requests, bytes, cached, requests_now, bytes_now FROM {text}"
+    time.sleep(0.1)  # a file written just now may change once more and look the same: its header is not kept
     (before,) = con.execute(sql).fetchall()
     assert before[1] == 1 and before[2] > 0 and before[3:] == (0, *before[1:3])
     values(con, source, grid(16, 16))
