@@ -422,8 +422,8 @@ mod tests {
         assert!(
             text.contains("\"central_meridian\",-105]") && text.contains("SPHEROID[\"unknown\",6378137,298.257223563]")
         );
-        assert_eq!(utm_citation("WGS 84 / UTM zone 13S"), Some((13, true)));
-        assert_eq!(utm_citation("utm_zone_5_north"), Some((5, false)));
+        assert_eq!(utm_citation("WGS 84 / UTM zone 13S"), Some(16113));
+        assert_eq!(utm_citation("utm_zone_5_north"), Some(16005));
         for other in ["UTM", "UTM Zone 61N", "UTM Zone 13", "Automatic", "UTM zone 99999999N"] {
             assert_eq!(utm_citation(other), None, "{other}");
         }
