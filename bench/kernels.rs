@@ -3,6 +3,8 @@
 //! Each is measured on what a window of 2048 x 2048 pixels of Sentinel-2 gives it: uint16, blocks of 512, DEFLATE with
 //! predictor 2, UTM brought to Web Mercator.
 
+#![expect(clippy::expect_used, reason = "what is made up here is good")]
+
 use std::hint::black_box;
 
 use bytes::Bytes;

@@ -42,6 +42,7 @@ fn main() -> io::Result<()> {
         std::process::exit(0);
     });
     thread::spawn(|| {
+        #[expect(clippy::let_underscore_must_use, reason = "a pipe that breaks has ended too")]
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
         std::process::exit(0);
     });

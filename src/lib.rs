@@ -33,5 +33,6 @@ pub unsafe extern "C" fn lazycogs_init_c_api(
     info: ffi::duckdb_extension_info,
     access: *const ffi::duckdb_extension_access,
 ) -> bool {
+    // SAFETY: by the contract of this function.
     unsafe { extension::load(info, access) }
 }

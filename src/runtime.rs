@@ -171,12 +171,17 @@ pub fn on_thread<T: Send + 'static>(
     let (send, receive) = oneshot::channel();
     let run = move || {
         let done = catch_unwind(AssertUnwindSafe(work));
-        // Nobody listens where the query was given up.
-        let _ = send.send(done.unwrap_or_else(|panic| Err(Error::of_panic(panic.as_ref()))));
+        tell(send, done.unwrap_or_else(|panic| Err(Error::of_panic(panic.as_ref()))));
     };
     let started = std::thread::Builder::new().name(name.to_owned()).spawn(run);
     started.map_err(|e| Error::Store(format!("cannot start a thread: {e}")))?;
     Ok(async { receive.await.unwrap_or(Err(Error::Cancelled)) })
+}
+
+/// Tells somebody who may be gone: what was for a query that is over is for nobody, and is dropped.
+pub fn tell<T>(listener: oneshot::Sender<T>, what: T) {
+    #[expect(clippy::let_underscore_must_use, reason = "nobody listens any more")]
+    let _ = listener.send(what);
 }
 
 /// Why a task did not end by itself: its panic, else it was stopped, as only what nobody waits for is.

@@ -2,6 +2,8 @@
 //! of `fuzz/seeds` and the TIFFs of the demo; where `make test` has run, also those of `fuzz/make_seeds.py` and the fixtures.
 //! `LAZYCOGS_FUZZ_RUNS` asks for more mutations. `make fuzz` runs the same targets for long, led by coverage.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test tells by a panic what is wrong")]
+
 #[path = "../fuzz/src/lib.rs"]
 mod targets;
 
@@ -105,8 +107,8 @@ fn run(target: &Target, input: &[u8], what: &str) {
     let elapsed = started.elapsed();
     if outcome.is_err() || elapsed > SLOW {
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{}", target.name));
-        let _ = std::fs::write(&kept, input);
-        panic!("{}, {what}: failed after {elapsed:?}; the input is {}", target.name, kept.display());
+        let written = std::fs::write(&kept, input);
+        panic!("{}, {what}: failed after {elapsed:?}; the input is {} ({written:?})", target.name, kept.display());
     }
 }
 

@@ -1,6 +1,8 @@
 //! Damaged copies of the corpus' tiled files, of every codec: an error or pixels, but no panic and no memory that only a
 //! header claims. Without the corpus (see `tiff_corpus.rs`) there is nothing to damage, and the test says so.
 
+#![expect(clippy::expect_used, reason = "a test tells by a panic what is wrong")]
+
 use std::panic::catch_unwind;
 use std::path::PathBuf;
 
@@ -61,6 +63,7 @@ fn damage(original: &[u8], seed: u64) -> Bytes {
 }
 
 /// Opens a file and decodes its first tiles; how many decoded.
+#[expect(clippy::let_underscore_must_use, reason = "an error is as good as a place")]
 fn read(file: &Bytes) -> usize {
     let Ok(cog) = block_on(open(file)) else { return 0 };
     let _ = cog.georeference();

@@ -1,5 +1,7 @@
 //! The projections that GeoKeys spell out, against the same projections as PROJ strings.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test tells by a panic what is wrong")]
+
 use bytes::Bytes;
 use futures::executor::block_on;
 use lazycogs::cog::{CogCrs, open};

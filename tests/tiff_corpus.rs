@@ -3,6 +3,8 @@
 //! The corpus is found through `LAZYCOGS_TEST_DATA`, else at `../shared/data` beside the project; without it the test says
 //! so and passes. Expected values are rasterio's (`EXPECTED.json` of the corpus).
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test tells by a panic what is wrong")]
+
 use std::path::PathBuf;
 
 use bytes::Bytes;

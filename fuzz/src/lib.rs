@@ -1,6 +1,9 @@
 //! The fuzz targets as plain functions: libFuzzer runs them through `fuzz_targets/`, and `tests/fuzz.rs` of the project over
 //! seeds and a few mutations of them, without any fuzzer. A target panics where the project has a mistake.
 
+#![expect(clippy::expect_used, reason = "a mistake is told by a panic")]
+#![expect(clippy::let_underscore_must_use, reason = "an error is as good as a result")]
+
 mod arguments;
 mod rows;
 mod tiff;

@@ -2,8 +2,6 @@
 //!
 //! GeoTIFF 1.1, annex C, and the parameter keys that libgeotiff reads for each method. WKT 1, whose names and parameters are theirs.
 
-use std::fmt::Write;
-
 use super::geokeys::{GeoKeys, Key};
 
 /// Where the value of a WKT parameter is found: the first of the keys that is there, else the default.
@@ -112,9 +110,8 @@ pub fn from_method(code: u16, keys: &GeoKeys, degrees: f64, metres: f64) -> Opti
         let found = parameter.keys.iter().find_map(|key| keys.double(*key));
         let factor = if parameter.unit == Unit::Angle { degrees } else { 1.0 };
         let value = found.map_or(parameter.default, |value| value * factor);
-        // Writing to a String cannot fail.
-        let _ = write!(text, ",PARAMETER[\"{}\",{value}]", parameter.name);
+        text += &format!(",PARAMETER[\"{}\",{value}]", parameter.name);
     }
-    let _ = write!(text, ",UNIT[\"{}\",{metres}]]", if metres == 1.0 { "metre" } else { "unit" });
-    Some(text)
+    let unit = if metres == 1.0 { "metre" } else { "unit" };
+    Some(text + &format!(",UNIT[\"{unit}\",{metres}]]"))
 }

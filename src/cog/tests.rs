@@ -402,7 +402,8 @@ fn tile_error(file: &Bytes, cog: &Cog) -> String {
     tile(file, &cog.levels[0], 0).unwrap_err().to_string()
 }
 
-/// Opens a file and decodes all of it; an error is as good as pixels.
+/// Opens a file and decodes all of it.
+#[expect(clippy::let_underscore_must_use, reason = "an error is as good as pixels")]
 fn read_everything(file: &Bytes) {
     let Ok(cog) = opened(file) else { return };
     let _ = cog.georeference();

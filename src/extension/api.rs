@@ -62,6 +62,7 @@ impl Type {
     }
 
     unsafe fn create(&self) -> ffi::duckdb_logical_type {
+        // SAFETY: constructors; a child is live for the length of the call that copies it.
         unsafe {
             match self {
                 Type::Id(id) => ffi::duckdb_create_logical_type(*id),
@@ -137,6 +138,7 @@ impl BindInfo {
 
     /// Tells the optimizer how many rows to expect.
     pub fn set_cardinality(&self, rows: u64, exact: bool) {
+        // SAFETY: a plain setter on a live bind info.
         unsafe { ffi::duckdb_bind_set_cardinality(self.raw, rows, exact) }
     }
 
@@ -167,6 +169,7 @@ impl InitInfo {
     }
 
     pub fn set_max_threads(&self, threads: usize) {
+        // SAFETY: a plain setter on a live init info.
         unsafe { ffi::duckdb_init_set_max_threads(self.raw, threads.max(1) as u64) }
     }
 }
@@ -219,6 +222,7 @@ unsafe extern "C" fn bind_callback<F: TableFunction>(raw: ffi::duckdb_bind_info)
             let data = Box::into_raw(Box::new(bound)).cast();
             ffi::duckdb_bind_set_bind_data(raw, data, Some(drop_box::<Bound<F::Bind>>))
         },
+        // SAFETY: `raw` is live; the message is copied.
         Err(message) => unsafe { ffi::duckdb_bind_set_error(raw, c_message::<F>(&message).as_ptr()) },
     }
 }
@@ -237,6 +241,7 @@ unsafe extern "C" fn init_callback<F: TableFunction>(raw: ffi::duckdb_init_info)
             let data = Box::into_raw(Box::new(running)).cast();
             ffi::duckdb_init_set_init_data(raw, data, Some(drop_box::<Running<F::Global>>))
         },
+        // SAFETY: as in `bind_callback`.
         Err(message) => unsafe { ffi::duckdb_init_set_error(raw, c_message::<F>(&message).as_ptr()) },
     }
 }
@@ -261,14 +266,16 @@ unsafe extern "C" fn scan_callback<F: TableFunction>(raw: ffi::duckdb_function_i
     let mut chunk = unsafe { super::vectors::Chunk::new(output) };
     let scan = || F::scan(&bound.bind, &running.global, local, &mut chunk);
     if let Err(message) = guarded(|| interrupt::watched(bound.context.clone(), scan)) {
+        // SAFETY: `raw` is live; the message is copied.
         unsafe { ffi::duckdb_function_set_error(raw, c_message::<F>(&message).as_ptr()) }
     }
 }
 
 unsafe extern "C" fn drop_box<T>(raw: *mut c_void) {
-    // SAFETY: `raw` came from `Box::into_raw` of a `Box<T>`. A panic in a destructor must not reach C, and there is nobody to
-    // tell.
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(unsafe { Box::from_raw(raw.cast::<T>()) })));
+    // SAFETY: `raw` came from `Box::into_raw` of a `Box<T>`, and is handed back once.
+    let drop_it = || drop(unsafe { Box::from_raw(raw.cast::<T>()) });
+    #[expect(clippy::let_underscore_must_use, reason = "a panic must not reach C, and there is nobody to tell")]
+    let _ = catch_unwind(AssertUnwindSafe(drop_it));
 }
 
 /// Runs a callback; an error or a panic becomes its message.
@@ -297,6 +304,7 @@ pub(super) unsafe fn take_string(raw: *mut c_char) -> Option<String> {
     if raw.is_null() {
         return None;
     }
+    // SAFETY: by the contract of this function; the text is copied before it is freed.
     unsafe {
         let text = CStr::from_ptr(raw).to_string_lossy().into_owned();
         ffi::duckdb_free(raw.cast());

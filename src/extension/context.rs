@@ -34,6 +34,7 @@ pub struct Context {
 // the folding of an expression are used by all threads of a query in DuckDB itself. When it is destroyed, the reference is
 // not followed.
 unsafe impl Send for Context {}
+// SAFETY: as for `Send`.
 unsafe impl Sync for Context {}
 
 impl Drop for Context {
@@ -243,5 +244,6 @@ pub(super) unsafe fn take_message(mut error: ffi::duckdb_error_data) -> String {
 /// # Safety
 /// `raw` is a NUL-terminated string.
 unsafe fn borrowed(raw: *const c_char) -> String {
+    // SAFETY: by the contract of this function.
     unsafe { CStr::from_ptr(raw) }.to_string_lossy().into_owned()
 }

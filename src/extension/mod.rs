@@ -41,6 +41,7 @@ pub unsafe fn load(info: ffi::duckdb_extension_info, access: *const ffi::duckdb_
 }
 
 unsafe fn report(info: ffi::duckdb_extension_info, access: *const ffi::duckdb_extension_access, text: &str) -> bool {
+    // SAFETY: as in `load`; the text is copied.
     unsafe {
         if let Some(set_error) = (*access).set_error {
             set_error(info, api::c_string(&format!("lazycogs: {text}")).as_ptr());

@@ -297,5 +297,6 @@ unsafe fn fill_band(column: SqlType, slice: &Slice, layer: usize, rows: usize, o
 /// # Safety
 /// `out` is an INTEGER column with room for `source`.
 unsafe fn widen<T: Pixel + Into<i32>>(out: &mut Column, source: &[T]) {
+    // SAFETY: by the contract of this function.
     unsafe { out.copy_pixels(0, source, Into::<i32>::into) }
 }

@@ -56,6 +56,7 @@ impl Cell {
     /// # Safety
     /// The column has the type of this cell, or the cell is NULL.
     unsafe fn write(&self, column: &mut Column, row: usize) {
+        // SAFETY: by the contract of this function.
         unsafe {
             match self {
                 Cell::Null => column.set_null(row),
@@ -77,6 +78,7 @@ pub unsafe fn write(rows: &[Vec<Cell>], columns: &[usize], output: &mut Chunk) {
         let mut out = output.column(i);
         for (row, cells) in rows.iter().enumerate() {
             if let Some(cell) = cells.get(*column) {
+                // SAFETY: the types are those of the columns, and there is room for every row: the contract of this function.
                 unsafe { cell.write(&mut out, row) };
             }
         }

@@ -27,6 +27,7 @@ struct Handle(ffi::duckdb_database);
 
 // SAFETY: a duckdb_database may be used from any thread; this one is never closed, so the handle cannot dangle.
 unsafe impl Send for Handle {}
+// SAFETY: as for `Send`.
 unsafe impl Sync for Handle {}
 
 fn open() -> Option<Handle> {
@@ -48,6 +49,7 @@ struct Expression(ffi::duckdb_expression);
 
 // SAFETY: a bound expression is only read when it is evaluated, as DuckDB's own threads do with those of a plan.
 unsafe impl Send for Expression {}
+// SAFETY: as for `Send`.
 unsafe impl Sync for Expression {}
 
 impl Drop for Expression {

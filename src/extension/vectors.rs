@@ -25,11 +25,13 @@ impl Chunk {
 
     /// Rows that one chunk holds at most.
     pub fn capacity() -> usize {
+        // SAFETY: a constant of DuckDB.
         unsafe { ffi::duckdb_vector_size() as usize }
     }
 
     pub fn set_len(&mut self, rows: usize) {
         debug_assert!(rows <= Self::capacity());
+        // SAFETY: the chunk is valid while this lives, and holds so many rows.
         unsafe { ffi::duckdb_data_chunk_set_size(self.raw, rows as u64) }
     }
 
@@ -55,6 +57,7 @@ impl Column {
     /// # Safety
     /// `To` is the physical type of the column and the rows are within the chunk.
     pub unsafe fn copy_pixels<From: Pixel, To: Copy>(&mut self, at: usize, source: &[From], cast: impl Fn(From) -> To) {
+        // SAFETY: by the contract of this function.
         let target = unsafe { &mut self.values::<To>(at + source.len())[at..] };
         for (to, from) in target.iter_mut().zip(source) {
             to.write(cast(*from));
@@ -88,6 +91,7 @@ impl Column {
     /// # Safety
     /// `T` is the physical type of the column and `row` is within the chunk.
     pub unsafe fn set<T: Copy>(&mut self, row: usize, value: T) {
+        // SAFETY: by the contract of this function.
         unsafe { self.values::<T>(row + 1)[row].write(value) };
     }
 

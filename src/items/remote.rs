@@ -39,7 +39,10 @@ struct Temporary(PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // Nobody is left to tell; the system clears its folder of temporary files.
+        #[expect(
+            clippy::let_underscore_must_use,
+            reason = "nobody is left to tell; the system clears its folder of temporary files"
+        )]
         let _ = std::fs::remove_file(&self.0);
     }
 }

@@ -41,6 +41,7 @@ pub(super) struct Database {
 
 // SAFETY: a duckdb_database may be used from any thread; it is closed once, when nobody has it any more.
 unsafe impl Send for Database {}
+// SAFETY: as for `Send`.
 unsafe impl Sync for Database {}
 
 impl Drop for Database {
@@ -251,7 +252,10 @@ impl Table {
 impl Drop for Table {
     fn drop(&mut self) {
         if self.database.process == std::process::id() {
-            // Nobody is left to tell; the table costs memory as long as the database is there, no more.
+            #[expect(
+                clippy::let_underscore_must_use,
+                reason = "nobody is left to tell; the table costs memory as long as the database is there, no more"
+            )]
             let _ = self.database.connection().and_then(|connection| {
                 connection.execute_batch(&format!("DROP TABLE IF EXISTS {}", self.name)).map_err(failed)
             });

@@ -35,6 +35,7 @@ struct Handle {
 // SAFETY: a duckdb_value is a heap object without ties to a connection or thread; after construction it is only read,
 // and destroyed once.
 unsafe impl Send for Handle {}
+// SAFETY: as for `Send`.
 unsafe impl Sync for Handle {}
 
 impl Drop for Handle {

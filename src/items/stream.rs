@@ -100,7 +100,7 @@ impl ItemStream {
                 });
             }
             if let Err(error) = outcome {
-                // A consumer that is gone does not mind.
+                #[expect(clippy::let_underscore_must_use, reason = "a consumer that is gone does not mind")]
                 let _ = sender.blocking_send(Err(error));
             }
         };

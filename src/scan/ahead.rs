@@ -17,6 +17,7 @@ use super::together::Seat;
 use crate::error::{Error, Result};
 use crate::items::Item;
 use crate::plan::Unit;
+use crate::runtime::tell;
 use crate::store::in_turn;
 
 /// Items that are read ahead of the one that the mosaic waits for.
@@ -59,7 +60,7 @@ impl Reading {
     pub fn grant(&mut self, memory: Reservation) {
         if let Some(give) = self.memory.take() {
             // A read that failed already needs none.
-            let _ = give.send(memory);
+            tell(give, memory);
         }
     }
 }
@@ -161,7 +162,10 @@ impl Composer {
     async fn begin(&self, units: &mut [Begun]) -> Result<()> {
         for reading in units.iter_mut().flat_map(|begun| &mut begun.reads.waiting) {
             if let Some(opened) = reading.opened.take() {
-                // A read whose headers cannot be opened ends without a word.
+                #[expect(
+                    clippy::let_underscore_must_use,
+                    reason = "a read whose headers cannot be opened ends without a word, and says why when it is asked for"
+                )]
                 let _ = opened.await;
             }
         }

@@ -60,7 +60,7 @@ pub fn erase(progress: &Arc<Progress>) {
 
 fn write(text: &str) {
     let mut out = stderr().lock();
-    // A terminal that is gone needs no bar.
+    #[expect(clippy::let_underscore_must_use, reason = "a terminal that is gone needs no bar")]
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 

@@ -281,8 +281,7 @@ impl Composer {
             }
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body))
                 .unwrap_or_else(|payload| Err(Error::of_panic(payload.as_ref())));
-            // The receiver is gone where the query was dropped.
-            let _ = send.send(result);
+            runtime::tell(send, result);
         });
         receive.await.map_err(|_| Error::Cancelled)?
     }

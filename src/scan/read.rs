@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::grid::Rect;
 use crate::items::{Asset, Item};
 use crate::plan::{Band, Geometry, Unit};
+use crate::runtime::tell;
 use crate::store::Object;
 use crate::warp::Mapping;
 
@@ -120,7 +121,7 @@ impl Composer {
         let opened = join_all(opening).await;
         faults::point("read");
         // Nobody listens where the unit is at work already.
-        let _ = slots.opened.send(());
+        tell(slots.opened, ());
         let mut memory = slots.memory.await.map_err(|_| (0, Error::Cancelled))?;
         let plans = opened.into_iter().map(|(i, asset, opened)| {
             let (composer, settled) = (&self, &settled);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::flights::{Flight, Flights, Joined};
+use crate::runtime::tell;
 use crate::store::{ByteSource, merge_ranges};
 
 /// The reads that wait for each other.
@@ -28,8 +29,8 @@ struct State {
 
 /// Kept, not looked at.
 enum Held {
-    Flight(#[expect(dead_code)] Flight),
-    Tile(#[expect(dead_code)] Arc<Bytes>),
+    Flight(#[expect(dead_code, reason = "held")] Flight),
+    Tile(#[expect(dead_code, reason = "held")] Arc<Bytes>),
 }
 
 /// A stored tile that one of the reads needs.
@@ -71,7 +72,10 @@ impl Seat {
             coming
         };
         self.arrive();
-        // Whoever arrives last tells the others.
+        #[expect(
+            clippy::let_underscore_must_use,
+            reason = "whoever arrives last tells the others; where it died, the requests are made by who joins them"
+        )]
         let _ = coming.await;
     }
 
@@ -86,7 +90,7 @@ impl Seat {
             state.held = depart(orders, &self.together.flights);
             for told in state.waiting.drain(..) {
                 // Nobody listens where a read was given up while it waited.
-                let _ = told.send(());
+                tell(told, ());
             }
         }
     }

@@ -73,15 +73,21 @@ impl Traffic {
 /// Counts a request, for the process and for the query that it is sent for.
 pub fn count_request() {
     add(&COUNTERS.requests, 1);
-    // What is read for no query, such as credentials in the background, counts for the process alone.
-    let _ = QUERY.try_with(|query| add(&query.requests, 1));
+    of_query(|query| add(&query.requests, 1));
 }
 
 /// Counts bytes received, likewise.
 pub fn count_bytes(n: u64) {
     add(&COUNTERS.bytes, n);
-    // As above.
-    let _ = QUERY.try_with(|query| add(&query.bytes, n));
+    of_query(|query| add(&query.bytes, n));
+}
+
+fn of_query(count: impl FnOnce(&Arc<Traffic>)) {
+    #[expect(
+        clippy::let_underscore_must_use,
+        reason = "what is read for no query, such as credentials in the background, counts for the process alone"
+    )]
+    let _ = QUERY.try_with(count);
 }
 
 /// Adds to a counter.

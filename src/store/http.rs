@@ -90,8 +90,10 @@ fn redirected(from: &Url, response: &Response) -> Option<Result<Url, Failure>> {
     };
     if next.origin() == from.origin() && next.username().is_empty() && next.password().is_none() {
         // Neither fails for a URL that has a host, as every http URL does.
-        let _ = next.set_username(from.username());
-        let _ = next.set_password(from.password());
+        let named = next.set_username(from.username()).and_then(|()| next.set_password(from.password()));
+        if named.is_err() {
+            return Some(Err(Failure::lasting("the server redirects to a URL without a host".into())));
+        }
     }
     Some(Ok(next))
 }

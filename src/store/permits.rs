@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
+use crate::runtime::tell;
+
 tokio::task_local! {
     /// The place of the unit that this task reads for, in the order of the plan.
     static TURN: u64;
@@ -78,7 +80,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(waiter) = self.0.next() {
             // A waiter that is gone by now drops the permit, which then goes to the next.
-            let _ = waiter.send(Permit(self.0.clone()));
+            tell(waiter, Permit(self.0.clone()));
         }
     }
 }

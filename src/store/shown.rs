@@ -14,11 +14,12 @@ use super::Service;
 const SHORTEST_SECRET: usize = 4;
 
 /// `url` without user, password, query and fragment.
+#[expect(clippy::let_underscore_must_use, reason = "fails only for URLs that cannot have a name or password")]
 pub fn url(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.set_fragment(None);
-    // Both fail only for URLs that cannot have a name or password. Where Azure's URLs have a name, it is a container's.
+    // Where Azure's URLs have a name, it is a container's.
     if Service::of_scheme(url.scheme()) != Some(Service::Azure) {
         let _ = url.set_username("");
     }
@@ -80,8 +81,9 @@ pub fn message(text: &str) -> String {
     PARAMETERS.replace_all(&text, "$1=...").into_owned()
 }
 
+#[expect(clippy::expect_used, reason = "the patterns above are valid")]
 fn pattern(text: &str) -> Regex {
-    Regex::new(text).expect("the patterns above are valid")
+    Regex::new(text).expect("a valid pattern")
 }
 
 /// Texts that are known to be secret, whoever repeats them.
