@@ -72,6 +72,14 @@ fn is_on_earth([west, south, east, north]: &[f64; 4]) -> bool {
         && [south, north].iter().all(|v| within(v, LARGEST_LATITUDE))
 }
 
+/// What of a box lies on earth; some rasters in degrees run on beyond a pole.
+fn on_earth([west, south, east, north]: [f64; 4]) -> Option<[f64; 4]> {
+    let [low, high] = [south, north].map(|v| v.clamp(-LARGEST_LATITUDE, LARGEST_LATITUDE));
+    let meets = south.min(north) <= LARGEST_LATITUDE && south.max(north) >= -LARGEST_LATITUDE;
+    let cut = [west, low, east, high];
+    (meets && is_on_earth(&cut)).then_some(cut)
+}
+
 impl Place {
     /// `None` if nothing says where the item is. The bbox is west, south, east, north; west > east crosses the antimeridian.
     pub fn new(bbox: Option<[f64; 4]>, geometry: Option<Geometry>, pixels: Option<Arc<Pixels>>) -> Option<Place> {
@@ -80,7 +88,7 @@ impl Place {
         let regular = bbox.filter(|bbox| is_regular(bbox) && !at_pole).map(area_of_bbox);
         let bbox = match footprint.is_empty() {
             // What has no area is better than nothing.
-            true => regular.or(bounds).or_else(|| bbox.filter(is_on_earth).map(area_of_bbox)),
+            true => regular.or(bounds).or_else(|| bbox.and_then(on_earth).map(area_of_bbox)),
             false => regular,
         };
         if bbox.is_none() && footprint.is_empty() && pixels.is_none() {
@@ -330,7 +338,7 @@ fn with_area(polygon: Polygon) -> Option<Area> {
 fn bounds(geometry: &Geometry) -> Option<Area> {
     let rect = geometry.bounding_rect()?;
     let bounds = [rect.min().x, rect.min().y, rect.max().x, rect.max().y];
-    is_on_earth(&bounds).then(|| Area::of_box(bounds))
+    on_earth(bounds).map(Area::of_box)
 }
 
 #[cfg(test)]

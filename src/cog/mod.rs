@@ -236,10 +236,12 @@ impl Level {
         self.tile_width as usize * rows as usize * usize::from(self.samples_per_tile())
     }
 
-    /// Bytes of the largest tile, decoded and as it is stored.
+    /// Bytes of the largest tile, decoded and as it is stored. None are decoded where none is stored.
     pub fn largest_tile(&self) -> u64 {
-        let stored = self.byte_counts.iter().max().copied().filter(|_| self.cut == 1).unwrap_or(0);
-        (self.tile_len() * self.dtype.size()) as u64 + u64::from(stored)
+        let stored = (0..self.offsets.len()).filter_map(|index| self.tile_range(index));
+        let Some(largest) = stored.map(|range| range.end - range.start).max() else { return 0 };
+        let held = if self.cut == 1 { largest } else { 0 };
+        (self.tile_len() * self.dtype.size()) as u64 + held
     }
 
     /// Which tile holds `sample` at the tile position `(row, col)`. Interleaved samples share one tile.

@@ -62,6 +62,14 @@ fn what_says_nothing_leaves_it_to_the_other() {
 }
 
 #[test]
+fn what_runs_beyond_a_pole_is_where_it_is_on_earth() {
+    let place = |bbox| Place::new(Some(bbox), None, None);
+    let beyond = place([1.0, 1.0, 100.0, 100.0]).unwrap();
+    assert!(beyond.touches(&at(50.0, 89.0)) && !beyond.touches(&at(50.0, -5.0)));
+    assert!(place([1.0, 95.0, 100.0, 100.0]).is_none(), "nothing of it is on earth");
+}
+
+#[test]
 fn a_contradiction_loses_nothing() {
     let swapped = polygon(&square(20.0, 10.0, 21.0, 11.0));
     let place = Place::new(Some([10.0, 20.0, 11.0, 21.0]), Some(swapped), None).unwrap();

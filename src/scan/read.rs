@@ -94,13 +94,15 @@ impl Composer {
     pub(super) fn cost(&self, item: &Item, unit: &Unit) -> u64 {
         /// Tiles are read whole, and some files compress less than the sampled ones.
         const MARGIN: f64 = 1.25;
+        /// More than any budget, and little enough to be summed: one pixel of a coarse grid may be the whole world.
+        const MOST: f64 = 1e15;
         let cube = &self.cube;
         let pixels = unit.rect.pixels() as f64 * (item.place.share_of(&unit.area) + 0.02).min(1.0);
         let stored: f64 = self.assets.iter().filter_map(|asset| cube.stored.get(asset)).sum();
         let places = if cube.is_parallel { 0.0 } else { size_of::<u32>() as f64 };
         let window = (pixels * cube.source_pixels).min(self.window_pixels as f64);
         let window: u64 = self.bands.iter().map(|b| window as u64 * cube.bands[*b].source_dtype.size() as u64).sum();
-        (pixels * (stored * MARGIN + places)) as u64 + counted_window(window)
+        (pixels * (stored * MARGIN + places)).min(MOST) as u64 + counted_window(window)
     }
 
     /// Everything that one item has to give, fetched. `settled` is for each band what no item can change any more.

@@ -4,6 +4,7 @@ Usage: stress.py EXTENSION LOCAL REMOTE FAILING SECONDS SEED
 """
 
 import collections
+import faulthandler
 import json
 import multiprocessing
 import os
@@ -144,6 +145,7 @@ class Stress:
         for thread in threads:
             thread.join(max(0, last - time.monotonic()))
         if any(thread.is_alive() for thread in threads):
+            faulthandler.dump_traceback()
             self.wrong.append(f"hangs: {[self.last[n] for n, thread in enumerate(threads) if thread.is_alive()]}")
             report = {"wrong": self.wrong, "right": self.answers, "done": dict(self.done), "before": {}, "after": {}}
             print(json.dumps(report), flush=True)
@@ -202,7 +204,7 @@ def main():
         stress.run(seconds * 0.7 / rounds, seed + 1 + n)
         stress.fork()
         stress.cursors()
-        if n == rounds // 2:
+        if rounds > 4 and n == rounds // 2:
             middle = settled()
     after = settled()
     if rounds > 4 and after["mib"] > middle["mib"] + 60:

@@ -1,4 +1,4 @@
-"""Every argument of every function, and every setting, with NULL and with a value of every type that DuckDB has.
+"""Every argument of every function, and every setting, with NULL and with what it is not made for.
 
 The calls are made in a process of their own, so that an abort is seen. Each is an error with words or an answer; a
 named argument that is NULL gives the same answer as one that is not there.
