@@ -171,7 +171,7 @@ mod tests {
         second.failures().record(failure("b", 1));
         second.failures().record(failure("a", 1));
         assert_eq!(listed(&one), ["a", "b"]);
-        let late = first.failures();
+        let late = first.failures().clone();
         drop((first, second));
         assert_eq!(listed(&one), ["a", "b"]);
         let _next = Attendance::start(one);
