@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use proj_sys as ffi;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub mod parts;
 mod proj;
@@ -64,6 +64,8 @@ type Pair = (Crs, Crs);
 static KNOWN: LazyLock<Mutex<HashMap<Arc<str>, Result<Crs>>>> = LazyLock::new(Mutex::default);
 static SAME: LazyLock<Mutex<HashMap<Pair, bool>>> = LazyLock::new(Mutex::default);
 const KNOWN_LIMIT: usize = 4096;
+/// Bytes of a definition. PROJJSON of a compound CRS with a transformation takes some 10 KiB.
+const LONGEST: usize = 64 << 10;
 
 impl Crs {
     /// Checks `definition` (an authority code, WKT, PROJJSON or a PROJ string).
@@ -73,6 +75,9 @@ impl Crs {
     pub fn new(definition: &str) -> Result<Crs> {
         if let Some(known) = lock(&KNOWN).get(definition) {
             return known.clone();
+        }
+        if definition.len() > LONGEST {
+            return Err(Error::Crs(format!("a CRS of {} bytes: none is longer than {LONGEST}", definition.len())));
         }
         let result = proj::with(|proj| {
             let facts = proj.facts(&proj.horizontal(definition)?, definition)?;
@@ -258,6 +263,12 @@ mod tests {
         let crs = Crs::new("+proj=sinu +R=6371007.181 +units=m").unwrap();
         let (x, _) = transformer(&LONLAT, &crs).unwrap().point(1.0, 0.0);
         assert!((x - 6_371_007.181_f64.to_radians()).abs() < 1.0, "{x}");
+    }
+
+    #[test]
+    fn a_definition_of_any_length_is_not_kept() {
+        let long = format!("EPSG:4326{}", " ".repeat(LONGEST));
+        assert!(Crs::new(&long).unwrap_err().to_string().contains("none is longer than 65536"));
     }
 
     #[test]

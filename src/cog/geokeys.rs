@@ -418,7 +418,8 @@ mod tests {
         let coded = keys(&[(1024, 1), (3072, 3857)], &[], &[(Key::Citation, &esri)]);
         assert_eq!(definition(&coded), "EPSG:3857");
         let utm = keys(&[(1024, 1), (3072, 32767)], &[], &[(Key::Citation, "UTM Zone 13, Northern Hemisphere")]);
-        assert!(definition(&utm).contains("UTM zone 13N") && definition(&utm).contains("ID[\"EPSG\",4326]"));
+        let found = Crs::new(&definition(&utm)).unwrap();
+        assert!(found.same_as(&Crs::new("EPSG:32613").unwrap()), "{}", found.definition());
         assert_eq!(utm_citation("WGS 84 / UTM zone 13S"), Some(16113));
         assert_eq!(utm_citation("utm_zone_5_north"), Some(16005));
         for other in ["UTM", "UTM Zone 61N", "UTM Zone 13", "Automatic", "UTM zone 99999999N"] {

@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 static POOL: LazyLock<Mutex<HashMap<Pair, Vec<Transformer>>>> = LazyLock::new(Mutex::default);
 /// Pairs that are kept; more are made anew when they are needed.
 const POOL_LIMIT: usize = 64;
+/// Transformers of one pair that are kept.
+const KEPT_OF_PAIR: usize = 64;
 
 /// A transformation from one CRS to another, for the caller alone.
 ///
@@ -129,7 +131,10 @@ impl Drop for Lease {
         if pool.len() >= POOL_LIMIT && !pool.contains_key(&self.pair) {
             pool.clear();
         }
-        pool.entry(self.pair.clone()).or_default().push(transformer);
+        let kept = pool.entry(self.pair.clone()).or_default();
+        if kept.len() < KEPT_OF_PAIR {
+            kept.push(transformer);
+        }
     }
 }
 

@@ -147,15 +147,14 @@ impl Drop for Running {
     }
 }
 
-/// Counts the steps on a thread of its own. What fails here fails in the scan, and is told there.
+/// Counts the steps on a thread of its own, which is not waited for. What fails here fails in the scan, and is told there.
 fn count_ahead(cube: Arc<Cube>, progress: Arc<Progress>) -> Result<()> {
-    runtime::io()?.spawn_blocking(move || {
-        let counted = cube.summary(&|| !progress.is_over());
-        if let Ok(summary) = counted
-            && !progress.is_over()
-        {
+    let count = move || {
+        let summary = cube.summary(&|| !progress.is_over())?;
+        if !progress.is_over() {
             progress.set_total(summary.steps * progress.tiles_per_step);
         }
-    });
-    Ok(())
+        Ok(())
+    };
+    runtime::on_thread("lazycogs-count", count).map(drop)
 }

@@ -144,8 +144,6 @@ REFUSED = {
     "comp=jxl": "JPEG XL",
     "comp=44510": "compression 44510",
 }
-# A linear unit that is not that of the EPSG code beside it: where the file lies is a matter of its CRS.
-UNIT_AGAINST_CODE = {"tif/gdal__epsg_2853_with_us_feet.tif"}
 
 
 def reason_of(name, entry):
@@ -187,7 +185,7 @@ def test_what_is_not_read_is_refused_by_name(corpus):
 def wanted(corpus, expect):
     """(name, entry, outcome) of the files of a class that must be read."""
     for name, (entry, outcome, _) in corpus.items():
-        known = name not in UNIT_AGAINST_CODE and placed(entry) and reason_of(name, entry) is None
+        known = placed(entry) and reason_of(name, entry) is None
         if known and entry["expect"].startswith(expect):
             yield name, entry, outcome
 
