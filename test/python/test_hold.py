@@ -202,6 +202,8 @@ def test_a_file_replaced_during_the_query_is_an_error(con, tmp_path):
     other = raster(tmp_path / "other.tif", np.full((512, 512), 2, "uint8"), compress=None)
     items = index(tmp_path, [item("x", {"data": first})])
     con.execute("SET threads = 1; SET lazycogs_cache_size = '0'; SET lazycogs_memory_budget = '64KB'")
+    # Else DuckDB may have read all of it before the first row is fetched.
+    con.execute("SET streaming_buffer_size = '1KB'")
     sql = call("lazycogs_read_chunks", items, grid(512, 512), "P1D", bands=["data"], chunk_size=16)
     con.execute(f"SELECT data FROM {sql}")
     found = {con.fetchone()[0]}

@@ -19,7 +19,7 @@ def good(tmp_path):
 
 @pytest.fixture
 def harmful(tmp_path):
-    """Assets that are text in one file and a STRUCT in the next: DuckDB 2.0.0 has an internal error."""
+    """Assets that are text in one file and a STRUCT in the next: DuckDB 2.0.0 has an internal error, 1.5.6 reads them."""
     box = "{xmin: 14.9::DOUBLE, ymin: 46.0::DOUBLE, xmax: 15.9::DOUBLE, ymax: 47.9::DOUBLE} AS bbox"
     paths = []
     with duckdb.connect() as plain:
@@ -39,8 +39,8 @@ def memory():
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
 
 
-def fails(con, items):
-    with pytest.raises(duckdb.Error):
+def fails(con, items, why=None):
+    with pytest.raises(duckdb.Error, match=why):
         con.execute(f"FROM {call('lazycogs_info', items, HERE, bands=['data'])}").fetchall()
 
 
@@ -66,7 +66,7 @@ def test_damage_stays_with_the_query_that_brought_it(connect, good, harmful):
     for con in innocents:
         con.execute(f"SET VARIABLE items = (SELECT list(i) FROM '{good}' i)")
         assert con.execute(sql).fetchone() == con.execute(by_value).fetchone() == (64,)
-    fails(culprit, harmful)
+    fails(culprit, harmful, "no such file" if duckdb.__version__.startswith("1.") else "INTERNAL Error")
     before, wrong, ended = (threads(), memory()), [], threading.Event()
 
     def ask(con):
