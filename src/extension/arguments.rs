@@ -46,6 +46,7 @@ pub fn named() -> Vec<(&'static str, Type)> {
         ("max_concurrent_reads", Type::BIGINT),
         ("store_options", Type::map(Type::VARCHAR, Type::VARCHAR)),
         ("href_replace", texts()),
+        ("asset_href", Type::VARCHAR),
         ("hive_partitioning", Type::BOOLEAN),
     ]
 }
@@ -60,7 +61,7 @@ pub struct Archive {
 
 /// The named arguments of `lazycogs_store`.
 pub fn of_archive() -> Vec<(&'static str, Type)> {
-    let kept = ["store_options", "href_replace", "hive_partitioning"];
+    let kept = ["store_options", "href_replace", "asset_href", "hive_partitioning"];
     let mut arguments: Vec<_> = named().into_iter().filter(|(name, _)| kept.contains(name)).collect();
     arguments.push(("asset", Type::VARCHAR));
     arguments
@@ -81,6 +82,8 @@ pub fn archive(bind: &BindInfo) -> Result<Archive> {
         sortby: Vec::new(),
         period: Period::parse(None)?,
         hive: given(bind, "hive_partitioning").and_then(|v| v.boolean()),
+        asset_href: text(bind, "asset_href")?,
+        named: None,
         threads: settings.threads,
         memo: Memo::default(),
     };
@@ -111,6 +114,8 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
         sortby: texts(bind, "sortby")?.unwrap_or_default(),
         period,
         hive: given(bind, "hive_partitioning").and_then(|v| v.boolean()),
+        asset_href: text(bind, "asset_href")?,
+        named: None,
         threads: settings.threads,
         memo: Memo::default(),
     };

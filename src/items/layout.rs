@@ -3,7 +3,8 @@
 use duckdb::Connection;
 use duckdb::arrow::datatypes::{DataType, Field as ArrowField, Fields, Schema};
 
-use super::assets::Assets;
+use super::assets::{self, Assets};
+use super::facts;
 use super::fields::{Field, Kind, Nested, Properties, is_json, near_misses, pointer};
 use super::geometry::Encoding;
 use super::rows;
@@ -22,6 +23,11 @@ pub(super) struct Layout {
     pub geometry: Option<(String, Encoding)>,
     pub assets: Assets,
     pub properties: Properties,
+    /// Begins no name of the file, in small letters or capitals: what our SQL calls itself begins with it.
+    pub own: String,
+    columns: Fields,
+    /// The fields of `properties`, where it is a STRUCT.
+    nested: Option<Fields>,
     datetime: Option<Field>,
     start: Option<Field>,
     end: Option<Field>,
@@ -65,7 +71,7 @@ impl Layout {
                 relation.name
             )));
         };
-        let properties = properties(schema, relation.base);
+        let properties = properties(schema, relation.base.as_deref());
         let (datetime, start) = (properties.resolve("datetime"), properties.resolve("start_datetime"));
         if datetime.is_none() && start.is_none() {
             return Err(missing("'datetime'"));
@@ -77,7 +83,13 @@ impl Layout {
         }
         let end = properties.resolve("end_datetime");
         let id = format!("CAST({} AS VARCHAR)", identifier(id.name()));
-        Ok(Self { relation, id, bbox, geometry, assets, properties, datetime, start, end })
+        let nested = match column("properties").map(ArrowField::data_type) {
+            Some(DataType::Struct(fields)) => Some(fields.clone()),
+            _ => None,
+        };
+        let own = own_prefix(schema.fields());
+        let columns = schema.fields().clone();
+        Ok(Self { relation, id, bbox, geometry, assets, properties, own, columns, nested, datetime, start, end })
     }
 
     /// `datetime`, else `start_datetime`, as microseconds: NULL if both are, or if the one that counts is no timestamp.
@@ -120,40 +132,16 @@ impl Layout {
         }
     }
 
-    /// The item's own `proj:code`, `proj:epsg`, `proj:wkt2` or `proj:projjson`, as text.
-    pub(super) fn crs(&self) -> Option<String> {
-        let parts = ["proj:code", "proj:epsg", "proj:wkt2", "proj:projjson"].iter().filter_map(|name| {
-            let Field { sql, kind } = self.properties.resolve(name)?;
-            let text = match (*name, kind) {
-                ("proj:epsg", _) => format!("'EPSG:' || CAST(TRY_CAST({sql} AS BIGINT) AS VARCHAR)"),
-                (_, Kind::Text | Kind::Json) => sql,
-                (_, Kind::Other) => format!("CASE WHEN {sql} IS NOT NULL THEN CAST(to_json({sql}) AS VARCHAR) END"),
-                _ => return None,
-            };
-            Some(text)
-        });
-        let parts: Vec<String> = parts.collect();
-        (!parts.is_empty()).then(|| format!("coalesce({})", parts.join(", ")))
-    }
-
-    /// What the item says about stores, as JSON text; `None` where no item says anything. Properties of text are looked
-    /// into only in rows where they hold such a field.
-    pub(super) fn storage(&self) -> Option<String> {
-        let mut in_json = false;
-        let known = storage::OF_ITEM.iter().filter_map(|name| {
-            let Field { sql, .. } = self.properties.resolve(name)?;
-            in_json |= self.properties.is_json_key(name);
-            Some(format!("{} := {sql}", identifier(name)))
-        });
-        let members = known.collect::<Vec<_>>().join(", ");
-        let json = format!("CAST(to_json(struct_pack({members})) AS VARCHAR)");
-        match (members.is_empty(), in_json) {
-            (true, _) => None,
-            (_, false) => Some(json),
-            (_, true) => {
-                Some(format!("CASE WHEN contains(CAST(\"properties\" AS VARCHAR), '\"storage:') THEN {json} END"))
-            }
-        }
+    /// What the item says for all of its assets: those of its columns as JSON, and its properties where they are JSON.
+    pub(super) fn of_item(&self) -> [Option<String>; 2] {
+        let wanted: Vec<&str> = facts::OF_ITEM.into_iter().chain(storage::OF_ITEM).collect();
+        let packed = |value: &str, fields: &Fields| assets::pack(value, fields, &wanted, &[], &self.own);
+        let (nested, json) = match &self.properties.nested {
+            Nested::Json => (None, Some("CAST(\"properties\" AS VARCHAR)".to_owned())),
+            _ => (self.nested.as_ref().and_then(|fields| packed("\"properties\"", fields)), None),
+        };
+        // Columns win over members of `properties`, as they do by name.
+        [packed("", &self.columns).or(nested), json]
     }
 
     /// The field that a user named in `argument`.
@@ -164,7 +152,7 @@ impl Layout {
         let known = || -> Result<Vec<String>> {
             let mut names = self.properties.names();
             if matches!(self.properties.nested, Nested::Json) {
-                let keys = "SELECT DISTINCT unnest(json_keys(\"properties\"))";
+                let keys = "SELECT DISTINCT unnest(TRY(json_keys(\"properties\")))";
                 names.extend(rows::query_texts(connection, &format!("{keys} FROM {}", self.relation.from))?);
             }
             Ok(names)
@@ -177,13 +165,22 @@ impl Layout {
             let bare = name.strip_prefix("properties.").unwrap_or(name);
             let path = literal(&pointer(&[bare]));
             let exists =
-                format!("SELECT 'yes' FROM {} WHERE json_exists(\"properties\", {path}) LIMIT 1", self.relation.from);
+                format!("SELECT 'yes' FROM {} WHERE TRY(json_exists(\"properties\", {path})) LIMIT 1", self.relation.from);
             if rows::query_texts(connection, &exists)?.is_empty() {
                 return Err(unknown(known()?));
             }
         }
         Ok(field)
     }
+}
+
+/// What begins no name among the columns.
+fn own_prefix(columns: &Fields) -> String {
+    let mut own = "lazycogs ".to_owned();
+    while columns.iter().any(|column| column.name().to_lowercase().starts_with(&own)) {
+        own.insert(0, '_');
+    }
+    own
 }
 
 fn properties(schema: &Schema, base: Option<&str>) -> Properties {
@@ -308,20 +305,31 @@ mod tests {
         fields.push(of("start_datetime", DataType::Utf8));
         fields.push(of("end_datetime", DataType::Date32));
         let (first, last) = layout(fields).unwrap().extent();
-        assert_eq!(first, "coalesce(epoch_us(TRY_CAST(\"start_datetime\" AS TIMESTAMPTZ)), epoch_us(\"datetime\"))");
+        assert_eq!(first, "coalesce(epoch_us(TRY_CAST(upper(trim(CAST(\"start_datetime\" AS VARCHAR))) AS TIMESTAMPTZ)), epoch_us(\"datetime\"))");
         assert!(last.starts_with("coalesce(epoch_us(CAST(\"end_datetime\" AS TIMESTAMP)), "), "{last}");
     }
 
     #[test]
-    fn stores_are_asked_about_only_where_a_column_tells() {
+    fn what_holds_for_all_assets_is_asked_only_where_a_column_tells() {
         let mut fields = minimal();
-        assert_eq!(layout(fields.clone()).unwrap().storage(), None);
+        assert_eq!(layout(fields.clone()).unwrap().of_item(), [None, None]);
         fields.push(of("storage:region", DataType::Utf8));
-        let flat = layout(fields).unwrap().storage().unwrap();
-        assert_eq!(flat, "CAST(to_json(struct_pack(\"storage:region\" := \"storage:region\")) AS VARCHAR)");
+        fields.push(of("nodata", DataType::Float64));
+        let [flat, json] = layout(fields).unwrap().of_item();
+        let wanted = "CAST(to_json(struct_pack(\"nodata\" := CAST(\"nodata\" AS VARCHAR), \
+                      \"storage:region\" := CAST(\"storage:region\" AS VARCHAR))) AS VARCHAR)";
+        assert_eq!((flat.as_deref(), json), (Some(wanted), None));
         let mut fields = minimal();
         fields.push(of("properties", DataType::Utf8));
-        assert!(layout(fields).unwrap().storage().unwrap().starts_with("CASE WHEN contains("));
+        assert_eq!(layout(fields).unwrap().of_item()[1].as_deref(), Some("CAST(\"properties\" AS VARCHAR)"));
+    }
+
+    #[test]
+    fn our_names_are_not_those_of_the_file() {
+        let mut fields = minimal();
+        fields.push(of("LazyCogs 1", DataType::Utf8));
+        fields.push(of("_lazycogs x", DataType::Utf8));
+        assert_eq!(layout(fields).unwrap().own, "__lazycogs ");
     }
 
     #[test]
@@ -329,7 +337,7 @@ mod tests {
         let mut fields = minimal();
         fields[2] = of("properties", DataType::Struct(vec![of("datetime", DataType::Utf8)].into()));
         let found = layout(fields.clone()).unwrap();
-        assert_eq!(found.time(), "epoch_us(TRY_CAST(\"properties\".\"datetime\" AS TIMESTAMPTZ))");
+        assert_eq!(found.time(), "epoch_us(TRY_CAST(upper(trim(CAST(\"properties\".\"datetime\" AS VARCHAR))) AS TIMESTAMPTZ))");
         fields[2] = of("properties", DataType::Utf8);
         assert!(layout(fields).unwrap().time_text().is_some());
     }

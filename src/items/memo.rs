@@ -62,10 +62,14 @@ impl Memo {
 }
 
 /// Everything that decides which items there are. `None` where the files alone do not: rows by value, files fetched from
-/// a server, patterns; JSON, whose items are in a table that nobody would drop; and files that were just written.
+/// a server, patterns; JSON, whose items are in a table that nobody would drop; many ids; and files that were just written.
 fn key(selection: &Selection) -> Option<String> {
     let Source::Paths(paths) = &selection.source else { return None };
     if paths.iter().any(|path| super::source::is_json(path)) {
+        return None;
+    }
+    // They are in a table, too.
+    if selection.ids.as_ref().is_some_and(|ids| ids.len() > super::query::FEW_IDS) {
         return None;
     }
     let old = |time: SystemTime| SystemTime::now().duration_since(time).is_ok_and(|age| age > YOUNG);
@@ -74,7 +78,7 @@ fn key(selection: &Selection) -> Option<String> {
     }
     let paths: Option<Vec<_>> =
         paths.iter().map(|path| std::path::absolute(super::source::local(path)?).ok()).collect();
-    let Selection { boxes, datetime, filter, ids, sortby, period, hive, .. } = selection;
+    let Selection { boxes, datetime, filter, ids, sortby, period, hive, asset_href, named, .. } = selection;
     // Relative hrefs are told from a path as it was given.
-    Some(format!("{:?}", (paths?, &selection.source, boxes, datetime, filter, ids, (sortby, period, hive))))
+    Some(format!("{:?}", (paths?, &selection.source, boxes, datetime, filter, ids, (sortby, period, hive, asset_href, named))))
 }

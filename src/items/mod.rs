@@ -4,12 +4,14 @@
 //! of an item are in SQL, [`query`] writes the one query, and [`ItemStream`] reads its Arrow batches.
 
 mod assets;
+mod facts;
 mod fields;
 mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 mod geometry;
 pub mod item;
+mod json;
 mod layout;
 mod memo;
 mod query;
@@ -22,7 +24,7 @@ mod stream;
 
 pub(crate) use session::private_database;
 
-pub use item::{Asset, FirstAsset, FirstItem, Item, default_bands};
+pub use item::{Asset, FirstAsset, FirstItem, Item, Named, PerBand, default_bands};
 pub use source::{OwnedValue, Source};
 pub use stream::ItemStream;
 
@@ -48,6 +50,10 @@ pub struct Selection {
     pub period: Period,
     /// `hive_partitioning` of `read_parquet`; `None` leaves it to DuckDB.
     pub hive: Option<bool>,
+    /// The way to the href of an asset, such as `alternate.s3`, instead of its own.
+    pub asset_href: Option<String>,
+    /// The asset keys that [`Selection::first`] is asked about; `None` for all.
+    pub named: Option<Vec<String>>,
     /// Threads that the query may use.
     pub threads: usize,
     /// What is known of it from earlier queries: see [`Memo::of`].
@@ -89,8 +95,7 @@ impl Selection {
     /// The matching items by step, then `sortby`, then file order, with the `assets` asked for and no others.
     ///
     /// # Errors
-    /// As [`Selection::first`]; and, from the iterator, an item without a time, or with a bare date where the period
-    /// needs more.
+    /// As [`Selection::first`]. What is wrong with one item is its [`Item::fault`], or that of one of its assets.
     pub fn stream(&self, assets: &[String]) -> Result<ItemStream> {
         let Some(version) = self.source.version() else { return Query::new(self)?.stream(assets) };
         if let Some(items) = self.memo.at(&version, |known| known.items(assets)) {

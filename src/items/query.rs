@@ -5,14 +5,14 @@ use std::sync::Arc;
 use duckdb::Connection;
 use serde_json::Value;
 
-use super::assets::{AssetSql, facts};
-use super::fields::{Kind, near_misses};
+use super::assets::AssetSql;
+use super::facts::{self, Facts};
+use super::fields::{Kind, near_misses, number_in, unless_nan};
 use super::item::{Asset, FirstAsset, FirstItem};
 use super::layout::{Bbox, Layout};
-use super::session::{self, failed, literal};
-use super::storage::{self, Storage};
+use super::session::{self, Table, failed, identifier, literal};
 use super::stream::{AssetColumn, Columns, ItemStream};
-use super::{Selection, filter, geometry, rows};
+use super::{Selection, filter, geometry, json, rows};
 use crate::error::{Error, Result};
 use crate::time::Interval;
 
@@ -30,7 +30,12 @@ pub(super) struct Looks {
     conditions: Vec<String>,
     /// Some rows have no bbox, so that the geometry decides.
     needs_geometry: bool,
+    /// Holds the ids that are asked for, where they are many.
+    ids: Option<Arc<Table>>,
 }
+
+/// Ids that stand in every statement; more go into a table, once.
+pub(super) const FEW_IDS: usize = 100;
 
 impl<'a> Query<'a> {
     pub(super) fn new(selection: &'a Selection) -> Result<Self> {
@@ -43,7 +48,7 @@ impl<'a> Query<'a> {
         }
         let relation = selection.source.relation(&connection, selection.hive)?;
         let layout = Layout::of(&connection, relation)?;
-        let looks = Looks { layout, conditions: Vec::new(), needs_geometry: false };
+        let looks = Looks { layout, conditions: Vec::new(), needs_geometry: false, ids: ids_table(&connection, selection)? };
         let mut query = Query { selection, connection, looks };
         let conditions = query.argument_conditions()?;
         query.looks.conditions.extend(conditions);
@@ -63,9 +68,10 @@ impl<'a> Query<'a> {
             conditions.push(filter::to_sql(text, &|name| self.looks.layout.field(&self.connection, "filter", name))?);
         }
         if let Some(ids) = &self.selection.ids {
-            conditions.push(match ids.as_slice() {
-                [] => "false".to_owned(),
-                ids => format!(
+            conditions.push(match (ids.as_slice(), &self.looks.ids) {
+                ([], _) => "false".to_owned(),
+                (_, Some(table)) => format!("{} IN (SELECT id FROM {})", self.looks.layout.id, table.name),
+                (ids, None) => format!(
                     "{} IN ({})",
                     self.looks.layout.id,
                     ids.iter().map(|id| literal(id)).collect::<Vec<_>>().join(", ")
@@ -128,7 +134,7 @@ impl<'a> Query<'a> {
             let keys = match field.kind {
                 Kind::TimeText => vec![field.micros()],
                 // Numbers in JSON order as numbers; what is none comes after them, as text.
-                Kind::Json => vec![format!("TRY_CAST({} AS DOUBLE)", field.sql), field.sql],
+                Kind::Json => vec![number_in(&field.sql), unless_nan(&field.sql)],
                 _ => vec![field.sql],
             };
             terms.extend(keys.iter().map(|sql| format!("{sql} {direction} NULLS LAST")));
@@ -138,39 +144,47 @@ impl<'a> Query<'a> {
 
     pub(super) fn first(&self) -> Result<Option<FirstItem>> {
         let relation = &self.looks.layout.relation;
-        let row = if self.selection.sortby.is_empty() && !self.looks.needs_geometry {
+        let row = if self.selection.sortby.is_empty() && !self.looks.needs_geometry && self.looks.ids.is_none() {
             format!("{} LIMIT 1", self.condition())
         } else {
             let Some(ordinals) = self.first_ordinals()? else { return Ok(None) };
             let row = relation.ordinals.iter().zip(&ordinals).map(|(column, value)| format!("{column} = {value}"));
             row.collect::<Vec<_>>().join(" AND ")
         };
-        let (keys, values) = self.looks.layout.assets.described();
-        let crs = self.looks.layout.crs().unwrap_or_else(|| "NULL".to_owned());
-        let base = relation.base_sql().unwrap_or_else(|| "NULL".to_owned());
-        let storage = self.looks.layout.storage().unwrap_or_else(|| "NULL".to_owned());
+        let (layout, chosen) = (&self.looks.layout, self.selection.asset_href.as_deref());
+        let more: Vec<&str> = chosen.and_then(|path| path.split('.').next()).into_iter().collect();
+        let null = |sql: Option<String>| sql.unwrap_or_else(|| "CAST(NULL AS VARCHAR)".to_owned());
+        let named = self.selection.named.as_deref();
+        let assets = match layout.assets.described(named, &more, &layout.own) {
+            Some((keys, values)) => format!("unnest({keys}), unnest({values})"),
+            None => format!("CAST(NULL AS VARCHAR), {}", layout.assets.whole()),
+        };
+        let [columns, properties] = layout.of_item();
         let sql = format!(
-            "SELECT {}, {keys}, {values}, CAST({crs} AS VARCHAR), CAST({base} AS VARCHAR), CAST({storage} AS VARCHAR) \
-             FROM {} WHERE {row}",
-            self.looks.layout.id, relation.from
+            "SELECT {}, {}, {}, {}, {assets} FROM {} WHERE {row}",
+            layout.id,
+            null(relation.base_sql().map(|base| format!("CAST({base} AS VARCHAR)"))),
+            null(columns),
+            null(properties),
+            relation.from
         );
         let batches = session::rows(&self.connection, &sql)?;
-        let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0) else { return Ok(None) };
-        let [id, keys, values, crs, base, stored] = batch.columns() else { return Ok(None) };
-        let id = rows::text(id, 0).ok_or_else(|| Error::Items("an item has no id".into()))?.to_owned();
-        let crs: Option<Arc<str>> = rows::text(crs, 0).map(Arc::from);
-        let base: Option<Arc<str>> = rows::text(base, 0).map(Arc::from);
-        let stored = rows::text(stored, 0).and_then(|json| storage::read(&serde_json::from_str(json).ok()?));
-        let of_item = Shared { crs, base, storage: stored };
-        let keys = rows::text_list(keys, 0).unwrap_or_default();
-        let values = rows::text_list(values, 0).unwrap_or_default();
-        let mut assets = Vec::with_capacity(keys.len());
-        for (key, value) in keys.into_iter().zip(values) {
-            if let (Some(key), Some(json)) = (key, value) {
-                assets.extend(described_asset(&id, key, &json, &of_item)?);
+        let mut first: Option<FirstItem> = None;
+        for batch in &batches {
+            for row in 0..batch.num_rows() {
+                let text = |column: usize| batch.columns().get(column).map_or(Ok(None), |column| rows::text(column, row));
+                let id = text(0)?.ok_or_else(|| Error::Items("an item has no id".into()))?;
+                let of_item = facts::of_item(text(2)?, text(3)?);
+                let described = Described { base: text(1)?.map(Arc::from), of_item, chosen };
+                let first = first.get_or_insert_with(|| FirstItem { id: id.to_owned(), assets: Vec::new() });
+                let Some(json) = text(5)? else { continue };
+                match text(4)? {
+                    Some(key) => first.assets.extend(described.asset(key, json)),
+                    None => first.assets = described.assets(id, json, named)?,
+                }
             }
         }
-        Ok(Some(FirstItem { id, assets }))
+        Ok(first)
     }
 
     /// Names the row of the first matching item.
@@ -178,9 +192,9 @@ impl<'a> Query<'a> {
         let relation = &self.looks.layout.relation;
         let sort = self.sort_terms()?;
         // Without `sortby`, rows come in file order of themselves, and the scan ends with the first.
-        let order = match sort.is_empty() {
+        let order = match sort.is_empty() && self.looks.ids.is_none() {
             true => String::new(),
-            false => format!(" ORDER BY {}, {}", sort.join(", "), relation.ordinals.join(", ")),
+            false => format!(" ORDER BY {}", [sort, relation.ordinals.clone()].concat().join(", ")),
         };
         let mut select: Vec<String> =
             relation.ordinals.iter().map(|column| format!("CAST({column} AS BIGINT)")).collect();
@@ -195,13 +209,14 @@ impl<'a> Query<'a> {
             let batch = batch.map_err(failed)?;
             let (ordinals, place) = batch.columns().split_at(count.min(batch.num_columns()));
             for row in 0..batch.num_rows() {
-                let has_bbox = place.first().is_some_and(|west| rows::double(west, row).is_some());
+                let west = place.first().map_or(Ok(None), |west| rows::double(west, row))?;
+                let bytes = place.get(1).map_or(Ok(None), |bytes| rows::bytes(bytes, row))?;
                 let bounds = || {
-                    let (bytes, (_, encoding)) = (rows::bytes(place.get(1)?, row)?, geometry?);
+                    let (bytes, (_, encoding)) = (bytes?, geometry?);
                     geometry::bounds(&geometry::parse(*encoding, bytes).ok()??)
                 };
-                if has_bbox || bounds().is_some_and(|bounds| self.touches(bounds)) {
-                    return Ok(ordinals.iter().map(|column| rows::integer(column, row)).collect());
+                if west.is_some() || bounds().is_some_and(|bounds| self.touches(bounds)) {
+                    return ordinals.iter().map(|column| rows::integer(column, row)).collect();
                 }
             }
         }
@@ -241,23 +256,30 @@ impl<'a> Query<'a> {
         columns.geometry = layout.geometry.as_ref().map(|(sql, encoding)| (add(sql.clone()), *encoding));
         if !assets.is_empty() {
             columns.base = layout.relation.base_sql().map(&mut add);
-            columns.crs = layout.crs().map(&mut add);
-            columns.storage = layout.storage().map(&mut add);
-            columns.objects = layout.assets.objects(assets).map(&mut add);
+            if layout.assets.is_read_whole(assets) {
+                columns.objects = Some(add(layout.assets.whole()));
+            }
         }
+        // Without assets, too: the properties say why an item has no time.
+        let [of_item, properties] = layout.of_item();
+        columns.of_item = [of_item.filter(|_| !assets.is_empty()).map(&mut add), properties.map(&mut add)];
+        let chosen = self.selection.asset_href.as_deref().and_then(|path| path.split('.').next());
         for key in assets {
-            let Some(sql) = layout.assets.sql(key) else {
+            let Some(sql) = layout.assets.sql(key, chosen.as_slice(), &layout.own) else {
                 let known = self.asset_keys()?;
                 return Err(Error::Argument(format!("no item has an asset '{key}'{}", near_misses(key, &known))));
             };
-            columns.assets.push(match sql {
-                AssetSql::Typed { href, facts } => AssetColumn::Typed(add(href), facts.map(&mut add)),
-                AssetSql::Json(json) => AssetColumn::Json(add(json)),
-                AssetSql::Object => AssetColumn::Object,
-            });
+            if columns.objects.is_none() {
+                columns.assets.push(match sql {
+                    AssetSql::Typed { href, facts } => AssetColumn::Typed(add(href), facts.map(&mut add)),
+                    AssetSql::Json(json) => AssetColumn::Json(add(json)),
+                });
+            }
         }
-        let select: Vec<String> = select.iter().enumerate().map(|(i, sql)| format!("{sql} AS c{i}")).collect();
-        let order = [vec![self.selection.period.step_sql("c1")], self.sort_terms()?, ordinal_terms(layout)].concat();
+        let name = |i: usize| identifier(&format!("{}{i}", layout.own));
+        let select: Vec<String> = select.iter().enumerate().map(|(i, sql)| format!("{sql} AS {}", name(i))).collect();
+        let step = self.selection.period.step_sql(&name(1));
+        let order = [vec![step], self.sort_terms()?, layout.relation.ordinals.clone()].concat();
         let sql = format!(
             "SELECT {} FROM {} WHERE {} ORDER BY {}",
             select.join(", "),
@@ -269,35 +291,72 @@ impl<'a> Query<'a> {
     }
 }
 
-fn ordinal_terms(layout: &Layout) -> Vec<String> {
-    layout.relation.ordinals.iter().map(|column| (*column).to_owned()).collect()
+/// The table of many ids. They travel as one text, which a statement of many literals is slow to read.
+fn ids_table(connection: &Connection, selection: &Selection) -> Result<Option<Arc<Table>>> {
+    let Some(ids) = selection.ids.as_ref().filter(|ids| ids.len() > FEW_IDS) else { return Ok(None) };
+    let mut between = "\n".to_owned();
+    while ids.iter().any(|id| id.contains(&between)) {
+        between.push('\u{1}');
+    }
+    let query = format!("SELECT DISTINCT unnest(string_split({}, {})) AS id", literal(&ids.join(&between)), literal(&between));
+    Ok(Some(Arc::new(Table::create(connection, &query)?)))
 }
 
-/// What an item says for all of its assets.
-#[derive(Default)]
-pub(super) struct Shared {
-    pub crs: Option<Arc<str>>,
+/// How the assets of one item are described.
+pub(super) struct Described<'a> {
     pub base: Option<Arc<str>>,
-    pub storage: Option<Storage>,
+    /// What the item says for all of its assets.
+    pub of_item: Result<Facts, String>,
+    /// The way to the href that the call wants.
+    pub chosen: Option<&'a str>,
 }
 
-pub(super) fn described_asset(id: &str, key: String, json: &str, of_item: &Shared) -> Result<Option<FirstAsset>> {
-    let value: Value = serde_json::from_str(json)
-        .map_err(|e| Error::Items(format!("item '{id}' asset '{key}': not readable as JSON: {e}")))?;
-    let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-    let Some(href) = text("href") else { return Ok(None) };
-    let facts = facts(&value);
-    let roles = value.get("roles").and_then(Value::as_array).into_iter().flatten();
-    let roles = roles.filter_map(Value::as_str).map(str::to_owned).collect();
-    let asset = Asset {
-        href: href.into(),
-        base: of_item.base.clone(),
-        nodata: facts.nodata,
-        scale_offset: facts.scale_offset,
-        crs: facts.crs.or_else(|| of_item.crs.clone()),
-        store: storage::hints(facts.storage.as_deref(), of_item.storage.as_ref()).map(Arc::new),
-    };
-    Ok(Some(FirstAsset { media_type: text("type"), key, roles, asset }))
+impl Described<'_> {
+    /// The assets, those that are `named` or all, out of the text of all of them.
+    fn assets(&self, id: &str, json: &str, named: Option<&[String]>) -> Result<Vec<FirstAsset>> {
+        let wanted = |key: &str| named.is_none_or(|named| named.iter().any(|name| name == key));
+        match (json::members(json), named) {
+            _ if json.trim() == "null" => Ok(Vec::new()),
+            (Ok(members), _) => {
+                let members = members.iter().filter(|(key, _)| wanted(key));
+                Ok(members.filter_map(|(key, json)| self.asset(key, json)).collect())
+            }
+            (Err(what), None) => Err(Error::Items(format!("item '{id}': the text of 'assets' {what}"))),
+            (Err(what), Some(named)) => {
+                let fault = format!("the text of 'assets' {what}");
+                Ok(named.iter().map(|key| faulty(key, fault.clone())).collect())
+            }
+        }
+    }
+
+    /// `None` for an asset without href, which is none.
+    pub(super) fn asset(&self, key: &str, json: &str) -> Option<FirstAsset> {
+        if json.trim() == "null" {
+            return None;
+        }
+        let object = match facts::asset_object(json, self.chosen, &["type", "roles", "eo:bands"]) {
+            Ok(object) => object,
+            Err(what) => return Some(faulty(key, what)),
+        };
+        // An asset without href is none, whatever else it says.
+        let href = facts::href(&object).ok()?;
+        let text = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
+        let read = || {
+            let facts = facts::facts(&object, self.chosen)?;
+            let asset = facts.asset(&href, self.of_item.as_ref().map_err(String::clone)?);
+            Ok((Asset { base: self.base.clone(), ..asset }, facts::band_names(&object)?))
+        };
+        let (asset, bands) = read().unwrap_or_else(|what: String| (Asset::faulty(what), Vec::new()));
+        // Roles that cannot be read are none: they only choose the default bands.
+        let roles = json::elements(&object, "roles").unwrap_or_default();
+        let roles = roles.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        Some(FirstAsset { key: key.to_owned(), roles, media_type: text("type"), bands, asset })
+    }
+}
+
+fn faulty(key: &str, fault: String) -> FirstAsset {
+    let asset = Asset::faulty(fault);
+    FirstAsset { key: key.to_owned(), roles: Vec::new(), media_type: None, bands: Vec::new(), asset }
 }
 
 /// Whether an item's bbox touches one of the boxes. Without crossing items, each edge is compared with a constant, which

@@ -8,7 +8,7 @@ use duckdb::{Connection, ffi};
 
 use super::remote::{Fetched, shown};
 use super::rows;
-use super::session::{Table, list, literal};
+use super::session::{Table, identifier, list, literal};
 use crate::error::{Error, Result};
 use crate::store::file_version;
 
@@ -87,9 +87,9 @@ pub(super) struct Relation {
     /// What stands after FROM.
     pub from: String,
     /// The columns that put rows into file order, and together name one row.
-    pub ordinals: &'static [&'static str],
+    pub ordinals: Vec<String>,
     /// The column that holds the path or URL a row comes from.
-    pub base: Option<&'static str>,
+    pub base: Option<String>,
     /// The files that were fetched, kept as long as they are read.
     pub fetched: Option<Arc<Vec<Fetched>>>,
     /// How an error names it.
@@ -105,7 +105,7 @@ impl Relation {
     pub(super) fn unread(several: bool) -> Self {
         Self {
             from: "t".to_owned(),
-            ordinals: &["rowid"],
+            ordinals: vec!["rowid".to_owned()],
             base: None,
             fetched: None,
             name: "t".to_owned(),
@@ -114,18 +114,18 @@ impl Relation {
         }
     }
 
-    fn of_table(table: Arc<Table>, base: Option<&'static str>, name: String) -> Self {
+    fn of_table(table: Arc<Table>, base: Option<&str>, name: String) -> Self {
         let from = table.name.clone();
-        Self { from, ordinals: &["rowid"], base, fetched: None, name, several: false, _table: Some(table) }
+        Self { from, ordinals: vec!["rowid".to_owned()], base: base.map(str::to_owned), fetched: None, name, several: false, _table: Some(table) }
     }
 
     /// The path or URL that the hrefs of a row are relative to, in SQL.
     pub(super) fn base_sql(&self) -> Option<String> {
-        let base = self.base?;
+        let base = identifier(self.base.as_ref()?);
         let fetched = self.fetched.iter().flat_map(|files| files.iter()).filter(|file| file.path != file.origin);
         let cases: Vec<String> =
             fetched.map(|file| format!(" WHEN {} THEN {}", literal(&file.path), literal(&file.origin))).collect();
-        Some(if cases.is_empty() { base.to_owned() } else { format!("CASE {base}{} ELSE {base} END", cases.concat()) })
+        Some(if cases.is_empty() { base } else { format!("CASE {base}{} ELSE {base} END", cases.concat()) })
     }
 }
 
@@ -181,8 +181,8 @@ fn parquet(globs: &[String], hive: Option<bool>, name: String) -> Relation {
     }
     Relation {
         from: format!("read_parquet({}, {options})", list(globs)),
-        ordinals: &["file_index", "file_row_number"],
-        base: Some("filename"),
+        ordinals: ["file_index", "file_row_number"].map(str::to_owned).to_vec(),
+        base: Some("filename".to_owned()),
         fetched: None,
         name,
         several,

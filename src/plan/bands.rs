@@ -46,6 +46,16 @@ pub fn parse_name(name: &str, is_asset: impl Fn(&str) -> bool) -> Result<(String
     }
 }
 
+/// The asset keys that names of bands may mean: the whole name, and what stands before each colon.
+pub fn keys_in(names: &[String]) -> Vec<String> {
+    let before = |name: &String| {
+        let colons: Vec<usize> = name.match_indices(':').map(|(at, _)| at).collect();
+        let ends = colons.into_iter().chain([name.len()]);
+        ends.filter_map(|end| name.get(..end)).filter(|key| !key.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    names.iter().flat_map(before).collect()
+}
+
 /// A band that was asked for, with the COG that stands for all of its sources.
 pub struct Sampled<'a> {
     pub name: String,

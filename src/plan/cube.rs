@@ -56,6 +56,7 @@ impl Cube {
         let session = Session::new(request.store.clone());
         let levels = Levels::new(request.grid, request.crs.clone());
         request.selection.source = request.selection.source.reachable(&session, request.threads)?;
+        request.selection.named = request.bands.as_ref().map(|names| bands::keys_in(names));
         request.selection.memo = Memo::of(&request.selection);
         let selection = request.selection.clone();
         let first = interrupt::apart(move || selection.first())?.ok_or_else(|| nothing_matches(&request, &area))?;
@@ -80,7 +81,7 @@ impl Cube {
             .into_iter()
             .map(|(name, asset, sample)| {
                 let (opened, stac) = (&opened[&asset], &assets[&asset].1);
-                let nodata = stac.nodata.get(usize::from(sample.unwrap_or(0))).copied().flatten();
+                let nodata = stac.nodata.of(sample.unwrap_or(0));
                 bands::Sampled { name, asset, sample, cog: &opened.cog, nodata }
             })
             .collect();
@@ -127,7 +128,10 @@ impl Cube {
 
 /// `item 'S2B_...' asset 'red' (https://...)`; never a signature.
 pub fn asset_context(request: &Request, item: &str, key: &str, asset: &Asset) -> String {
-    format!("item '{item}' asset '{key}' ({})", asset_location(request, asset))
+    match asset_location(request, asset) {
+        location if location.is_empty() => format!("item '{item}' asset '{key}'"),
+        location => format!("item '{item}' asset '{key}' ({location})"),
+    }
 }
 
 /// Where an asset is read from, as it may be shown.
@@ -143,7 +147,13 @@ fn location(request: &Request, asset: &Asset) -> Result<Location> {
 }
 
 /// Where an asset is, after `href_replace`.
+///
+/// # Errors
+/// An href that names nothing we can open; an asset that the item does not describe as it must.
 pub fn located(replace: Option<&(Regex, String)>, asset: &Asset) -> Result<Location> {
+    if let Some(fault) = &asset.fault {
+        return Err(Error::Items(fault.to_string()));
+    }
     match replace {
         Some((pattern, replacement)) => {
             Location::resolve(&pattern.replace_all(&asset.href, replacement), asset.base.as_deref())
@@ -160,7 +170,11 @@ fn nothing_matches(request: &Request, area: &Area) -> Error {
     let boxes: Vec<String> =
         area.boxes().iter().map(|[w, s, e, n]| format!("[{w:.6}, {s:.6}, {e:.6}, {n:.6}]")).collect();
     let datetime = request.selection.datetime.as_ref().map(|i| format!(", datetime {i}")).unwrap_or_default();
-    let ids = request.selection.ids.as_ref().map(|ids| format!(", ids {ids:?}")).unwrap_or_default();
+    let ids = match request.selection.ids.as_deref() {
+        None => String::new(),
+        Some(ids) if ids.len() > 10 => format!(", {} ids", ids.len()),
+        Some(ids) => format!(", ids {ids:?}"),
+    };
     let filter = request.selection.filter.as_ref().map(|f| format!(", filter {f}")).unwrap_or_default();
     Error::Items(format!("no item matches: bbox {} in EPSG:4326{datetime}{ids}{filter}", boxes.join(" and ")))
 }
@@ -177,7 +191,7 @@ fn representatives<'a>(
             continue;
         }
         if let Some(asset) = first.assets.iter().find(|a| a.key == key) {
-            if asset.asset.href.is_empty() {
+            if asset.asset.href.is_empty() && asset.asset.fault.is_none() {
                 return Err(Error::Items(format!("item '{}' asset '{key}' has no href", first.id)));
             }
             found.insert(key.to_owned(), (first.id.to_string(), asset.asset.clone()));
@@ -295,7 +309,7 @@ impl Cube {
         if self.request.nodata.is_some() || self.request.scale {
             return Ok(());
         }
-        let stac = asset.nodata.get(usize::from(band.sample)).copied().flatten();
+        let stac = asset.nodata.of(band.sample);
         let declared = bands::declared_nodata(&self.request, &opened.cog, band.sample, stac);
         let same = match (declared, band.nodata) {
             (Some(a), Some(b)) => a.to_f64() == b.to_f64() || (a.to_f64().is_nan() && b.to_f64().is_nan()),
@@ -316,13 +330,10 @@ impl Cube {
 
     /// What the stored values of one source of a band mean.
     pub fn meaning(&self, band: &Band, opened: &Opened, asset: &Asset) -> Meaning {
-        let sample = usize::from(band.sample);
-        let stac = asset.nodata.get(sample).copied().flatten();
+        let stac = asset.nodata.of(band.sample);
         let nodata = bands::declared_nodata(&self.request, &opened.cog, band.sample, stac);
-        let declared = || {
-            let of = |list: &[Option<(f64, f64)>]| list.get(sample).copied().flatten();
-            of(&asset.scale_offset).or_else(|| of(&opened.cog.scale_offset))
-        };
+        let own = || opened.cog.scale_offset.get(usize::from(band.sample)).copied().flatten();
+        let declared = || asset.scale_offset_of(band.sample).or_else(own);
         Meaning { nodata, scale: self.request.scale.then(declared).flatten() }
     }
 

@@ -14,9 +14,10 @@ pub use level::{Geometry, Levels};
 pub use openings::{Opening, openings};
 
 use crate::area::Area;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::grid::Rect;
 use crate::items::{Item, ItemStream};
+use crate::request::OnError;
 
 /// One output tile of one step.
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub struct Units {
     step: Option<Step>,
     steps: u64,
     tile_areas: Vec<Option<Arc<Area>>>,
+    /// Items that have no place in the plan, and that the call ignores.
+    left_out: Vec<Item>,
 }
 
 struct Step {
@@ -58,7 +61,12 @@ impl Units {
     pub fn new(cube: Arc<Cube>, assets: &[String]) -> Result<Units> {
         let items = cube.request.selection.stream(assets)?;
         let tiles = (cube.tiling.across() * cube.tiling.down()).min(KEPT_AREAS) as usize;
-        Ok(Units { cube, items, pending: None, step: None, steps: 0, tile_areas: vec![None; tiles] })
+        Ok(Units { cube, items, pending: None, step: None, steps: 0, tile_areas: vec![None; tiles], left_out: Vec::new() })
+    }
+
+    /// The items that were left out since the last call: those with a [`Item::fault`], where the call ignores errors.
+    pub fn take_left_out(&mut self) -> Vec<Item> {
+        std::mem::take(&mut self.left_out)
     }
 
     fn next_unit(&mut self) -> Result<Option<Unit>> {
@@ -92,6 +100,10 @@ impl Units {
             };
             let Some(item) = item else { break };
             if !self.cube.area.touches(item.bbox, item.footprint.as_ref()) {
+                continue;
+            }
+            if self.cube.is_left_out(&item)? {
+                self.left_out.push(item);
                 continue;
             }
             match &mut step {
@@ -137,7 +149,7 @@ impl Cube {
         let mut summary = Summary::default();
         for item in self.request.selection.stream(&assets)?.take_while(|_| wanted()) {
             let item = item?;
-            if self.area.touches(item.bbox, item.footprint.as_ref()) {
+            if self.area.touches(item.bbox, item.footprint.as_ref()) && !self.is_left_out(&item)? {
                 summary.items += 1;
                 summary.steps += u64::from(summary.last != Some(item.step));
                 summary.first = summary.first.or(Some(item.step));
@@ -145,6 +157,20 @@ impl Cube {
             }
         }
         Ok(summary)
+    }
+}
+
+impl Cube {
+    /// Whether the call ignores an item that belongs to no step or place.
+    ///
+    /// # Errors
+    /// The fault of such an item, where the call does not.
+    fn is_left_out(&self, item: &Item) -> Result<bool> {
+        match (&item.fault, self.request.errors) {
+            (None, _) => Ok(false),
+            (Some(_), OnError::Ignore) => Ok(true),
+            (Some(fault), OnError::Raise) => Err(Error::Items(fault.to_string())),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ahead::Begun;
 use super::compose::Composer;
+use super::failures::Failure;
 use super::memory::rounded;
 use super::together::{Seat, Together};
 use crate::error::{Error, Result};
@@ -69,7 +70,11 @@ impl Groups {
         if let Some(pending) = self.pending.take() {
             return Some(Ok(pending));
         }
-        let unit = self.units.next()?;
+        let unit = self.units.next();
+        for item in self.units.take_left_out() {
+            self.composer.failures.record(Failure::of_item(&item));
+        }
+        let unit = unit?;
         self.planned += u64::from(unit.is_ok());
         Some(unit.and_then(|unit| Begun::new(&self.composer, unit, self.planned)))
     }

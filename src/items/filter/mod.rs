@@ -124,7 +124,7 @@ fn condition(expr: &Expr, resolve: Resolve) -> Result<String> {
                 aligned([Term::of(value, resolve)?, Term::of(low, resolve)?, Term::of(high, resolve)?])?;
             Ok(format!("({value} BETWEEN {low} AND {high})"))
         }
-        ("isNull", [value]) => Ok(format!("({} IS NULL)", Term::of(value, resolve)?.sql)),
+        ("isNull", [value]) => Ok(format!("({} IS NULL)", Term::of(value, resolve)?.or_nan())),
         ("like", [value, pattern]) => {
             let (value, pattern) = (Term::of(value, resolve)?.as_text()?, Term::of(pattern, resolve)?.as_text()?);
             Ok(format!("({value} LIKE {pattern} ESCAPE '\\')"))
@@ -168,8 +168,8 @@ fn text_list(expr: &Expr, resolve: Resolve) -> Result<String> {
     }
     let term = Term::of(expr, resolve)?;
     match term.kind {
-        Kind::List => Ok(format!("CAST({} AS VARCHAR[])", term.sql)),
-        Kind::Json => Ok(format!("from_json({}, {})", term.sql, literal("[\"VARCHAR\"]"))),
+        Kind::List | Kind::Null => Ok(format!("CAST({} AS VARCHAR[])", term.sql)),
+        Kind::Json => Ok(format!("TRY(from_json({}, {}))", term.sql, literal("[\"VARCHAR\"]"))),
         _ => refuse(format!("{} is not a list", term.name)),
     }
 }

@@ -1,0 +1,494 @@
+"""What an index says, in every form in which it can say it: types of columns, text, JSON, names, faults of single items.
+
+The oracles are pyarrow, which writes the files, Python's json, and DuckDB itself; the pixels are few and known.
+"""
+
+import json
+from datetime import UTC, datetime
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import stac
+from helpers import call
+from model import Grid
+from small import grid, raster
+
+HERE = grid(4, 4)
+RING = [(13.0, 46.9), (17.0, 46.9), (17.0, 47.0), (13.0, 47.0), (13.0, 46.9)]
+NOON = datetime(2024, 5, 3, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def ones(tmp_path):
+    """A file of ones, four by four pixels; it declares no nodata."""
+    return raster(tmp_path / "ones.tif", np.ones((4, 4), "uint8"))
+
+
+@pytest.fixture
+def place(ones):
+    """A ring around the file, as (lon, lat)."""
+    return stac.outline(ones)
+
+
+def box_of(ring):
+    lon, lat = zip(*ring)
+    return {"xmin": min(lon), "ymin": min(lat), "xmax": max(lon), "ymax": max(lat)}
+
+
+def table(place, **columns):
+    """One row per element of the columns; bbox is that of `place`, times an hour apart unless they are given."""
+    rows = len(next(iter(columns.values())))
+    times = [NOON.replace(hour=12 - n % 12, minute=n // 12 % 60) for n in range(rows)]
+    basic = {
+        "id": pa.array([f"i{n}" for n in range(rows)]),
+        "bbox": pa.array([box_of(place)] * rows),
+        "datetime": pa.array(times, pa.timestamp("us", tz="UTC")),
+    }
+    made = {name: column if isinstance(column, pa.Array) else pa.array(column) for name, column in columns.items()}
+    return pa.table(basic | made)
+
+
+def written(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(rows, path)
+    return path
+
+
+def data(path, **facts):
+    return {"data": {"href": str(path)} | facts}
+
+
+def plan(con, source, period="P1Y", where=HERE, **named):
+    """The ids in the order of the plan."""
+    named = {"bands": ["data"], "chunk_size": 4096} | named
+    text = call("lazycogs_explain", source, where, period, **named)
+    rows = con.execute(f"SELECT item_id FROM {text} WHERE item_id IS NOT NULL ORDER BY time, read_order").fetchall()
+    return " ".join(row[0] for row in rows)
+
+
+def pixels(con, source, where=HERE, bands=("data",), **named):
+    """The distinct values of each band."""
+    text = call("lazycogs_read", source, where, "P1Y", bands=list(bands), **named)
+    found = [con.execute(f'SELECT DISTINCT "{band}" FROM {text} ORDER BY ALL').fetchall() for band in bands]
+    values = [[value for (value,) in rows] for rows in found]
+    return values[0] if len(values) == 1 else values
+
+
+def failures(con):
+    return con.execute("SELECT item_id, asset, message FROM lazycogs_failures()").fetchall()
+
+
+# -- times -----------------------------------------------------------------------------------------------------------
+
+LAST = datetime(2024, 5, 3, 23, 59, 59, 999999, tzinfo=UTC)
+TIMES = {
+    "us tz": pa.timestamp("us", tz="UTC"),
+    "ns tz": pa.timestamp("ns", tz="UTC"),
+    "ns other tz": pa.timestamp("ns", tz="Asia/Tokyo"),
+    "ms tz": pa.timestamp("ms", tz="UTC"),
+    "s tz": pa.timestamp("s", tz="UTC"),
+    "us": pa.timestamp("us"),
+    "ns": pa.timestamp("ns"),
+    "ms": pa.timestamp("ms"),
+    "s": pa.timestamp("s"),
+    "text": pa.string(),
+    "text of small letters": pa.string(),
+    "dictionary": pa.dictionary(pa.int32(), pa.string()),
+    "date": pa.date32(),
+}
+
+
+def as_type(times, kind):
+    if kind == "date":
+        return pa.array([t and t.date() for t in times], pa.date32())
+    if kind in ("text", "text of small letters", "dictionary"):
+        texts = [t and t.isoformat().replace("+00:00", "Z") for t in times]
+        texts = [t and t.lower() for t in texts] if kind != "text" else texts
+        return pa.array(texts, pa.string()).cast(TIMES[kind])
+    whole = [t and t.replace(microsecond=0) for t in times]
+    if TIMES[kind].unit == "s":
+        times = whole
+    elif TIMES[kind].unit == "ms":
+        times = [t and t.replace(microsecond=t.microsecond // 1000 * 1000) for t in times]
+    return pa.array(times, pa.timestamp("us", tz="UTC")).cast(TIMES[kind])
+
+
+@pytest.mark.parametrize("kind", TIMES)
+@pytest.mark.parametrize("nested", [False, True], ids=["flat", "nested"])
+def test_every_type_of_timestamp(con, ones, place, tmp_path, kind, nested):
+    """In the time of an item, its extent, the order, filters; the last instant of a day stays in it."""
+    times = [datetime(2024, 5, 2, 1, tzinfo=UTC), LAST, datetime(1969, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)]
+    column = as_type(times, kind)
+    start = as_type([datetime(2024, 1, 1, tzinfo=UTC), None, None], kind)
+    end = as_type([datetime(2024, 12, 31, tzinfo=UTC), None, None], kind)
+    nulls = as_type([None] * 3, kind)
+    values = {"datetime": column, "start_datetime": start, "end_datetime": end, "created": column, "updated": nulls}
+    rows = table(place, assets=[data(ones)] * 3)
+    if nested:
+        properties = pa.StructArray.from_arrays(list(values.values()), list(values))
+        rows = rows.drop_columns(["datetime"]).append_column("properties", properties)
+    else:
+        for name, value in values.items():
+            rows = rows.drop_columns([name]) if name in rows.column_names else rows
+            rows = rows.append_column(name, value)
+    source = written(tmp_path / "items.parquet", rows)
+    assert plan(con, source) == "i2 i0 i1"
+    assert plan(con, source, sortby=["-datetime"]) == "i2 i1 i0"
+    assert plan(con, source, sortby=["-created"]) == "i2 i1 i0"
+    assert plan(con, source, sortby=["updated"]) == "i2 i0 i1"
+    assert plan(con, source, datetime="2024-10") == "i0"
+    assert plan(con, source, datetime="2024-05-03") == "i0 i1"
+    assert plan(con, source, datetime="../1970-01-01") == "i2"
+    assert plan(con, source, filter="created >= '2024-05-03'") == "i1"
+    assert plan(con, source, filter="created < TIMESTAMP('2024-05-02T01:00:00.5Z')") == "i2 i0"
+    assert plan(con, source, filter="updated IS NULL") == "i2 i0 i1"
+    assert plan(con, source, filter="created > '2024-05-02' OR updated > '2024-05-02'") in ("i0 i1", "i1")
+    text = call("lazycogs_explain", source, HERE, "P1D", bands=["data"])
+    found = con.execute(f"SELECT time, item_id FROM {text} ORDER BY ALL").fetchall()
+    days = [datetime(1969, 12, 31), datetime(2024, 5, 2), datetime(2024, 5, 3)]
+    assert found == list(zip(days, ["i2", "i0", "i1"]))
+
+
+def test_nanoseconds_are_cut_off_not_rounded(con, ones, place, tmp_path):
+    """2024-05-03T23:59:59.9999999 belongs to that day, and so before 1970."""
+    nanos = [int(datetime(2024, 5, 4, tzinfo=UTC).timestamp()) * 10**9 - 100, -100]
+    column = pa.array(nanos, pa.int64()).cast(pa.timestamp("ns", tz="UTC"))
+    rows = table(place, assets=[data(ones)] * 2).drop_columns(["datetime"]).append_column("datetime", column)
+    source = written(tmp_path / "items.parquet", rows)
+    text = call("lazycogs_explain", source, HERE, "P1D", bands=["data"])
+    found = con.execute(f"SELECT time FROM {text} ORDER BY ALL").fetchall()
+    assert [time for (time,) in found] == [datetime(1969, 12, 31), datetime(2024, 5, 3)]
+
+
+@pytest.mark.parametrize("one, other", [("ns tz", "us tz"), ("us", "ns tz"), ("text", "ns tz"), ("date", "us tz"), ("s", "ms tz")])
+def test_parts_with_other_types_of_time(con, ones, place, tmp_path, one, other):
+    for n, kind in enumerate((one, other)):
+        rows = table(place, id=[f"p{n}"], assets=[data(ones)]).drop_columns(["datetime"])
+        rows = rows.append_column("datetime", as_type([datetime(2024, 5, 3 + n, tzinfo=UTC)], kind))
+        written(tmp_path / f"part{n}.parquet", rows)
+    assert plan(con, f"{tmp_path}/part*.parquet", "P1D") == "p0 p1"
+    assert plan(con, f"{tmp_path}/part*.parquet", "P1D", sortby=["-datetime"], datetime="2024-05-04") == "p1"
+
+
+@pytest.mark.parametrize("kind", ["us tz", "ns tz", "text", "s"])
+def test_parts_in_which_no_item_has_a_time(con, ones, place, tmp_path, kind):
+    """A column of parquet's null type in one part, or of NULLs in all."""
+    nothing = pa.array([None], pa.null())
+    for n, column in enumerate((as_type([NOON], kind), nothing)):
+        rows = table(place, id=[f"p{n}"], assets=[data(ones)]).drop_columns(["datetime"])
+        rows = rows.append_column("datetime", column).append_column("start_datetime", as_type([NOON], kind))
+        rows = rows.append_column("end_datetime", nothing).append_column("updated", nothing)
+        written(tmp_path / f"part{n}.parquet", rows)
+    assert plan(con, f"{tmp_path}/part*.parquet", datetime="2024-05") == "p0 p1"
+    assert plan(con, tmp_path / "part1.parquet", datetime="2024-05", sortby=["updated", "-end_datetime"]) == "p1"
+    for condition in ("updated IS NULL", "NOT (updated > '2024-01-01') OR id = 'p1'"):
+        assert plan(con, tmp_path / "part1.parquet", filter=condition) == "p1"
+
+
+def test_a_time_that_is_json_text(con, ones, place, tmp_path):
+    rows = table(place, assets=[json.dumps(data(ones))])
+    source = written(tmp_path / "plain.parquet", rows)
+    con.execute(
+        "COPY (SELECT * REPLACE (to_json('2024-05-03T12:00:00Z') AS datetime, CAST(assets AS JSON) AS assets), "
+        f"to_json('2024-05-03t12:00:00z') AS created FROM '{source}') TO '{tmp_path}/json.parquet'"
+    )
+    assert plan(con, tmp_path / "json.parquet", datetime="2024-05-03", filter="created < '2024-05-04'") == "i0"
+
+
+# -- what cannot be read is said -------------------------------------------------------------------------------------
+
+# The text of a fact, and whether Python's json takes it.
+ODD = {
+    "nan": '{"href": HREF, "nodata": NaN}',
+    "infinity": '{"href": HREF, "nodata": Infinity}',
+    "too large": '{"href": HREF, "nodata": 1e999}',
+    "deep": '{"href": HREF, "extra": ' + "[" * 200 + "]" * 200 + "}",
+    "deep bands": '{"href": HREF, "bands": [{"deep": ' + "[" * 200 + "]" * 200 + "}]}",
+    "surrogate": '{"href": HREF, "title": "\\ud800"}',
+    "twice": '{"href": "/nowhere.tif", "href": HREF}',
+}
+
+
+def feature(name, place, asset, minute=0):
+    """The text of an item whose asset is a text."""
+    box = box_of(place)
+    item = {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "id": name,
+        "bbox": list(box.values()),
+        "geometry": stac.geojson(place),
+        "properties": {"datetime": f"2024-05-03T12:{minute:02}:00Z"},
+        "links": [],
+        "assets": "ASSETS",
+    }
+    return json.dumps(item).replace('"ASSETS"', '{"data": ' + asset + "}")
+
+
+def as_source(form, items, folder, place):
+    """The items, texts of assets, as a file of a form."""
+    texts = [feature(f"i{n}", place, asset, n) for n, asset in enumerate(items)]
+    if form == "collection":
+        path = folder / "items.json"
+        path.write_text('{"type": "FeatureCollection", "features": [' + ",".join(texts) + "]}")
+    elif form == "ndjson":
+        path = folder / "items.ndjson"
+        path.write_text("\n".join(texts) + "\n")
+    elif form == "text":
+        rows = table(place, assets=['{"data": ' + asset + "}" for asset in items])
+        path = written(folder / "items.parquet", rows)
+    else:
+        pairs = [[("data", asset)] for asset in items]
+        rows = table(place, assets=pa.array(pairs, pa.map_(pa.string(), pa.string())))
+        path = written(folder / "items.parquet", rows)
+    return path
+
+
+@pytest.mark.parametrize("form", ["collection", "ndjson", "text", "map"])
+@pytest.mark.parametrize("odd", ODD)
+def test_what_python_reads_is_read(con, ones, place, tmp_path, form, odd):
+    if odd == "surrogate" and form in ("collection", "ndjson"):
+        pytest.skip("DuckDB reads the file, and refuses it by name")
+    if odd == "twice" and form in ("collection", "ndjson"):
+        pytest.skip("DuckDB reads the file, and takes the first of two members")
+    text = ODD[odd].replace("HREF", json.dumps(str(ones)))
+    assert json.loads(text)["href"] == str(ones)
+    good = json.dumps({"href": str(ones)})
+    source = as_source(form, [good, text], tmp_path, place)
+    assert sorted(plan(con, source).split()) == ["i0", "i1"]
+    assert pixels(con, source, mosaic="count") == [2]
+    assert pixels(con, source, filter="id = 'i1'") == [1]
+
+
+DAMAGED = {
+    "no href": ('{"type": "x"}', "has no href"),
+    "no object": ('["href"]', "is no object"),
+    "number": ("5", "is no object"),
+    "bands": ('{"href": HREF, "raster:bands": "[{"}', "raster:bands"),
+    "very deep": ('{"href": HREF, "nodata": ' + "[" * 5000 + "]" * 5000 + "}", "nodata"),
+}
+TORN = {
+    "torn": ('{"href": HREF', "not readable as JSON"),
+    "words only": ("soon", "not readable as JSON"),
+    "words": ("{href: HREF}", "not readable as JSON"),
+}
+
+
+@pytest.mark.parametrize("form", ["collection", "text", "map"])
+@pytest.mark.parametrize("damage", [*DAMAGED, *TORN])
+@pytest.mark.parametrize("position", [0, 1])
+def test_what_cannot_be_read_is_named(con, ones, place, tmp_path, form, damage, position):
+    if damage in TORN and form == "collection":
+        pytest.skip("the whole file is no JSON then")
+    text, words = (DAMAGED | TORN)[damage]
+    items = [json.dumps({"href": str(ones)})]
+    items.insert(position, text.replace("HREF", json.dumps(str(ones))))
+    source = as_source(form, items, tmp_path, place)
+    if position == 1:
+        assert pixels(con, source, mosaic="count", errors="ignore") == [1]
+        assert [(item, asset) for item, asset, _ in failures(con)] == [("i1", "data")]
+        assert words in failures(con)[0][2]
+        info = call("lazycogs_info", source, HERE, "P1Y", bands=["data"], errors="ignore")
+        assert con.execute(f"SELECT items FROM {info}").fetchone()[0] == 2
+    with pytest.raises(duckdb.Error, match=f"item 'i{position}'.*data"):
+        pixels(con, source, mosaic="count")
+    assert f"i{position}" in plan(con, source) if position == 1 else True
+
+
+@pytest.mark.parametrize("form", ["flat", "json"])
+def test_an_item_without_a_time_is_named_or_listed(con, ones, place, tmp_path, form):
+    good = '{"datetime": "2024-05-03T12:00:00Z"}'
+    if form == "flat":
+        rows = table(place, id=["a", "b"], assets=[data(ones)] * 2, datetime=["2024-05-03T12:00:00Z", "soon"])
+        words = "'soon' is not a timestamp"
+    else:
+        rows = table(place, id=["a", "b"], assets=[data(ones)] * 2, properties=[good, "{torn"]).drop_columns(["datetime"])
+        words = "'properties' is not readable as JSON"
+    source = written(tmp_path / "items.parquet", rows)
+    with pytest.raises(duckdb.Error, match=f"item 'b'.*{words}"):
+        pixels(con, source)
+    assert pixels(con, source, errors="ignore", mosaic="count") == [1]
+    assert [(item, words in message) for item, _, message in failures(con)] == [("b", True)]
+    assert plan(con, source, errors="ignore") == "a"
+
+
+NODATA_ONE = {
+    "JSON number": ("to_json(1)", None),
+    "JSON text": ("to_json('1')", None),
+    "text": ("'1.0'", None),
+    "decimal": ("1.0", None),
+    "enum": ("CAST('1' AS ENUM('1', '2'))", None),
+    "bands as text": (None, """'[{"nodata": 1}]'"""),
+    "bands as JSON": (None, """CAST('[{"nodata": "1"}]' AS JSON)"""),
+    "bands as JSON[]": (None, """[CAST('{"nodata": 1}' AS JSON)]"""),
+    "bands as text[]": (None, """['{"nodata": 1}']"""),
+    "bands as MAP[]": (None, "[MAP {'nodata': 1.0}]"),
+    "bands as array": (None, "CAST([{nodata: 1}] AS STRUCT(nodata INT)[1])"),
+    "bands of JSON members": (None, "[{nodata: to_json('1'), name: 'band'}]"),
+}
+
+
+@pytest.mark.parametrize("told", NODATA_ONE)
+def test_nodata_in_any_type(con, ones, place, tmp_path, told):
+    """The file's ones are nodata, whatever the type of the column that says so."""
+    plain = written(tmp_path / "plain.parquet", table(place, assets=[data(ones)]))
+    nodata, bands = NODATA_ONE[told]
+    member = f"nodata: {nodata}" if nodata else f'"raster:bands": {bands}'
+    rows = f"SELECT * REPLACE ({{data: {{href: assets.data.href, {member}}}}} AS assets) FROM '{plain}'"
+    con.execute(f"COPY ({rows}) TO '{tmp_path}/items.parquet'")
+    assert pixels(con, tmp_path / "items.parquet") == [None]
+    con.execute(f"SET VARIABLE items = (SELECT list(i) FROM ({rows}) i)")
+    text = call("lazycogs_read", "ITEMS", HERE, "P1Y").replace("'ITEMS'", "getvariable('items')")
+    assert con.execute(f"SELECT DISTINCT data FROM {text}").fetchall() == [(None,)]
+
+
+def test_infinite_nodata_in_a_member_of_json(con, place, tmp_path):
+    values = np.full((4, 4), np.inf, "float32")
+    path = raster(tmp_path / "inf.tif", values)
+    plain = written(tmp_path / "plain.parquet", table(place, assets=[data(path)]))
+    for n, nodata in enumerate(["to_json('inf')", "'inf'::DOUBLE", "'Infinity'"]):
+        rows = f"SELECT * REPLACE ({{data: {{href: assets.data.href, nodata: {nodata}}}}} AS assets) FROM '{plain}'"
+        con.execute(f"COPY ({rows}) TO '{tmp_path}/items{n}.parquet'")
+        assert pixels(con, tmp_path / f"items{n}.parquet") == [None]
+
+
+@pytest.mark.parametrize("kind", ["ENUM", "VARCHAR", "JSON"])
+def test_hrefs_of_other_types(con, ones, place, tmp_path, kind):
+    plain = written(tmp_path / "plain.parquet", table(place, assets=[data(ones)]))
+    href = {"ENUM": f"CAST(assets.data.href AS ENUM('{ones}'))", "VARCHAR": "assets.data.href"}
+    asset = {"JSON": "to_json(assets.data)"}.get(kind) or f"{{href: {href[kind]}}}"
+    con.execute(f"COPY (SELECT * REPLACE ({{data: {asset}}} AS assets) FROM '{plain}') TO '{tmp_path}/items.parquet'")
+    assert pixels(con, tmp_path / "items.parquet") == [1]
+    rows = f"SELECT * REPLACE ({{data: {asset}}} AS assets) FROM '{plain}'"
+    con.execute(f"SET VARIABLE items = (SELECT list(i) FROM ({rows}) i)")
+    text = call("lazycogs_read", "ITEMS", HERE, "P1Y").replace("'ITEMS'", "getvariable('items')")
+    assert con.execute(f"SELECT DISTINCT data FROM {text}").fetchall() == [(1,)]
+
+
+# -- what an item says for all of its assets -------------------------------------------------------------------------
+
+
+def spread(rows, form, values):
+    """Properties of an item, in columns of their own, a STRUCT, JSON text, or MAP-like text in a column."""
+    names = list(values)
+    if form == "flat":
+        for name in names:
+            rows = rows.append_column(name, pa.array([values[name]]))
+        return rows
+    rows = rows.drop_columns(["datetime"])
+    values = {"datetime": "2024-05-03T12:00:00Z"} | values
+    if form == "struct":
+        return rows.append_column("properties", pa.array([values]))
+    return rows.append_column("properties", pa.array([json.dumps(values)]))
+
+
+@pytest.mark.parametrize("form", ["flat", "struct", "json"])
+@pytest.mark.parametrize("assets", ["struct", "json", "map"])
+def test_facts_of_the_item_hold_for_its_assets(con, place, tmp_path, form, assets):
+    values = np.array([[0, 1], [2, 3]] * 2).repeat(2, axis=1).astype("int16")
+    path = raster(tmp_path / "few.tif", values)
+    of_item = {"nodata": 1.0, "raster:scale": 0.5, "raster:offset": 10.0}
+
+    def source(name, **facts):
+        column = {
+            "struct": pa.array([data(path, **facts)]),
+            "json": pa.array([json.dumps(data(path, **facts))]),
+            "map": pa.array([[("data", json.dumps(data(path, **facts)["data"]))]], pa.map_(pa.string(), pa.string())),
+        }
+        return written(tmp_path / f"{name}.parquet", spread(table(place, assets=column[assets]), form, of_item))
+
+    plain = source("plain")
+    assert pixels(con, plain) == [0, 2, 3, None]
+    assert pixels(con, plain, scale=True) == [10.0, 11.0, 11.5, None]
+    own = source("own", nodata=2, **{"raster:scale": 2.0})
+    assert pixels(con, own) == [0, 1, 3, None], "what the asset says comes first"
+    assert pixels(con, own, scale=True) == [10.0, 12.0, 16.0, None], "each fact by itself"
+    band = source("band", **{"raster:bands": [{"nodata": 3, "offset": 1.0}]})
+    assert pixels(con, band) == [0, 1, 2, None]
+    assert pixels(con, band, scale=True) == [1.0, 1.5, 2.0, None]
+
+
+def test_a_fact_of_the_asset_holds_for_each_of_its_bands(con, place, tmp_path):
+    path = raster(tmp_path / "two.tif", np.array([np.full((4, 4), 1), np.full((4, 4), 2)], "uint8"))
+    source = written(tmp_path / "items.parquet", table(place, assets=[data(path, nodata=2)]))
+    assert pixels(con, source, bands=["data:1", "data:2"]) == [[1], [None]]
+
+
+# -- NaN, NULL and missing -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["double", "float", "json", "nested json"])
+def test_nan_is_missing(con, ones, place, tmp_path, form):
+    values = [5.0, float("nan"), None, 1.0, float("inf"), 3.0]
+    ids = ["five", "nan", "null", "one", "inf", "three"]
+    rows = table(place, id=ids, assets=[data(ones)] * 6)
+    if form in ("double", "float"):
+        rows = rows.append_column("p", pa.array(values, {"double": pa.float64(), "float": pa.float32()}[form]))
+        rows = rows.append_column("nothing", pa.array([None] * 6, pa.null()))
+    else:
+        texts = [json.dumps({"datetime": f"2024-05-03T12:0{n}:00Z", "p": v, "nothing": None}) for n, v in enumerate(values)]
+        rows = rows.drop_columns(["datetime"]).append_column("properties", pa.array(texts))
+    source = written(tmp_path / "items.parquet", rows)
+    assert plan(con, source, sortby=["p"]) == "one three five inf nan null"
+    assert plan(con, source, sortby=["-p"]) == "inf five three one nan null"
+    assert plan(con, source, filter="p > 2", sortby=["p"]) == "three five inf"
+    assert plan(con, source, filter="p < 4", sortby=["p"]) == "one three"
+    assert plan(con, source, filter="NOT (p >= 3)", sortby=["p"]) == "one"
+    assert plan(con, source, filter="p <> 3", sortby=["p"]) == "one five inf"
+    assert plan(con, source, filter="p BETWEEN 2 AND 1e300", sortby=["p"]) == "three five"
+    assert plan(con, source, filter="p IN (1, 5)", sortby=["p"]) == "one five"
+    assert plan(con, source, filter="p + 1 > 2", sortby=["p"]) == "three five inf"
+    assert plan(con, source, filter="p IS NULL", sortby=["p"]) == "nan null"
+    assert plan(con, source, sortby=["nothing", "p"]) == "one three five inf nan null"
+    for condition in ("nothing = 'x'", "nothing > 3", "nothing = true", "nothing LIKE 'a%'"):
+        assert plan(con, source, filter=f"p = 1 OR {condition}") == "one", condition
+    assert plan(con, source, filter="nothing IS NULL AND p = 1") == "one"
+
+
+def test_filters_on_numbers_still_skip_row_groups(con, ones, place, tmp_path):
+    """The condition on a column of doubles is one that DuckDB holds against statistics; here only the rows count."""
+    rows = table(place, assets=[data(ones)] * 100, p=[float(n) for n in range(100)])
+    pq.write_table(rows, tmp_path / "items.parquet", row_group_size=10)
+    assert len(plan(con, tmp_path / "items.parquet", filter="p >= 95").split()) == 5
+
+
+# -- many ------------------------------------------------------------------------------------------------------------
+
+
+def test_many_ids(con, ones, place, tmp_path):
+    ids = [f"it's\n{n}" for n in range(2000)]
+    source = written(tmp_path / "items.parquet", table(place, id=ids, assets=[data(ones)] * 2000))
+    wanted = [*ids[500:1700:3], *[f"absent {n}" for n in range(20000)]]
+    con.execute("CREATE TABLE wanted AS SELECT unnest(?) AS id", [wanted])
+    con.execute("SET VARIABLE wanted = (SELECT list(id) FROM wanted)")
+    for sortby in ([], ["-datetime"]):
+        text = call("lazycogs_explain", source, HERE, "P1Y", bands=["data"], ids="IDS", sortby=sortby)
+        text = text.replace("'IDS'", "getvariable('wanted')")
+        if not sortby:
+            text = text.replace(", sortby := []", "")
+        found = [row[0] for row in con.execute(f"SELECT item_id FROM {text} ORDER BY read_order").fetchall()]
+        assert sorted(found) == sorted(ids[500:1700:3])
+        assert sortby or found == ids[500:1700:3], "in the order of the file"
+    with pytest.raises(duckdb.Error, match="no item matches.*20 ids"):
+        plan(con, source, ids=[f"none {n}" for n in range(20)])
+
+
+def test_many_asset_keys(con, ones, place, tmp_path):
+    """The time does not grow with the square of the keys; only those that are asked for count."""
+    keys = [f"k{n}" for n in range(800)]
+    fact = {"type": stac.COG_TYPE, "roles": ["data"], "nodata": 0.0, "raster:bands": [{"nodata": 1.0, "scale": 2.0}]}
+    one = {key: {"href": str(ones)} | fact for key in keys}
+    source = written(tmp_path / "items.parquet", table(place, assets=[one] * 3))
+    assert pixels(con, source, bands=["k7"]) == [None]
+    info = call("lazycogs_info", source, HERE, "P1Y", bands=["k799", "k1"])
+    assert con.execute(f"SELECT band, nodata FROM {info}").fetchall() == [("k799", 1.0), ("k1", 1.0)]
+    text = call("lazycogs_info", source, HERE, "P1Y")
+    assert con.execute(f"SELECT count(*) FROM {text}").fetchone() == (800,)
+    many = call("lazycogs_explain", source, HERE, "P1Y", bands=keys[:100])
+    assert con.execute(f"SELECT count(item_id) FROM {many}").fetchone() == (300,)
+
+
+WORLD = Grid((-180, -90, 180, 90), "EPSG:4326", 2)
