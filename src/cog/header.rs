@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::codec::Compression;
 use super::geokeys::GeoKeys;
 use super::ifd::{Directories, Ifd, Tag};
-use super::metadata::{Nodata, scale_offset};
+use super::metadata::{Nodata, descriptions, scale_offset};
 use super::reader::HeaderReader;
 use super::{Cog, Encoding, Level, MAX_TILE_BYTES, Predictor, SampleFormat};
 use crate::error::{Error, Result};
@@ -47,6 +47,7 @@ pub async fn open(source: &dyn ByteSource) -> Result<Cog> {
         alpha: extra_samples(&main, samples)?.alpha,
         nodata: vec![nodata; usize::from(samples)],
         scale_offset: scale_offset(&xml, samples),
+        descriptions: descriptions(&xml, samples),
         levels,
         header_bytes: reader.bytes,
         header_requests: reader.requests,

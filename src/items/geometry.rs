@@ -1,6 +1,6 @@
 //! Footprints: WKB or GeoJSON to polygons.
 
-use geo::{BoundingRect, Geometry, MultiPolygon};
+use geo::{BoundingRect, Geometry, Intersects, MultiPolygon, Rect};
 use geo_traits::GeometryTrait;
 use geo_traits::to_geo::ToGeoGeometry;
 use geojson::{GeometryValue, Position};
@@ -87,6 +87,22 @@ pub(super) fn bounds(geometry: &Geometry) -> Option<[f64; 4]> {
     let rect = geometry.bounding_rect()?;
     let bounds = [rect.min().x, rect.min().y, rect.max().x, rect.max().y];
     bounds.iter().all(|v| v.is_finite()).then_some(bounds)
+}
+
+/// Whether the geometry of an item, or its bbox where it has none, meets every one of the shapes.
+pub(super) fn meets_all(geometry: Option<&Geometry>, edges: [Option<f64>; 4], shapes: &[Geometry]) -> bool {
+    let rect = |west: f64, south: f64, east: f64, north: f64| Rect::new((west, south), (east, north));
+    let boxes = match edges {
+        [Some(west), Some(south), Some(east), Some(north)] if west <= east => vec![rect(west, south, east, north)],
+        [Some(west), Some(south), Some(east), Some(north)] => {
+            vec![rect(west, south, 180.0, north), rect(-180.0, south, east, north)]
+        }
+        _ => Vec::new(),
+    };
+    shapes.iter().all(|shape| match geometry {
+        Some(geometry) => geometry.intersects(shape),
+        None => boxes.iter().any(|rect| rect.intersects(shape)),
+    })
 }
 
 /// Whether two boxes touch; the first may cross the antimeridian (west > east), the second not.

@@ -3,12 +3,13 @@
 use duckdb::Connection;
 use duckdb::arrow::datatypes::{DataType, Field as ArrowField, Fields, Schema};
 
+use super::apart;
 use super::assets::{self, Assets};
 use super::facts;
 use super::fields::{Field, Kind, Nested, Properties, is_json, near_misses, pointer};
 use super::geometry::Encoding;
 use super::rows;
-use super::session::{failed, identifier, literal};
+use super::session::{identifier, list, literal};
 use super::source::Relation;
 use super::storage;
 use crate::error::{Error, Result};
@@ -47,12 +48,9 @@ impl Layout {
     /// # Errors
     /// A relation that lacks what every item has names the column, and those that are there.
     pub(super) fn of(connection: &Connection, relation: Relation) -> Result<Self> {
-        let schema = {
-            let mut statement =
-                connection.prepare(&format!("SELECT * FROM {} LIMIT 0", relation.from)).map_err(failed)?;
-            statement.stream_arrow([]).map_err(failed).map(|stream| stream.get_schema())
-        };
-        let schema = schema.map_err(|e| e.within(format!("items {}", relation.name)))?;
+        let name = relation.name.clone();
+        let found = apart::look(connection, relation).map_err(|e| e.within(format!("items {name}")));
+        let (schema, relation) = found?;
         Self::of_schema(&schema, relation)
     }
 
@@ -71,7 +69,7 @@ impl Layout {
                 relation.name
             )));
         };
-        let properties = properties(schema, relation.base.as_deref());
+        let properties = properties(schema, &relation);
         let (datetime, start) = (properties.resolve("datetime"), properties.resolve("start_datetime"));
         if datetime.is_none() && start.is_none() {
             return Err(missing("'datetime'"));
@@ -87,7 +85,7 @@ impl Layout {
             Some(DataType::Struct(fields)) => Some(fields.clone()),
             _ => None,
         };
-        let own = own_prefix(schema.fields());
+        let own = apart::own_prefix(schema.fields());
         let columns = schema.fields().clone();
         Ok(Self { relation, id, bbox, geometry, assets, properties, own, columns, nested, datetime, start, end })
     }
@@ -161,6 +159,18 @@ impl Layout {
             Error::Argument(format!("{argument}: no item has a field '{name}'{}", near_misses(name, &known)))
         };
         let Some(field) = self.properties.resolve(name) else { return Err(unknown(known()?)) };
+        let whole_numbers = self.columns.find(name).is_some_and(|(_, column)| column.data_type() == &DataType::Int32);
+        if let (true, Some(files)) = (whole_numbers, &self.relation.files) {
+            // DuckDB 1.5 takes parquet's null type for INTEGER.
+            let told = format!(
+                "SELECT DISTINCT coalesce(logical_type, '') FROM parquet_schema({}) WHERE name = {}",
+                list(&files.globs),
+                literal(name)
+            );
+            if rows::query_texts(connection, &told)? == ["NullType()"] {
+                return Ok(Field { sql: format!("CAST({} AS VARCHAR)", field.sql), kind: Kind::Null });
+            }
+        }
         if self.properties.is_json_key(name) {
             let bare = name.strip_prefix("properties.").unwrap_or(name);
             let path = literal(&pointer(&[bare]));
@@ -174,16 +184,7 @@ impl Layout {
     }
 }
 
-/// What begins no name among the columns.
-fn own_prefix(columns: &Fields) -> String {
-    let mut own = "lazycogs ".to_owned();
-    while columns.iter().any(|column| column.name().to_lowercase().starts_with(&own)) {
-        own.insert(0, '_');
-    }
-    own
-}
-
-fn properties(schema: &Schema, base: Option<&str>) -> Properties {
+fn properties(schema: &Schema, relation: &Relation) -> Properties {
     let known = |fields: &Fields| fields.iter().map(|f| (f.name().clone(), Kind::of(f))).collect::<Vec<_>>();
     let nested = match schema.fields().find("properties").map(|(_, field)| field.data_type()) {
         Some(DataType::Struct(fields)) => Nested::Struct(known(fields)),
@@ -193,7 +194,8 @@ fn properties(schema: &Schema, base: Option<&str>) -> Properties {
     let mut flat = known(schema.fields());
     // These are structure, not properties, whatever their type.
     let structure = ["assets", "bbox", "geometry", "links", "properties", "stac_extensions", "stac_version", "type"];
-    flat.retain(|(name, _)| !structure.contains(&name.as_str()) && Some(name.as_str()) != base);
+    let is_ours = |name: &String| Some(name) == relation.base.as_ref() || relation.ordinals.contains(&identifier(name));
+    flat.retain(|(name, _)| !structure.contains(&name.as_str()) && !is_ours(name));
     Properties { flat, nested }
 }
 

@@ -3,6 +3,7 @@
 //! [`Selection`] says what is wanted. A [`source`](Source) becomes one SQL relation, its [`layout`] tells what the parts
 //! of an item are in SQL, [`query`] writes the one query, and [`ItemStream`] reads its Arrow batches.
 
+mod apart;
 mod assets;
 mod facts;
 mod fields;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use duckdb::Connection;
+use geo::Geometry;
 use serde_json::Value;
 
 use super::assets::AssetSql;
@@ -30,6 +31,8 @@ pub(super) struct Looks {
     conditions: Vec<String>,
     /// Some rows have no bbox, so that the geometry decides.
     needs_geometry: bool,
+    /// Shapes that the geometry of an item must meet.
+    shapes: Vec<Geometry>,
     /// Holds the ids that are asked for, where they are many.
     ids: Option<Arc<Table>>,
 }
@@ -48,13 +51,14 @@ impl<'a> Query<'a> {
         }
         let relation = selection.source.relation(&connection, selection.hive)?;
         let layout = Layout::of(&connection, relation)?;
-        let looks = Looks { layout, conditions: Vec::new(), needs_geometry: false, ids: ids_table(&connection, selection)? };
+        let looks = Looks { layout, conditions: Vec::new(), needs_geometry: false, shapes: Vec::new(), ids: ids_table(&connection, selection)? };
         let mut query = Query { selection, connection, looks };
-        let conditions = query.argument_conditions()?;
+        let (conditions, shapes) = query.argument_conditions()?;
+        query.looks.shapes = shapes;
         query.looks.conditions.extend(conditions);
         let (place, needs_geometry) = query.place()?;
         query.looks.conditions.extend(place);
-        query.looks.needs_geometry = needs_geometry;
+        query.looks.needs_geometry = needs_geometry || !query.looks.shapes.is_empty();
         if let Some(version) = version {
             selection.memo.at(&version, |known| known.looks = Some(query.looks.clone()));
         }
@@ -62,10 +66,12 @@ impl<'a> Query<'a> {
     }
 
     /// What `filter`, `ids` and `datetime` ask for.
-    fn argument_conditions(&self) -> Result<Vec<String>> {
-        let mut conditions = Vec::new();
+    fn argument_conditions(&self) -> Result<(Vec<String>, Vec<Geometry>)> {
+        let (mut conditions, mut shapes) = (Vec::new(), Vec::new());
         if let Some(text) = &self.selection.filter {
-            conditions.push(filter::to_sql(text, &|name| self.looks.layout.field(&self.connection, "filter", name))?);
+            let (sql, found) = filter::parts(text, &|name| self.looks.layout.field(&self.connection, "filter", name))?;
+            conditions.push(sql);
+            shapes = found;
         }
         if let Some(ids) = &self.selection.ids {
             conditions.push(match (ids.as_slice(), &self.looks.ids) {
@@ -86,7 +92,7 @@ impl<'a> Query<'a> {
             // An item without a time must reach the reader, who refuses it by name.
             conditions.push(format!("({} IS NULL OR ({}))", self.looks.layout.time(), overlaps.join(" AND ")));
         }
-        Ok(conditions)
+        Ok((conditions, shapes))
     }
 
     /// The condition on the bbox, and whether some rows have none.
@@ -198,8 +204,9 @@ impl<'a> Query<'a> {
         };
         let mut select: Vec<String> =
             relation.ordinals.iter().map(|column| format!("CAST({column} AS BIGINT)")).collect();
-        let bbox = self.looks.layout.bbox.as_ref().map(|bbox| format!("CAST({} AS DOUBLE)", bbox.edges[0]));
-        select.push(bbox.unwrap_or_else(|| "CAST(NULL AS DOUBLE)".to_owned()));
+        let edge = |edge: &String| format!("CAST({edge} AS DOUBLE)");
+        let bbox = self.looks.layout.bbox.as_ref().map(|bbox| bbox.edges.each_ref().map(edge));
+        select.extend(bbox.unwrap_or_else(|| [(); 4].map(|()| "CAST(NULL AS DOUBLE)".to_owned())));
         let geometry = self.looks.layout.geometry.as_ref().filter(|_| self.looks.needs_geometry);
         select.extend(geometry.map(|(sql, _)| sql.clone()));
         let sql = format!("SELECT {} FROM {} WHERE {}{order}", select.join(", "), relation.from, self.condition());
@@ -209,13 +216,19 @@ impl<'a> Query<'a> {
             let batch = batch.map_err(failed)?;
             let (ordinals, place) = batch.columns().split_at(count.min(batch.num_columns()));
             for row in 0..batch.num_rows() {
-                let west = place.first().map_or(Ok(None), |west| rows::double(west, row))?;
-                let bytes = place.get(1).map_or(Ok(None), |bytes| rows::bytes(bytes, row))?;
-                let bounds = || {
-                    let (bytes, (_, encoding)) = (bytes?, geometry?);
-                    geometry::bounds(&geometry::parse(*encoding, bytes).ok()??)
+                let edge = |edge: usize| place.get(edge).map_or(Ok(None), |edge| rows::double(edge, row));
+                let edges = [edge(0)?, edge(1)?, edge(2)?, edge(3)?];
+                let bytes = place.get(4).map_or(Ok(None), |bytes| rows::bytes(bytes, row))?;
+                let parsed = || geometry::parse(geometry?.1, bytes?).ok()?;
+                let touches = |shape: &Geometry| geometry::bounds(shape).is_some_and(|bounds| self.touches(bounds));
+                let is_there = match (edges[0], self.looks.shapes.is_empty()) {
+                    (Some(_), true) => true,
+                    (Some(_), false) => geometry::meets_all(parsed().as_ref(), edges, &self.looks.shapes),
+                    (None, _) => parsed().is_some_and(|shape| {
+                        touches(&shape) && geometry::meets_all(Some(&shape), edges, &self.looks.shapes)
+                    }),
                 };
-                if west.is_some() || bounds().is_some_and(|bounds| self.touches(bounds)) {
+                if is_there {
                     return ordinals.iter().map(|column| rows::integer(column, row)).collect();
                 }
             }
@@ -287,7 +300,8 @@ impl<'a> Query<'a> {
             self.condition(),
             order.join(", ")
         );
-        ItemStream::start(self.connection, sql, columns, self.selection, assets, self.looks.layout.relation.clone())
+        columns.shapes = self.looks.shapes.clone();
+        ItemStream::start(self.connection, sql, columns, self.selection, assets, self.looks)
     }
 }
 

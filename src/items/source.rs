@@ -96,8 +96,10 @@ pub(super) struct Relation {
     pub name: String,
     /// There may be more than one file, with columns that differ.
     pub several: bool,
+    /// The files of which `from` is made, where it is.
+    pub files: Option<Files>,
     /// Keeps the table alive.
-    _table: Option<Arc<Table>>,
+    pub _table: Option<Arc<Table>>,
 }
 
 impl Relation {
@@ -110,13 +112,14 @@ impl Relation {
             fetched: None,
             name: "t".to_owned(),
             several,
+            files: None,
             _table: None,
         }
     }
 
     fn of_table(table: Arc<Table>, base: Option<&str>, name: String) -> Self {
         let from = table.name.clone();
-        Self { from, ordinals: vec!["rowid".to_owned()], base: base.map(str::to_owned), fetched: None, name, several: false, _table: Some(table) }
+        Self { from, ordinals: vec!["rowid".to_owned()], base: base.map(str::to_owned), fetched: None, name, several: false, files: None, _table: Some(table) }
     }
 
     /// The path or URL that the hrefs of a row are relative to, in SQL.
@@ -127,6 +130,16 @@ impl Relation {
             fetched.map(|file| format!(" WHEN {} THEN {}", literal(&file.path), literal(&file.origin))).collect();
         Some(if cases.is_empty() { base } else { format!("CASE {base}{} ELSE {base} END", cases.concat()) })
     }
+}
+
+/// How parquet files are read.
+#[derive(Debug, Clone)]
+pub(super) struct Files {
+    pub globs: Vec<String>,
+    pub options: String,
+    pub hive: Option<bool>,
+    pub several: bool,
+    pub is_local: bool,
 }
 
 /// What tells whether items are still the same: length and time of each file.
@@ -162,7 +175,7 @@ impl Source {
             [first, ..] => format!("'{}' and {} more", shown(first), origins.len() - 1),
             [] => String::new(),
         };
-        let globs = paths.iter().map(|path| glob(path)).collect::<Result<Vec<_>>>()?;
+        let globs = paths.iter().map(|path| glob(connection, path)).collect::<Result<Vec<_>>>()?.concat();
         let relation = match json {
             0 => parquet(&globs, hive, name),
             n if n == paths.len() => json_items(connection, &globs, name)?,
@@ -176,6 +189,7 @@ impl Source {
 fn parquet(globs: &[String], hive: Option<bool>, name: String) -> Relation {
     let several = globs.len() > 1 || globs.iter().any(|glob| has_wildcard(glob));
     let mut options = format!("union_by_name = {several}");
+    let is_local = globs.iter().all(|glob| local(glob).is_some());
     if let Some(hive) = hive {
         options += &format!(", hive_partitioning = {hive}");
     }
@@ -186,6 +200,7 @@ fn parquet(globs: &[String], hive: Option<bool>, name: String) -> Relation {
         fetched: None,
         name,
         several,
+        files: Some(Files { globs: globs.to_vec(), options, hive, several, is_local }),
         _table: None,
     }
 }
@@ -197,7 +212,7 @@ fn json_items(connection: &Connection, globs: &[String], name: String) -> Result
     let largest = globs.iter().filter_map(|glob| std::fs::metadata(local(glob)?).ok()).map(|m| m.len()).max();
     let limit = largest.unwrap_or(0).max(DEFAULT_LIMIT) + 1;
     let read =
-        format!("read_json_objects({}, format = 'auto', filename = true, maximum_object_size = {limit})", list(globs));
+        format!("read_json_objects({}, format = 'auto', filename = true, hive_partitioning = false, maximum_object_size = {limit})", list(globs));
     let query = format!(
         "WITH objects AS (SELECT json, filename FROM {read}), \
          items AS (SELECT unnest(CASE WHEN json->>'type' = 'FeatureCollection' THEN json_extract(json, '$.features[*]') \
@@ -221,20 +236,31 @@ fn json_items(connection: &Connection, globs: &[String], name: String) -> Result
 }
 
 /// The path as DuckDB shall read it: a directory becomes a glob, an existing file is no pattern whatever it is called.
-fn glob(path: &str) -> Result<String> {
-    let Some(file) = local(path) else { return Ok(path.to_owned()) };
+fn glob(connection: &Connection, path: &str) -> Result<Vec<String>> {
+    let Some(file) = local(path) else { return Ok(vec![path.to_owned()]) };
     match std::fs::metadata(file) {
-        Ok(found) if found.is_dir() => {
-            let directory = escape_wildcards(path.trim_end_matches('/'));
-            Ok(format!("{directory}/**/*parquet"))
-        }
-        Ok(_) => Ok(escape_wildcards(path)),
-        Err(_) if has_wildcard(path) => Ok(path.to_owned()),
+        Ok(found) if found.is_dir() => in_folder(connection, &escape_wildcards(path.trim_end_matches('/'))),
+        Ok(_) => Ok(vec![escape_wildcards(path)]),
+        Err(_) if has_wildcard(path) => Ok(vec![path.to_owned()]),
         Err(_) if path.is_empty() => Err(Error::Argument("items is an empty path".into())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(Error::Items(format!("no such file: '{path}'")))
         }
         Err(error) => Err(Error::Items(format!("cannot read '{path}': {error}"))),
+    }
+}
+
+/// The parquet files of a folder: one pattern, or each by its name where some are called `.PARQUET` or `.parq`.
+fn in_folder(connection: &Connection, folder: &str) -> Result<Vec<String>> {
+    let usual = format!("{folder}/**/*parquet");
+    let files = format!(
+        "SELECT file FROM glob({}) WHERE regexp_matches(lower(file), '(parquet|\\.parq)$') ORDER BY file",
+        literal(&format!("{folder}/**"))
+    );
+    let files = rows::query_texts(connection, &files)?;
+    match files.iter().all(|file| file.ends_with("parquet")) {
+        true => Ok(vec![usual]),
+        false => Ok(files.iter().map(|file| escape_wildcards(file)).collect()),
     }
 }
 
@@ -283,10 +309,12 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
+        let connection = Connection::open_in_memory().unwrap();
+        let glob = |path: &str| glob(&connection, path);
         let error = glob("/no/such/items.parquet").unwrap_err();
         assert_eq!(error.to_string(), "no such file: '/no/such/items.parquet'");
-        assert_eq!(glob("/no/such/*.parquet").unwrap(), "/no/such/*.parquet");
-        assert_eq!(glob("s3://bucket/a.parquet").unwrap(), "s3://bucket/a.parquet");
+        assert_eq!(glob("/no/such/*.parquet").unwrap(), ["/no/such/*.parquet"]);
+        assert_eq!(glob("s3://bucket/a.parquet").unwrap(), ["s3://bucket/a.parquet"]);
         assert!(glob("").is_err());
     }
 
@@ -295,7 +323,8 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("lazycogs-[source]-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let text = directory.to_str().unwrap();
-        let escaped = glob(&format!("{text}/")).unwrap();
+        let connection = Connection::open_in_memory().unwrap();
+        let escaped = glob(&connection, &format!("{text}/")).unwrap().concat();
         std::fs::remove_dir(&directory).unwrap();
         assert!(escaped.contains("[[]source]") && escaped.ends_with("/**/*parquet"), "{escaped}");
         assert_eq!(escape_wildcards("a*b?c[d]"), "a[*]b[?]c[[]d]");

@@ -9,13 +9,14 @@ use std::thread::JoinHandle;
 
 use duckdb::arrow::array::{ArrayRef, RecordBatch};
 use duckdb::{Connection, InterruptHandle};
+use geo::Geometry;
 
 use super::facts::{self, Facts};
 use super::geometry::{self, Encoding};
 use super::item::{Asset, Item};
 use super::memo::MOST_ITEMS;
 use super::session::failed;
-use super::source::Relation;
+use super::query::Looks;
 use super::{Selection, json, rows};
 use crate::error::{Error, Result};
 use crate::interrupt;
@@ -35,6 +36,8 @@ pub(super) struct Columns {
     pub base: Option<usize>,
     /// What the item says for all of its assets: its columns as JSON, and its properties as JSON.
     pub of_item: [Option<usize>; 2],
+    /// Shapes that the geometry must meet.
+    pub shapes: Vec<Geometry>,
     /// All assets as one JSON object, in place of `assets`.
     pub objects: Option<usize>,
     /// One entry per requested asset.
@@ -68,7 +71,7 @@ impl ItemStream {
         columns: Columns,
         selection: &Selection,
         keys: &[String],
-        relation: Relation,
+        looks: Looks,
     ) -> Result<Self> {
         let interrupt = connection.interrupt_handle();
         let (sender, receiver) = sync_channel(AHEAD);
@@ -85,7 +88,8 @@ impl ItemStream {
                 // A consumer that is gone does not mind.
                 let _ = sender.send(Err(error));
             }
-            drop(relation);
+            // Tables and fetched files live as long as they are read.
+            drop(looks);
         };
         let thread = std::thread::Builder::new().name("lazycogs-items".into()).spawn(run);
         let thread = thread.map_err(|e| Error::Items(format!("cannot start a thread to read items: {e}")))?;
@@ -305,6 +309,7 @@ impl Reader {
             Some([w, s, e, n]) => [edge(w)?, edge(s)?, edge(e)?, edge(n)?],
             None => [None; 4],
         };
+        let edges = bbox;
         let bbox = if let [Some(w), Some(s), Some(e), Some(n)] = bbox { Some([w, s, e, n]) } else { None };
         let bytes = match self.columns.geometry {
             Some((index, encoding)) => {
@@ -322,6 +327,9 @@ impl Reader {
                 return Err(Error::Items(format!("item '{id}' has no bbox, and its geometry is {what}")));
             }
         };
+        if !self.columns.shapes.is_empty() && !geometry::meets_all(geometry.as_ref(), edges, &self.columns.shapes) {
+            return Ok((None, None));
+        }
         let bounds = || geometry.as_ref().and_then(geometry::bounds);
         let touching = |bounds: &[f64; 4]| self.boxes.iter().any(|area| geometry::touches(*bounds, *area));
         let bbox = bbox.or_else(|| bounds().filter(touching));

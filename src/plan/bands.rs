@@ -31,31 +31,6 @@ pub struct Meaning {
     pub scale: Option<(f64, f64)>,
 }
 
-/// `name` as an asset key and a sample: `'visual:2'` is the second band of `visual`, unless an asset is named so.
-pub fn parse_name(name: &str, is_asset: impl Fn(&str) -> bool) -> Result<(String, Option<u16>)> {
-    if is_asset(name) {
-        return Ok((name.to_owned(), None));
-    }
-    match name.rsplit_once(':') {
-        Some((asset, number)) if !asset.is_empty() => match number.parse::<u16>() {
-            Ok(0) => Err(Error::Argument(format!("band '{name}': bands of an asset are counted from 1"))),
-            Ok(n) => Ok((asset.to_owned(), Some(n - 1))),
-            Err(_) => Ok((name.to_owned(), None)),
-        },
-        _ => Ok((name.to_owned(), None)),
-    }
-}
-
-/// The asset keys that names of bands may mean: the whole name, and what stands before each colon.
-pub fn keys_in(names: &[String]) -> Vec<String> {
-    let before = |name: &String| {
-        let colons: Vec<usize> = name.match_indices(':').map(|(at, _)| at).collect();
-        let ends = colons.into_iter().chain([name.len()]);
-        ends.filter_map(|end| name.get(..end)).filter(|key| !key.is_empty()).map(str::to_owned).collect::<Vec<_>>()
-    };
-    names.iter().flat_map(before).collect()
-}
-
 /// A band that was asked for, with the COG that stands for all of its sources.
 pub struct Sampled<'a> {
     pub name: String,

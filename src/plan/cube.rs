@@ -8,6 +8,7 @@ use regex::Regex;
 
 use super::bands::{self, Band, Meaning};
 use super::level::Levels;
+use super::naming::{self, Sample};
 use crate::area::Area;
 use crate::cog::Level;
 use crate::cog::opened::{Opened, open_cached};
@@ -15,7 +16,7 @@ use crate::crs::Crs;
 use crate::error::{Error, Result};
 use crate::grid::Tiling;
 use crate::interrupt;
-use crate::items::{Asset, FirstItem, Memo, default_bands};
+use crate::items::{Asset, FirstItem, Memo, Named, Selection, default_bands};
 use crate::request::Request;
 use crate::store::location::shown_text;
 use crate::store::{Location, Object, Session};
@@ -56,7 +57,7 @@ impl Cube {
         let session = Session::new(request.store.clone());
         let levels = Levels::new(request.grid, request.crs.clone());
         request.selection.source = request.selection.source.reachable(&session, request.threads)?;
-        request.selection.named = request.bands.as_ref().map(|names| bands::keys_in(names));
+        request.selection.named = request.bands.as_ref().map(|names| naming::keys_in(names));
         request.selection.memo = Memo::of(&request.selection);
         let selection = request.selection.clone();
         let first = interrupt::apart(move || selection.first())?.ok_or_else(|| nothing_matches(&request, &area))?;
@@ -70,8 +71,9 @@ impl Cube {
                 first.id
             )));
         }
+        let archive = Names { selection: &request.selection, first: &first };
         let named = wanted.iter().map(|name| {
-            let (asset, sample) = bands::parse_name(name, |key| first.assets.iter().any(|a| a.key == key))?;
+            let (asset, sample) = naming::meaning(name, &archive)?;
             Ok((name.clone(), asset, sample))
         });
         let named: Vec<_> = named.collect::<Result<_>>()?;
@@ -80,11 +82,16 @@ impl Cube {
         let sampled = named
             .into_iter()
             .map(|(name, asset, sample)| {
-                let (opened, stac) = (&opened[&asset], &assets[&asset].1);
+                let (opened, (item, stac)) = (&opened[&asset], &assets[&asset]);
+                let called = match sample {
+                    Sample::Named(_) => archive.bands(&asset, item)?,
+                    Sample::Only | Sample::Number(_) => Vec::new(),
+                };
+                let sample = naming::number(&asset, sample, &called, &opened.cog.descriptions)?;
                 let nodata = stac.nodata.of(sample.unwrap_or(0));
-                bands::Sampled { name, asset, sample, cog: &opened.cog, nodata }
+                Ok(bands::Sampled { name, asset, sample, cog: &opened.cog, nodata })
             })
-            .collect();
+            .collect::<Result<_>>()?;
         let bands = bands::resolve(&request, sampled)?;
         let source_pixels = source_pixels(&levels, opened.values())?;
         let size = match request.chunk_size {
@@ -177,6 +184,39 @@ fn nothing_matches(request: &Request, area: &Area) -> Error {
     };
     let filter = request.selection.filter.as_ref().map(|f| format!(", filter {f}")).unwrap_or_default();
     Error::Items(format!("no item matches: bbox {} in EPSG:4326{datetime}{ids}{filter}", boxes.join(" and ")))
+}
+
+/// The names in an archive.
+struct Names<'a> {
+    selection: &'a Selection,
+    first: &'a FirstItem,
+}
+
+impl Names<'_> {
+    /// What the bands of an asset are called, by the item that stands for it.
+    fn bands(&self, asset: &str, item: &str) -> Result<Vec<Named>> {
+        let of = |first: &FirstItem| first.assets.iter().find(|a| a.key == asset).map(|a| a.bands.clone());
+        if self.first.id == item {
+            return Ok(of(self.first).unwrap_or_default());
+        }
+        let one = Selection { ids: Some(vec![item.to_owned()]), memo: Memo::default(), ..self.selection.clone() };
+        Ok(one.first()?.as_ref().and_then(of).unwrap_or_default())
+    }
+}
+
+impl naming::Archive for Names<'_> {
+    fn first(&self) -> &FirstItem {
+        self.first
+    }
+
+    fn keys(&self) -> Result<Vec<String>> {
+        self.selection.asset_keys()
+    }
+
+    fn whole(&self) -> Result<FirstItem> {
+        let whole = Selection { named: None, memo: Memo::default(), ..self.selection.clone() };
+        Ok(whole.first()?.unwrap_or_else(|| self.first.clone()))
+    }
 }
 
 /// One asset for each key: that of the first item, else of the first item that has it.

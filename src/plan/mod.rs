@@ -4,6 +4,7 @@
 mod bands;
 mod cube;
 mod level;
+mod naming;
 mod openings;
 
 use std::sync::Arc;

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import rasterio
 import stac
 from helpers import call
 from model import Grid
@@ -491,4 +492,237 @@ def test_many_asset_keys(con, ones, place, tmp_path):
     assert con.execute(f"SELECT count(item_id) FROM {many}").fetchone() == (300,)
 
 
-WORLD = Grid((-180, -90, 180, 90), "EPSG:4326", 2)
+# -- names of the file and ours --------------------------------------------------------------------------------------
+
+OURS = ["c1", "c0", "filename", "FileName", "base", "file_row_number", "file_index", "rowid", "item", "t", "json", "band"]
+OURS += ["v", "k", "lazycogs 1", "Lazycogs file", "read_parquet", "items", "objects", "xmin", "href", "row", "red", "i"]
+
+
+@pytest.mark.parametrize("kind", ["number", "text", "struct"])
+@pytest.mark.parametrize("name", OURS)
+def test_a_column_named_like_one_of_ours(con, ones, place, tmp_path, name, kind):
+    """The same plan as without the column, relative hrefs included; and the column is a property like any other."""
+    value = {"number": [3, 2, 1], "text": ["/x/c", "/x/b", "/x/a"], "struct": [{"nodata": 1, "href": "no"}] * 3}[kind]
+    assets = [{"data": {"href": ones.name, "raster:bands": [{"nodata": 5.0}]}}] * 3
+    times = pa.array([NOON.replace(hour=h) for h in (3, 1, 2)], pa.timestamp("us", tz="UTC"))
+    rows = table(place, assets=assets, datetime=times).append_column(name, pa.array(value))
+    source = written(tmp_path / "items.parquet", rows)
+    assert plan(con, source) == "i0 i1 i2"
+    assert plan(con, source, period=None) == "i1 i2 i0"
+    assert pixels(con, source) == [1]
+    assert pixels(con, [source, source], mosaic="count") == [6]
+    if kind != "struct":
+        assert plan(con, source, sortby=[name]) == "i2 i1 i0"
+        smallest = "1" if kind == "number" else "'/x/a'"
+        assert plan(con, source, filter=f'"{name}" = {smallest}') == "i2"
+    absolute = pa.array([{"data": {"href": str(ones)}}] * 3)
+    by_value = rows.set_column(rows.column_names.index("assets"), "assets", absolute)
+    con.register("mine", by_value)
+    con.execute("SET VARIABLE items = (SELECT list(m) FROM mine m)")
+    text = call("lazycogs_explain", "ITEMS", HERE, None, bands=["data"]).replace("'ITEMS'", "getvariable('items')")
+    found = con.execute(f"SELECT item_id FROM {text} ORDER BY time, read_order").fetchall()
+    assert [item for (item,) in found] == ["i1", "i2", "i0"]
+    text = call("lazycogs_explain", "ITEMS", HERE, "P1Y", bands=["data"]).replace("'ITEMS'", "getvariable('items')")
+    found = con.execute(f"SELECT item_id FROM {text} ORDER BY time, read_order").fetchall()
+    assert [item for (item,) in found] == ["i0", "i1", "i2"]
+
+
+def test_hive_keys_beside_columns(con, ones, place, tmp_path):
+    """`datetime=2024-05-01` in a folder's name hides no column; other keys stay."""
+    for day in (1, 2):
+        times = pa.array([datetime(2024, 5, day, h, tzinfo=UTC) for h in (1, 13)], pa.timestamp("us", tz="UTC"))
+        rows = table(place, id=[f"{day}a", f"{day}b"], assets=[data(ones)] * 2, datetime=times)
+        written(tmp_path / f"all/datetime=2024-05-0{day}/part={day}/items.parquet", rows)
+    for source in (tmp_path / "all", f"{tmp_path}/all/*/*/*.parquet"):
+        assert plan(con, source, None) == "1a 1b 2a 2b"
+        assert plan(con, source, None, datetime="2024-05-02T13:00:00Z") == "2b"
+        assert plan(con, source, None, filter="part = 2", sortby=["-part"]) == "2a 2b"
+        assert plan(con, source, sortby=["-part"]) == "2a 2b 1a 1b"
+        assert plan(con, source, filter="part = 1", hive_partitioning=True) == "1a 1b"
+
+
+def test_endings_of_names_in_a_folder(con, ones, place, tmp_path):
+    for n, name in enumerate(["a.parquet", "b.PARQUET", "month=5/c.parq", "month=5/d.Parquet"]):
+        written(tmp_path / "all" / name, table(place, id=[f"i{n}"], assets=[data(ones)]))
+    (tmp_path / "all" / "notes.txt").write_text("no items")
+    assert plan(con, tmp_path / "all") == "i0 i1 i2 i3"
+    written(tmp_path / "one" / "x.parq", table(place, assets=[data(ones)]))
+    assert plan(con, tmp_path / "one") == "i0"
+
+
+# -- columns that nobody asks for, and parts that differ -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by_value", [False, True], ids=["file", "by value"])
+def test_a_variant_that_nobody_asks_for(con, ones, place, tmp_path, by_value):
+    plain = written(tmp_path / "plain.parquet", table(place, assets=[data(ones)] * 3))
+    rows = f"SELECT *, {{x: 1}}::VARIANT AS odd, 5::VARIANT AS filename FROM '{plain}'"
+    try:
+        con.execute(f"COPY ({rows}) TO '{tmp_path}/items.parquet'")
+    except duckdb.Error as error:
+        pytest.skip(f"this DuckDB has no VARIANT: {error}")
+    text = call("lazycogs_explain", tmp_path / "items.parquet", HERE, "P1Y", bands=["data"], sortby=["-datetime"])
+    if by_value:
+        con.execute(f"SET VARIABLE items = (SELECT list(i) FROM ({rows}) i)")
+        text = text.replace(f"'{tmp_path}/items.parquet'", "getvariable('items')")
+    found = con.execute(f"SELECT item_id FROM {text} ORDER BY read_order").fetchall()
+    assert [item for (item,) in found] == ["i0", "i1", "i2"]
+
+
+ASSETS_AS = {
+    "struct": "assets",
+    "other struct": "{other: assets.data, data: {href: assets.data.href, nodata: 9}}",
+    "text": "to_json(assets)::VARCHAR",
+    "json": "to_json(assets)",
+    "map": "MAP {'data': {href: assets.data.href}}",
+    "map of text": "MAP {'data': to_json(assets.data)::VARCHAR}",
+}
+BBOX_AS = {
+    "struct": "bbox",
+    "list": "[bbox.xmin, bbox.ymin, bbox.xmax, bbox.ymax]",
+    "six": "[bbox.xmin, bbox.ymin, 0, bbox.xmax, bbox.ymax, 9]",
+    "text": "to_json([bbox.xmin, bbox.ymin, bbox.xmax, bbox.ymax])::VARCHAR",
+}
+
+
+@pytest.mark.parametrize("one", ASSETS_AS)
+@pytest.mark.parametrize("other", ASSETS_AS)
+def test_parts_with_other_assets(con, ones, place, tmp_path, one, other):
+    for n, form in enumerate((one, other)):
+        plain = written(tmp_path / "plain.parquet", table(place, id=[f"b{n}", f"a{n}"], assets=[data(ones.name)] * 2))
+        con.execute(f"COPY (SELECT * REPLACE ({ASSETS_AS[form]} AS assets) FROM '{plain}') TO '{tmp_path}/part{n}.parquet'")
+    assert plan(con, f"{tmp_path}/part*.parquet") == "b0 a0 b1 a1"
+    assert plan(con, [f"{tmp_path}/part1.parquet", f"{tmp_path}/part0.parquet"]) == "b1 a1 b0 a0"
+    assert pixels(con, f"{tmp_path}/part*.parquet", mosaic="count") == [4]
+
+
+@pytest.mark.parametrize("one, other", [("struct", "list"), ("list", "struct"), ("text", "struct"), ("six", "list"), ("text", "six")])
+def test_parts_with_other_boxes(con, ones, place, tmp_path, one, other):
+    for n, form in enumerate((one, other)):
+        plain = written(tmp_path / "plain.parquet", table(place, id=[f"b{n}", f"a{n}"], assets=[data(ones)] * 2))
+        con.execute(f"COPY (SELECT * REPLACE ({BBOX_AS[form]} AS bbox) FROM '{plain}') TO '{tmp_path}/part{n}.parquet'")
+    assert plan(con, f"{tmp_path}/part*.parquet") == "b0 a0 b1 a1"
+    with pytest.raises(duckdb.Error, match="no item matches"):
+        plan(con, f"{tmp_path}/part*.parquet", where=grid(4, 4, left=700000))
+
+
+# -- bands by name, and other hrefs ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def analytic(tmp_path):
+    """A file of three bands, 1, 2 and 3, which it describes itself."""
+    path = raster(tmp_path / "analytic.tif", np.array([np.full((4, 4), n) for n in (1, 2, 3)], "uint8"))
+    with rasterio.open(path, "r+") as file:
+        file.descriptions = ("eins", "zwei & mehr", "drei")
+    return path
+
+
+@pytest.mark.parametrize("form", ["struct", "json", "map"])
+@pytest.mark.parametrize("member", ["eo:bands", "bands"])
+def test_bands_by_name(con, ones, analytic, place, tmp_path, form, member):
+    common = "common_name" if member == "eo:bands" else "eo:common_name"
+    bands = [{"name": "B2", common: "blue"}, {"name": "B3", common: "green"}, {"name": "B4", common: "red"}]
+    assets = {
+        "analytic": {"href": str(analytic), member: bands},
+        "green": {"href": str(ones)},
+        "nir": {"href": str(ones), member: [{"name": "B8", common: "nir08"}]},
+        "visual": {"href": str(analytic), member: bands[:1]},
+    }
+    column = {
+        "struct": [assets],
+        "json": [json.dumps(assets)],
+        "map": pa.array([[(k, json.dumps(v)) for k, v in assets.items()]], pa.map_(pa.string(), pa.string())),
+    }[form]
+    source = written(tmp_path / "items.parquet", table(place, assets=column))
+    names = ["analytic:red", "analytic:B3", "analytic:1", "analytic:zwei & mehr", "red", "green", "nir08"]
+    assert pixels(con, source, bands=names) == [[3], [2], [1], [2], [3], [1], [1]]
+    with pytest.raises(duckdb.Error, match="'blue' is the common name.*'analytic:1', 'visual'"):
+        pixels(con, source, bands=["blue"])
+    with pytest.raises(duckdb.Error, match="'analytic' has no band 'swir'; there are 'analytic:B2'.*'analytic:drei'"):
+        pixels(con, source, bands=["analytic:swir"])
+    with pytest.raises(duckdb.Error, match="no item has band 'swir'"):
+        pixels(con, source, bands=["swir"])
+
+
+def test_a_named_band_of_an_asset_that_the_first_item_lacks(con, ones, analytic, place, tmp_path):
+    named = {"href": str(analytic), "eo:bands": [{"name": "a"}, {"name": "b"}, {"name": "c"}]}
+    assets = [json.dumps(data(ones)), json.dumps({"analytic": named})]
+    source = written(tmp_path / "items.parquet", table(place, assets=assets))
+    assert pixels(con, source, bands=["analytic:b"]) == [2]
+
+
+@pytest.mark.parametrize("form", ["struct", "json", "map of text", "nested text"])
+def test_another_href(con, ones, place, tmp_path, form):
+    twos = raster(tmp_path / "twos.tif", np.full((4, 4), 2, "uint8"))
+    other = {"alternate": {"s3": {"href": str(twos), "title": "x"}}}
+    rows = [data(ones, **other), data(ones, alternate=None)]
+    column = {
+        "struct": rows,
+        "json": [json.dumps(row) for row in rows],
+        "map of text": pa.array([[("data", json.dumps(row["data"]))] for row in rows], pa.map_(pa.string(), pa.string())),
+        "nested text": [data(ones, alternate=json.dumps(other["alternate"])), data(ones, alternate=None)],
+    }[form]
+    source = written(tmp_path / "items.parquet", table(place, assets=column))
+    assert pixels(con, source, mosaic="lowest") == [1]
+    first = {"asset_href": "alternate.s3", "ids": ["i0"]}
+    assert pixels(con, source, **first) == [2]
+    hrefs = call("lazycogs_explain", source, HERE, "P1Y", bands=["data"], **first)
+    assert con.execute(f"SELECT href FROM {hrefs}").fetchall() == [(str(twos),)]
+    with pytest.raises(duckdb.Error, match="item 'i1' asset 'data': has no 'alternate.s3'"):
+        pixels(con, source, asset_href="alternate.s3", mosaic="highest")
+    assert pixels(con, source, asset_href="alternate.s3", mosaic="count", errors="ignore") == [1]
+    assert [(item, message.split(": ")[-1]) for item, _, message in failures(con)] == [("i1", "has no 'alternate.s3'")]
+
+
+# -- filters ---------------------------------------------------------------------------------------------------------
+
+
+TRIANGLE = [[14.9, 46.9], [15.3, 46.9], [15.3, 47.9], [14.9, 46.9]]
+# A shape, and which of the items meet it by their triangles, and which by the boxes around them.
+SHAPES = {
+    "corner": ({"type": "Polygon", "coordinates": [TRIANGLE]}, "i1 i2", "i0 i1 i2"),
+    "beyond the long sides": ({"type": "Point", "coordinates": [15.4, 47.9]}, "", "i1 i2"),
+    "inside of two": ({"type": "Point", "coordinates": [15.1, 46.1]}, "i1 i2", "i1 i2"),
+    "a line across all": ({"type": "LineString", "coordinates": [[13, 46.5], [17, 46.5]]}, "i0 i1 i2 i3", "i0 i1 i2 i3"),
+}
+
+
+def well_known(shape):
+    numbers = json.dumps(shape["coordinates"]).replace(",", "").replace("] [", ", ").replace("[", "(").replace("]", ")")
+    return shape["type"].upper() + numbers
+
+
+@pytest.mark.parametrize("form", ["wkb", "none"])
+@pytest.mark.parametrize("case", SHAPES)
+def test_items_that_meet_a_shape(con, ones, place, tmp_path, form, case):
+    """Right triangles over (x, 46), (x + 1, 46), (x, 48)."""
+    rings = [[(x, 46.0), (x + 1, 46.0), (x, 48.0), (x, 46.0)] for x in (14.0, 14.5, 15.0, 15.5)]
+    rows = table(place, assets=[data(ones)] * 4, bbox=[box_of(ring) for ring in rings], p=[1, 2, 3, 4])
+    if form == "wkb":
+        rows = rows.append_column("geometry", pa.array([stac.wkb(ring) for ring in rings]))
+    source = written(tmp_path / "items.parquet", rows)
+    world = Grid((10, 40, 20, 50), "EPSG:4326", 1)
+    shape, by_triangle, by_box = SHAPES[case]
+    wanted = by_triangle if form == "wkb" else by_box
+    spatial = {"op": "s_intersects", "args": [{"property": "geometry"}, shape]}
+    both = {"and": [spatial, {"op": "gte", "args": [{"property": "p"}, 2]}]}
+    text = f"S_INTERSECTS(geometry, {well_known(shape)})"
+    some = " ".join(name for name in wanted.split() if name != "i0")
+    cases = [(text, wanted), (json.dumps(spatial), wanted), (json.dumps(both), some), (f"p >= 2 AND {text}", some)]
+    for condition, ids in cases:
+        for named in ({}, {"sortby": ["p"]}):
+            if ids:
+                assert plan(con, source, where=world, filter=condition, **named) == ids
+            else:
+                with pytest.raises(duckdb.Error, match="no item matches"):
+                    plan(con, source, where=world, filter=condition, **named)
+    with pytest.raises(duckdb.Error, match="only s_intersects is supported, by itself or joined"):
+        plan(con, source, where=world, filter=f"p = 1 OR {text}")
+
+
+@pytest.mark.parametrize("op, wanted", [("lt", "i0"), ("lte", "i0 i1"), ("gt", "i2"), ("gte", "i1 i2"), ("eq", "i1")])
+def test_older_names_of_operators(con, ones, place, tmp_path, op, wanted):
+    source = written(tmp_path / "items.parquet", table(place, assets=[data(ones)] * 3, p=[1, 2, 3]))
+    assert plan(con, source, filter=json.dumps({"op": op, "args": [{"property": "p"}, 2]})) == wanted
+    assert plan(con, source, filter=json.dumps({op: [{"property": "p"}, 2]})) == wanted

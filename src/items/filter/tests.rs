@@ -65,6 +65,19 @@ fn nan_is_missing_and_a_property_of_nulls_compares_with_anything() {
 }
 
 #[test]
+fn shapes_stand_beside_the_sql() {
+    let of = |filter: &str| parts(filter, &resolve).map(|(sql, shapes)| (sql, shapes.len()));
+    let shape = "S_INTERSECTS(geometry, POLYGON((0 0, 1 0, 1 1, 0 0)))";
+    assert_eq!(of(shape), Ok(("true".into(), 1)));
+    assert_eq!(of(&format!("flag AND {shape} AND naip:year = 'a'")), Ok(("(\"flag\" AND (\"naip:year\" = 'a'))".into(), 1)));
+    let json = r#"{"op":"s_intersects","args":[{"property":"geometry"},{"type":"Point","coordinates":[1,2]}]}"#;
+    assert_eq!(of(json), Ok(("true".into(), 1)));
+    for filter in [format!("flag OR {shape}"), format!("NOT {shape}"), "S_INTERSECTS(flag, POINT(0 0))".into()] {
+        assert!(of(&filter).unwrap_err().to_string().contains("s_intersects"), "{filter}");
+    }
+}
+
+#[test]
 fn arithmetic() {
     check("eo:cloud_cover * 2 + 1 > 3", r#"((("eo:cloud_cover" * 2) + 1) > 3)"#);
     check("eo:cloud_cover ^ 2 = 4", r#"(power("eo:cloud_cover", 2) = 4)"#);
@@ -88,6 +101,10 @@ fn times() {
 fn json() {
     check(EXAMPLE_JSON, r#"("eo:cloud_cover" < 20)"#);
     check(r#"{"op":"isNull","args":[{"property":"json"}]}"#, r#"(CASE WHEN NOT coalesce(isnan(TRY_CAST(TRY(json_extract_string("json", '$')) AS DOUBLE)), false) THEN TRY(json_extract_string("json", '$')) END IS NULL)"#);
+    let less = r#"{"op": "lte", "args": [{"property": "naip:year"}, "20"]}"#;
+    check(less, r#"("naip:year" <= '20')"#);
+    let older = r#"{"and": [{"gte": [{"property": "naip:year"}, "2"]}, {"not": {"eq": [{"property": "flag"}, true]}}]}"#;
+    check(older, r#"(("naip:year" >= '2') AND (NOT ("flag" = true)))"#);
     refused(r#"{"op":"=","args":[{"property":"json"}, null]}"#, "IS NULL");
     refused(r#"{"op":"=","args":["#, "line 1 column");
     refused(r#"{"no":1}"#, "not CQL2 JSON");
