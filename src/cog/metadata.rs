@@ -92,7 +92,8 @@ pub fn scale_offset(xml: &str, samples: u16) -> Vec<Option<(f64, f64)>> {
     for item in xml.split("<Item").skip(1) {
         let Some((attributes, rest)) = item.split_once('>') else { continue };
         // What is no number says nothing, as in GDAL_NODATA.
-        let value = rest.split_once('<').and_then(|(text, _)| parse_float(text.trim())).filter(|value| value.is_finite());
+        let value =
+            rest.split_once('<').and_then(|(text, _)| parse_float(text.trim())).filter(|value| value.is_finite());
         let sample = attribute(attributes, "sample").and_then(|s| s.parse::<usize>().ok());
         let (Some(value), Some(slot)) = (value, sample.and_then(|s| found.get_mut(s))) else { continue };
         match attribute(attributes, "role") {
@@ -110,12 +111,15 @@ pub fn descriptions(xml: &str, samples: u16) -> Vec<Option<String>> {
     for item in xml.split("<Item").skip(1) {
         let Some((attributes, rest)) = item.split_once('>') else { continue };
         let sample = attribute(attributes, "sample").and_then(|s| s.parse::<usize>().ok());
-        let (Some(slot), Some("description")) = (sample.and_then(|s| found.get_mut(s)), attribute(attributes, "role")) else {
+        let (Some(slot), Some("description")) = (sample.and_then(|s| found.get_mut(s)), attribute(attributes, "role"))
+        else {
             continue;
         };
         let text = rest.split_once('<').map_or(rest, |(text, _)| text);
         let plain = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
-        *slot = Some(plain.iter().fold(text.to_owned(), |text, (escaped, sign)| text.replace(escaped, sign)));
+        let once = |text: String| plain.iter().fold(text, |text, (escaped, sign)| text.replace(escaped, sign));
+        // GDAL escapes what it has escaped already.
+        *slot = Some(once(once(text.to_owned())));
     }
     found
 }
@@ -187,8 +191,8 @@ mod tests {
             <Item name="DESCRIPTION" sample="1" role="description">red</Item></GDALMetadata>"#;
         assert_eq!(scale_offset(xml, 3), [Some((0.0001, -0.1)), None, Some((2.0, 0.0))]);
         assert_eq!(descriptions(xml, 3), [None, Some("red".to_owned()), None]);
-        let escaped = "<Item sample=\"0\" role=\"description\">a &amp;lt; b</Item>";
-        assert_eq!(descriptions(escaped, 1), [Some("a &lt; b".to_owned())]);
+        let escaped = "<Item sample=\"0\" role=\"description\">a &amp;amp; b &lt; c</Item>";
+        assert_eq!(descriptions(escaped, 1), [Some("a & b < c".to_owned())]);
         assert_eq!(scale_offset("<Item sample=\"0\" role=\"scale\"", 1), [None]);
         assert_eq!(scale_offset("<Item sample=\"0 role=scale>1<", 1), [None]);
     }

@@ -89,7 +89,9 @@ fn columns(connection: &Connection, from: &str) -> Result<(Schema, Vec<String>)>
             // DuckDB 1.5 has no Arrow type for VARIANT, but can name its columns.
             let described = rows::query_texts(
                 connection,
-                &format!("SELECT column_name FROM (DESCRIBE SELECT * FROM {from}) WHERE contains(column_type, 'VARIANT')"),
+                &format!(
+                    "SELECT column_name FROM (DESCRIBE SELECT * FROM {from}) WHERE contains(column_type, 'VARIANT')"
+                ),
             )?;
             if described.is_empty() {
                 return Err(error);
@@ -104,7 +106,9 @@ fn columns(connection: &Connection, from: &str) -> Result<(Schema, Vec<String>)>
 /// The field, marked as JSON where DuckDB calls it so, which Arrow does not tell; members of a STRUCT, too.
 fn mark(field: &Field, logical: &LogicalTypeHandle) -> Field {
     let field = match field.data_type() {
-        DataType::Struct(members) if logical.id() == LogicalTypeId::Struct && logical.num_children() == members.len() => {
+        DataType::Struct(members)
+            if logical.id() == LogicalTypeId::Struct && logical.num_children() == members.len() =>
+        {
             let members = members.iter().enumerate().map(|(index, member)| match member.data_type() {
                 DataType::Utf8 => Arc::new(mark(member, &logical.child(index))),
                 _ => member.clone(),
@@ -168,7 +172,8 @@ fn together(connection: &Connection, files: &Files, relation: &Relation) -> Resu
         .iter()
         .map(|(from, schema)| {
             let from = from.strip_suffix(')').unwrap_or(from);
-            let uniform = ["assets", "bbox"].iter().filter_map(|name| uniform(schema, name)).collect::<Vec<_>>().join(", ");
+            let uniform =
+                ["assets", "bbox"].iter().filter_map(|name| uniform(schema, name)).collect::<Vec<_>>().join(", ");
             let replaced = if uniform.is_empty() { uniform } else { format!(" REPLACE ({uniform})") };
             format!(
                 "SELECT *{replaced}, {position} AS {index}, row_number() OVER () AS {row} \
@@ -219,7 +224,8 @@ fn without_hive_clash(connection: &Connection, files: &Files, relation: &Relatio
     if keys.is_empty() {
         return Ok(None);
     }
-    let plain = format!("read_parquet({}, union_by_name = {}, hive_partitioning = false)", list(&files.globs), files.several);
+    let plain =
+        format!("read_parquet({}, union_by_name = {}, hive_partitioning = false)", list(&files.globs), files.several);
     let (schema, _) = columns(connection, &plain)?;
     let is_own = |key: &String| schema.fields().iter().any(|field| field.name().eq_ignore_ascii_case(key));
     if !keys.iter().any(is_own) {

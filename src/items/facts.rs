@@ -220,8 +220,9 @@ mod tests {
 
     #[test]
     fn facts_of_bands_come_before_those_of_the_asset() {
-        let facts =
-            facts_of(json!({"nodata": 7, "raster:bands": [{"nodata": "nan", "scale": 0.1}, {"offset": -1, "unit": "m"}]}));
+        let facts = facts_of(
+            json!({"nodata": 7, "raster:bands": [{"nodata": "nan", "scale": 0.1}, {"offset": -1, "unit": "m"}]}),
+        );
         assert!(facts.nodata.of(0).unwrap().is_nan());
         assert_eq!((facts.nodata.of(1), facts.nodata.of(5)), (Some(7.0), Some(7.0)));
         assert_eq!([facts.scale.of(0), facts.scale.of(1)], [Some(0.1), None]);
@@ -257,7 +258,8 @@ mod tests {
 
     #[test]
     fn json_as_text_is_read_and_what_is_none_is_an_error() {
-        let facts = facts_of(json!({"nodata": "\"inf\"", "raster:bands": "[{\"nodata\": NaN}, \"{\\\"scale\\\": 2}\"]"}));
+        let facts =
+            facts_of(json!({"nodata": "\"inf\"", "raster:bands": "[{\"nodata\": NaN}, \"{\\\"scale\\\": 2}\"]"}));
         assert!(facts.nodata.of(0).unwrap().is_nan());
         assert_eq!((facts.nodata.of(1), facts.scale.of(1)), (Some(f64::INFINITY), Some(2.0)));
         assert!(super::facts(&json!({"raster:bands": "[{"}), None).unwrap_err().contains("'raster:bands'"));
@@ -273,7 +275,10 @@ mod tests {
         for path in ["alternate.odd", "alternate.none", "", "href.x", "alternate"] {
             assert_eq!(href(path), Err(format!("has no '{path}'")));
         }
-        assert_eq!(facts(&json!({"alternate": "{\"s3\": {\"href\": \"x\"}}"}), Some("alternate.s3")).unwrap().href.unwrap(), "x");
+        assert_eq!(
+            facts(&json!({"alternate": "{\"s3\": {\"href\": \"x\"}}"}), Some("alternate.s3")).unwrap().href.unwrap(),
+            "x"
+        );
     }
 
     #[test]

@@ -151,7 +151,13 @@ mod tests {
 
     fn asset(key: &str, media_type: Option<&str>, role: Option<&str>) -> FirstAsset {
         let roles = role.into_iter().map(str::to_owned).collect();
-        FirstAsset { key: key.into(), roles, media_type: media_type.map(str::to_owned), bands: vec![], asset: Asset::default() }
+        FirstAsset {
+            key: key.into(),
+            roles,
+            media_type: media_type.map(str::to_owned),
+            bands: vec![],
+            asset: Asset::default(),
+        }
     }
 
     fn bands(assets: Vec<FirstAsset>) -> Vec<String> {

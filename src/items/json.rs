@@ -23,6 +23,7 @@ pub(super) fn parse(text: &str) -> Result<Value, String> {
 pub(super) fn members(text: &str) -> Result<Vec<(Cow<'_, str>, &str)>, String> {
     let mut parser = Parser { text, at: 0 };
     if !parser.takes('{') {
+        parse(text)?;
         return Err("is no object".to_owned());
     }
     let mut members = Vec::new();
@@ -291,7 +292,9 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_an_error() {
-        for text in ["", "{", "[1,", "{\"a\" 1}", "tru", "\"a", "\"\\x\"", "\"\\u12\"", "[1 2]", "1 2", "{\"a\":}", "+1", "-"] {
+        for text in
+            ["", "{", "[1,", "{\"a\" 1}", "tru", "\"a", "\"\\x\"", "\"\\u12\"", "[1 2]", "1 2", "{\"a\":}", "+1", "-"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
         for text in ["[]", "1", "{\"a\":[}", "{\"a\":1", "{a:1}", "{} x", "\"{}\""] {

@@ -174,8 +174,10 @@ impl Layout {
         if self.properties.is_json_key(name) {
             let bare = name.strip_prefix("properties.").unwrap_or(name);
             let path = literal(&pointer(&[bare]));
-            let exists =
-                format!("SELECT 'yes' FROM {} WHERE TRY(json_exists(\"properties\", {path})) LIMIT 1", self.relation.from);
+            let exists = format!(
+                "SELECT 'yes' FROM {} WHERE TRY(json_exists(\"properties\", {path})) LIMIT 1",
+                self.relation.from
+            );
             if rows::query_texts(connection, &exists)?.is_empty() {
                 return Err(unknown(known()?));
             }
@@ -307,7 +309,10 @@ mod tests {
         fields.push(of("start_datetime", DataType::Utf8));
         fields.push(of("end_datetime", DataType::Date32));
         let (first, last) = layout(fields).unwrap().extent();
-        assert_eq!(first, "coalesce(epoch_us(TRY_CAST(upper(trim(CAST(\"start_datetime\" AS VARCHAR))) AS TIMESTAMPTZ)), epoch_us(\"datetime\"))");
+        assert_eq!(
+            first,
+            "coalesce(epoch_us(TRY_CAST(upper(trim(CAST(\"start_datetime\" AS VARCHAR))) AS TIMESTAMPTZ)), epoch_us(\"datetime\"))"
+        );
         assert!(last.starts_with("coalesce(epoch_us(CAST(\"end_datetime\" AS TIMESTAMP)), "), "{last}");
     }
 
@@ -339,7 +344,10 @@ mod tests {
         let mut fields = minimal();
         fields[2] = of("properties", DataType::Struct(vec![of("datetime", DataType::Utf8)].into()));
         let found = layout(fields.clone()).unwrap();
-        assert_eq!(found.time(), "epoch_us(TRY_CAST(upper(trim(CAST(\"properties\".\"datetime\" AS VARCHAR))) AS TIMESTAMPTZ))");
+        assert_eq!(
+            found.time(),
+            "epoch_us(TRY_CAST(upper(trim(CAST(\"properties\".\"datetime\" AS VARCHAR))) AS TIMESTAMPTZ))"
+        );
         fields[2] = of("properties", DataType::Utf8);
         assert!(layout(fields).unwrap().time_text().is_some());
     }

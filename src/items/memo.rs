@@ -80,5 +80,8 @@ fn key(selection: &Selection) -> Option<String> {
         paths.iter().map(|path| std::path::absolute(super::source::local(path)?).ok()).collect();
     let Selection { boxes, datetime, filter, ids, sortby, period, hive, asset_href, named, .. } = selection;
     // Relative hrefs are told from a path as it was given.
-    Some(format!("{:?}", (paths?, &selection.source, boxes, datetime, filter, ids, (sortby, period, hive, asset_href, named))))
+    Some(format!(
+        "{:?}",
+        (paths?, &selection.source, boxes, datetime, filter, ids, (sortby, period, hive, asset_href, named))
+    ))
 }

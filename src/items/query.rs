@@ -51,7 +51,13 @@ impl<'a> Query<'a> {
         }
         let relation = selection.source.relation(&connection, selection.hive)?;
         let layout = Layout::of(&connection, relation)?;
-        let looks = Looks { layout, conditions: Vec::new(), needs_geometry: false, shapes: Vec::new(), ids: ids_table(&connection, selection)? };
+        let looks = Looks {
+            layout,
+            conditions: Vec::new(),
+            needs_geometry: false,
+            shapes: Vec::new(),
+            ids: ids_table(&connection, selection)?,
+        };
         let mut query = Query { selection, connection, looks };
         let (conditions, shapes) = query.argument_conditions()?;
         query.looks.shapes = shapes;
@@ -162,8 +168,8 @@ impl<'a> Query<'a> {
         let null = |sql: Option<String>| sql.unwrap_or_else(|| "CAST(NULL AS VARCHAR)".to_owned());
         let named = self.selection.named.as_deref();
         let assets = match layout.assets.described(named, &more, &layout.own) {
-            Some((keys, values)) => format!("unnest({keys}), unnest({values})"),
-            None => format!("CAST(NULL AS VARCHAR), {}", layout.assets.whole()),
+            Some((keys, values)) => format!("CAST(NULL AS VARCHAR), {keys}, {values}"),
+            None => layout.assets.whole(),
         };
         let [columns, properties] = layout.of_item();
         let sql = format!(
@@ -175,22 +181,21 @@ impl<'a> Query<'a> {
             relation.from
         );
         let batches = session::rows(&self.connection, &sql)?;
-        let mut first: Option<FirstItem> = None;
-        for batch in &batches {
-            for row in 0..batch.num_rows() {
-                let text = |column: usize| batch.columns().get(column).map_or(Ok(None), |column| rows::text(column, row));
-                let id = text(0)?.ok_or_else(|| Error::Items("an item has no id".into()))?;
-                let of_item = facts::of_item(text(2)?, text(3)?);
-                let described = Described { base: text(1)?.map(Arc::from), of_item, chosen };
-                let first = first.get_or_insert_with(|| FirstItem { id: id.to_owned(), assets: Vec::new() });
-                let Some(json) = text(5)? else { continue };
-                match text(4)? {
-                    Some(key) => first.assets.extend(described.asset(key, json)),
-                    None => first.assets = described.assets(id, json, named)?,
-                }
+        let Some(batch) = batches.iter().find(|batch| batch.num_rows() > 0) else { return Ok(None) };
+        let column = |index: usize| batch.columns().get(index);
+        let text = |index: usize| column(index).map_or(Ok(None), |column| rows::text(column, 0));
+        let id = text(0)?.ok_or_else(|| Error::Items("an item has no id".into()))?;
+        let described =
+            Described { base: text(1)?.map(Arc::from), of_item: facts::of_item(text(2)?, text(3)?), chosen };
+        let assets = match (text(4)?, column(5), column(6)) {
+            (Some(json), ..) => described.assets(id, json, named)?,
+            (None, Some(keys), Some(values)) => {
+                let pairs = rows::text_list(keys, 0)?.into_iter().zip(rows::text_list(values, 0)?);
+                pairs.filter_map(|(key, json)| described.asset(&key?, &json?)).collect()
             }
-        }
-        Ok(first)
+            _ => Vec::new(),
+        };
+        Ok(Some(FirstItem { id: id.to_owned(), assets }))
     }
 
     /// Names the row of the first matching item.
@@ -312,7 +317,8 @@ fn ids_table(connection: &Connection, selection: &Selection) -> Result<Option<Ar
     while ids.iter().any(|id| id.contains(&between)) {
         between.push('\u{1}');
     }
-    let query = format!("SELECT DISTINCT unnest(string_split({}, {})) AS id", literal(&ids.join(&between)), literal(&between));
+    let query =
+        format!("SELECT DISTINCT unnest(string_split({}, {})) AS id", literal(&ids.join(&between)), literal(&between));
     Ok(Some(Arc::new(Table::create(connection, &query)?)))
 }
 

@@ -2,7 +2,8 @@
 
 use duckdb::Connection;
 use duckdb::arrow::array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Float32Array, Float64Array, Int64Array, RecordBatch, StringArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, Float32Array, Float64Array, Int64Array, ListArray, RecordBatch,
+    StringArray,
 };
 use duckdb::arrow::datatypes::DataType;
 
@@ -66,4 +67,14 @@ pub(super) fn double(column: &ArrayRef, row: usize) -> Result<Option<f64>> {
 pub(super) fn boolean(column: &ArrayRef, row: usize) -> Result<Option<bool>> {
     let column = cast::<BooleanArray>(column)?;
     Ok(column.is_valid(row).then(|| column.value(row)))
+}
+
+/// The elements of a VARCHAR[].
+pub(super) fn text_list(column: &ArrayRef, row: usize) -> Result<Vec<Option<String>>> {
+    let column = cast::<ListArray>(column)?;
+    if !column.is_valid(row) {
+        return Ok(Vec::new());
+    }
+    let elements = column.value(row);
+    (0..elements.len()).map(|i| Ok(text(&elements, i)?.map(str::to_owned))).collect()
 }

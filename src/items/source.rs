@@ -119,7 +119,16 @@ impl Relation {
 
     fn of_table(table: Arc<Table>, base: Option<&str>, name: String) -> Self {
         let from = table.name.clone();
-        Self { from, ordinals: vec!["rowid".to_owned()], base: base.map(str::to_owned), fetched: None, name, several: false, files: None, _table: Some(table) }
+        Self {
+            from,
+            ordinals: vec!["rowid".to_owned()],
+            base: base.map(str::to_owned),
+            fetched: None,
+            name,
+            several: false,
+            files: None,
+            _table: Some(table),
+        }
     }
 
     /// The path or URL that the hrefs of a row are relative to, in SQL.
@@ -211,8 +220,10 @@ fn json_items(connection: &Connection, globs: &[String], name: String) -> Result
     // A FeatureCollection is one JSON object; DuckDB must be told how long it may be.
     let largest = globs.iter().filter_map(|glob| std::fs::metadata(local(glob)?).ok()).map(|m| m.len()).max();
     let limit = largest.unwrap_or(0).max(DEFAULT_LIMIT) + 1;
-    let read =
-        format!("read_json_objects({}, format = 'auto', filename = true, hive_partitioning = false, maximum_object_size = {limit})", list(globs));
+    let read = format!(
+        "read_json_objects({}, format = 'auto', filename = true, hive_partitioning = false, maximum_object_size = {limit})",
+        list(globs)
+    );
     let query = format!(
         "WITH objects AS (SELECT json, filename FROM {read}), \
          items AS (SELECT unnest(CASE WHEN json->>'type' = 'FeatureCollection' THEN json_extract(json, '$.features[*]') \

@@ -42,7 +42,8 @@ pub(super) fn read(object: &Value) -> Result<Option<Storage>, String> {
     let refs = elements(object, "storage:refs")?;
     let refs = refs.iter().filter_map(Value::as_str).map(str::to_owned).collect();
     // It may be a column of text.
-    let schemes = object.get("storage:schemes").map(told).transpose().map_err(|what| format!("'storage:schemes' {what}"))?;
+    let schemes =
+        object.get("storage:schemes").map(told).transpose().map_err(|what| format!("'storage:schemes' {what}"))?;
     let schemes = match schemes.as_deref() {
         Some(Value::Object(schemes)) => schemes.iter().filter_map(scheme).collect(),
         _ => Vec::new(),

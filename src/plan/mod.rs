@@ -62,7 +62,15 @@ impl Units {
     pub fn new(cube: Arc<Cube>, assets: &[String]) -> Result<Units> {
         let items = cube.request.selection.stream(assets)?;
         let tiles = (cube.tiling.across() * cube.tiling.down()).min(KEPT_AREAS) as usize;
-        Ok(Units { cube, items, pending: None, step: None, steps: 0, tile_areas: vec![None; tiles], left_out: Vec::new() })
+        Ok(Units {
+            cube,
+            items,
+            pending: None,
+            step: None,
+            steps: 0,
+            tile_areas: vec![None; tiles],
+            left_out: Vec::new(),
+        })
     }
 
     /// The items that were left out since the last call: those with a [`Item::fault`], where the call ignores errors.

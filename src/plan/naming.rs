@@ -126,7 +126,8 @@ pub fn number(asset: &str, sample: Sample, bands: &[Named], descriptions: &[Opti
             known.push(name);
         }
     }
-    let there = if known.is_empty() { "they have no names".to_owned() } else { format!("there are {}", known.join(", ")) };
+    let there =
+        if known.is_empty() { "they have no names".to_owned() } else { format!("there are {}", known.join(", ")) };
     Err(Error::Argument(format!("asset '{asset}' has no band '{wanted}'; {there}")))
 }
 
@@ -164,7 +165,12 @@ mod tests {
             asset: Asset::default(),
         };
         let analytic = asset("analytic", vec![named("1", "red"), named("b:2", "nir")]);
-        let assets = vec![analytic, asset("B03", vec![named("B03", "green")]), asset("a:b", vec![]), asset("tci", vec![named("x", "nir")])];
+        let assets = vec![
+            analytic,
+            asset("B03", vec![named("B03", "green")]),
+            asset("a:b", vec![]),
+            asset("tci", vec![named("x", "nir")]),
+        ];
         Two(FirstItem { id: "first".into(), assets })
     }
 

@@ -689,8 +689,13 @@ SHAPES = {
 
 
 def well_known(shape):
-    numbers = json.dumps(shape["coordinates"]).replace(",", "").replace("] [", ", ").replace("[", "(").replace("]", ")")
-    return shape["type"].upper() + numbers
+    def points(line):
+        return "(" + ", ".join(f"{x} {y}" for x, y in line) + ")"
+
+    coordinates = shape["coordinates"]
+    text = {"Point": lambda: points([coordinates]), "LineString": lambda: points(coordinates)}
+    polygon = lambda: "(" + ", ".join(map(points, coordinates)) + ")"  # noqa: E731
+    return shape["type"].upper() + text.get(shape["type"], polygon)()
 
 
 @pytest.mark.parametrize("form", ["wkb", "none"])

@@ -47,7 +47,11 @@ fn shape(args: &[Box<Expr>]) -> Result<Geometry> {
     let is_place = |expr: &Expr| matches!(expr, Expr::Property { property } if property == "geometry");
     let shape = match args {
         [place, shape] | [shape, place] if is_place(place) => shape,
-        _ => return refuse("s_intersects holds the property geometry against a shape: S_INTERSECTS(geometry, POLYGON(...))"),
+        _ => {
+            return refuse(
+                "s_intersects holds the property geometry against a shape: S_INTERSECTS(geometry, POLYGON(...))",
+            );
+        }
     };
     let json = match shape.as_ref() {
         Expr::Geometry(shape) => serde_json::to_string(shape).or_else(|e| refuse(format!("s_intersects: {e}")))?,
@@ -77,8 +81,7 @@ fn parse(filter: &str) -> Result<Expr> {
         return refuse(format!("longer than {MAX_LENGTH} bytes; use ids := [...] for long lists of items"));
     }
     if filter.trim_start().starts_with('{') {
-        let json: Value =
-            serde_json::from_str(filter).or_else(|e| refuse(format!("does not parse as JSON: {e}")))?;
+        let json: Value = serde_json::from_str(filter).or_else(|e| refuse(format!("does not parse as JSON: {e}")))?;
         return Expr::try_from(older(json))
             .or_else(|_| refuse(format!("is JSON, but not CQL2 JSON such as {}", EXAMPLE_JSON)));
     }
@@ -109,7 +112,8 @@ const OLDER: [(&str, &str); 8] = [
 
 /// JSON of a draft as JSON of the standard: `{"op": "lte", ...}` and, older still, `{"lte": [...]}`.
 fn older(json: Value) -> Value {
-    let renamed = |op: &str| OLDER.iter().find(|(old, _)| op.eq_ignore_ascii_case(old)).map(|(_, new)| (*new).to_owned());
+    let renamed =
+        |op: &str| OLDER.iter().find(|(old, _)| op.eq_ignore_ascii_case(old)).map(|(_, new)| (*new).to_owned());
     match json {
         Value::Object(mut members) => {
             if let Some(name) = members.get("op").and_then(Value::as_str).and_then(renamed) {
@@ -212,11 +216,9 @@ fn condition(expr: &Expr, resolve: Resolve) -> Result<String> {
             })
         }
         (name, [left, right]) if name.starts_with("t_") => temporal::condition(name, left, right, resolve),
-        (name, _) if name.starts_with("s_") => {
-            refuse(format!(
-                "{name}: of the spatial operators only s_intersects is supported, by itself or joined to the rest with AND"
-            ))
-        }
+        (name, _) if name.starts_with("s_") => refuse(format!(
+            "{name}: of the spatial operators only s_intersects is supported, by itself or joined to the rest with AND"
+        )),
         (name, args) => refuse(format!("'{name}' with {} argument(s) is not a condition of CQL2", args.len())),
     }
 }

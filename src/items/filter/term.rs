@@ -94,9 +94,7 @@ impl Term {
             (
                 Kind::Time | Kind::TimeNanos | Kind::TimeText | Kind::Date | Kind::Text | Kind::Json | Kind::Null,
                 None,
-            ) => {
-                Ok(Field { sql: self.sql.clone(), kind: self.kind }.micros())
-            }
+            ) => Ok(Field { sql: self.sql.clone(), kind: self.kind }.micros()),
             _ => refuse(format!("{} is not a time", self.name)),
         }
     }

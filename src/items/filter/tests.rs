@@ -39,13 +39,19 @@ fn comparisons() {
     check("naip:year = 2022", r#"(nullif(TRY_CAST("naip:year" AS DOUBLE), CAST('nan' AS DOUBLE)) = 2022)"#);
     check("eo:cloud_cover > '7'", r#"("eo:cloud_cover" > 7)"#);
     check("flag = true", r#"("flag" = true)"#);
-    check("json <> 3", r#"(nullif(TRY_CAST(TRY(json_extract_string("json", '$')) AS DOUBLE), CAST('nan' AS DOUBLE)) <> 3)"#);
+    check(
+        "json <> 3",
+        r#"(nullif(TRY_CAST(TRY(json_extract_string("json", '$')) AS DOUBLE), CAST('nan' AS DOUBLE)) <> 3)"#,
+    );
     check("eo:cloud_cover between 1 and -2", r#"("eo:cloud_cover" BETWEEN 1 AND -2)"#);
 }
 
 #[test]
 fn logic_lists_and_patterns() {
-    check("flag and not json = 'a' or flag", r#"(("flag" AND (NOT (TRY(json_extract_string("json", '$')) = 'a'))) OR "flag")"#);
+    check(
+        "flag and not json = 'a' or flag",
+        r#"(("flag" AND (NOT (TRY(json_extract_string("json", '$')) = 'a'))) OR "flag")"#,
+    );
     check("naip:year in ('a', 'b')", r#"("naip:year" IN ('a', 'b'))"#);
     check("naip:year not in (1)", r#"(NOT (nullif(TRY_CAST("naip:year" AS DOUBLE), CAST('nan' AS DOUBLE)) IN (1)))"#);
     check("naip:year like 'a%'", r#"("naip:year" LIKE 'a%' ESCAPE '\')"#);
@@ -69,7 +75,10 @@ fn shapes_stand_beside_the_sql() {
     let of = |filter: &str| parts(filter, &resolve).map(|(sql, shapes)| (sql, shapes.len()));
     let shape = "S_INTERSECTS(geometry, POLYGON((0 0, 1 0, 1 1, 0 0)))";
     assert_eq!(of(shape), Ok(("true".into(), 1)));
-    assert_eq!(of(&format!("flag AND {shape} AND naip:year = 'a'")), Ok(("(\"flag\" AND (\"naip:year\" = 'a'))".into(), 1)));
+    assert_eq!(
+        of(&format!("flag AND {shape} AND naip:year = 'a'")),
+        Ok(("(\"flag\" AND (\"naip:year\" = 'a'))".into(), 1))
+    );
     let json = r#"{"op":"s_intersects","args":[{"property":"geometry"},{"type":"Point","coordinates":[1,2]}]}"#;
     assert_eq!(of(json), Ok(("true".into(), 1)));
     for filter in [format!("flag OR {shape}"), format!("NOT {shape}"), "S_INTERSECTS(flag, POINT(0 0))".into()] {
@@ -87,8 +96,14 @@ fn arithmetic() {
 fn times() {
     check("datetime >= '1970-01-02'", r#"(epoch_us("datetime") >= 86400000000)"#);
     check("datetime < TIMESTAMP('1970-01-01T00:00:01+00:00')", r#"(epoch_us("datetime") < 1000000)"#);
-    check("naip:year = DATE('1970-01-02')", r#"(epoch_us(TRY_CAST(upper(trim(CAST("naip:year" AS VARCHAR))) AS TIMESTAMPTZ)) = 86400000000)"#);
-    check("created = '1970-01-02'", r#"(epoch_us(TRY_CAST(upper(trim(CAST("created" AS VARCHAR))) AS TIMESTAMPTZ)) = 86400000000)"#);
+    check(
+        "naip:year = DATE('1970-01-02')",
+        r#"(epoch_us(TRY_CAST(upper(trim(CAST("naip:year" AS VARCHAR))) AS TIMESTAMPTZ)) = 86400000000)"#,
+    );
+    check(
+        "created = '1970-01-02'",
+        r#"(epoch_us(TRY_CAST(upper(trim(CAST("created" AS VARCHAR))) AS TIMESTAMPTZ)) = 86400000000)"#,
+    );
     check("t_before(datetime, DATE('1970-01-02'))", r#"(epoch_us("datetime") < 86400000000)"#);
     check("t_after(datetime, DATE('1970-01-01'))", r#"(epoch_us("datetime") > 86399999999)"#);
     check(
@@ -100,10 +115,14 @@ fn times() {
 #[test]
 fn json() {
     check(EXAMPLE_JSON, r#"("eo:cloud_cover" < 20)"#);
-    check(r#"{"op":"isNull","args":[{"property":"json"}]}"#, r#"(CASE WHEN NOT coalesce(isnan(TRY_CAST(TRY(json_extract_string("json", '$')) AS DOUBLE)), false) THEN TRY(json_extract_string("json", '$')) END IS NULL)"#);
+    check(
+        r#"{"op":"isNull","args":[{"property":"json"}]}"#,
+        r#"(CASE WHEN NOT coalesce(isnan(TRY_CAST(TRY(json_extract_string("json", '$')) AS DOUBLE)), false) THEN TRY(json_extract_string("json", '$')) END IS NULL)"#,
+    );
     let less = r#"{"op": "lte", "args": [{"property": "naip:year"}, "20"]}"#;
     check(less, r#"("naip:year" <= '20')"#);
-    let older = r#"{"and": [{"gte": [{"property": "naip:year"}, "2"]}, {"not": {"eq": [{"property": "flag"}, true]}}]}"#;
+    let older =
+        r#"{"and": [{"gte": [{"property": "naip:year"}, "2"]}, {"not": {"eq": [{"property": "flag"}, true]}}]}"#;
     check(older, r#"(("naip:year" >= '2') AND (NOT ("flag" = true)))"#);
     refused(r#"{"op":"=","args":[{"property":"json"}, null]}"#, "IS NULL");
     refused(r#"{"op":"=","args":["#, "line 1 column");
