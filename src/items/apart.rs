@@ -40,7 +40,8 @@ pub(super) fn look(connection: &Connection, relation: Relation) -> Result<(Schem
         None => (relation.from.clone(), relation.base.clone()),
     };
     let names: Vec<String> = (0..relation.ordinals.len()).map(|n| format!("{own}row {n}")).collect();
-    let (rows, ordinals) = if relation.ordinals.iter().any(|name| is_taken(name)) {
+    // A window also keeps filters from the scan, where DuckDB 1.5 takes every column `filename` for its own.
+    let (rows, ordinals) = if taken.clone().any(|name| is_taken(name)) {
         let name = format!("{own}row");
         (format!("row_number() OVER () AS {}", identifier(&name)), vec![name])
     } else {

@@ -205,8 +205,9 @@ fn packed_member(member: &str, data_type: &DataType, of_band: &[&str], own: &str
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use duckdb::arrow::datatypes::Field;
 
     fn text(name: &str) -> Field {
         Field::new(name, DataType::Utf8, true)

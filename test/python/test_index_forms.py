@@ -161,7 +161,10 @@ def test_nanoseconds_are_cut_off_not_rounded(con, ones, place, tmp_path):
     source = written(tmp_path / "items.parquet", rows)
     text = call("lazycogs_explain", source, HERE, "P1D", bands=["data"])
     found = con.execute(f"SELECT time FROM {text} ORDER BY ALL").fetchall()
-    assert [time for (time,) in found] == [datetime(1969, 12, 31), datetime(2024, 5, 3)]
+    # DuckDB 1.5 reads microseconds, and cuts off towards 1970.
+    exact = con.execute(f"SELECT typeof(datetime) LIKE '%_NS' FROM '{source}'").fetchone()[0]
+    first = datetime(1969, 12, 31) if exact else datetime(1970, 1, 1)
+    assert [time for (time,) in found] == [first, datetime(2024, 5, 3)]
 
 
 @pytest.mark.parametrize("one, other", [("ns tz", "us tz"), ("us", "ns tz"), ("text", "ns tz"), ("date", "us tz"), ("s", "ms tz")])
