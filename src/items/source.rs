@@ -184,7 +184,13 @@ impl Source {
             [first, ..] => format!("'{}' and {} more", shown(first), origins.len() - 1),
             [] => String::new(),
         };
-        let globs = paths.iter().map(|path| glob(connection, path)).collect::<Result<Vec<_>>>()?.concat();
+        let mut globs = Vec::new();
+        for path in &paths {
+            match place(path)? {
+                Place::Pattern(pattern) => globs.push(pattern),
+                Place::Folder(folder) => globs.extend(in_folder(connection, &folder)?),
+            }
+        }
         let relation = match json {
             0 => parquet(&globs, hive, name),
             n if n == paths.len() => json_items(connection, &globs, name)?,
@@ -246,13 +252,21 @@ fn json_items(connection: &Connection, globs: &[String], name: String) -> Result
     Ok(Relation::of_table(Arc::new(table), Some("base"), name))
 }
 
-/// The path as DuckDB shall read it: a directory becomes a glob, an existing file is no pattern whatever it is called.
-fn glob(connection: &Connection, path: &str) -> Result<Vec<String>> {
-    let Some(file) = local(path) else { return Ok(vec![path.to_owned()]) };
+/// A path as DuckDB shall read it.
+#[derive(Debug, PartialEq)]
+enum Place {
+    Pattern(String),
+    /// Its name as a pattern.
+    Folder(String),
+}
+
+/// What a path names: an existing file is no pattern whatever it is called.
+fn place(path: &str) -> Result<Place> {
+    let Some(file) = local(path) else { return Ok(Place::Pattern(path.to_owned())) };
     match std::fs::metadata(file) {
-        Ok(found) if found.is_dir() => in_folder(connection, &escape_wildcards(path.trim_end_matches('/'))),
-        Ok(_) => Ok(vec![escape_wildcards(path)]),
-        Err(_) if has_wildcard(path) => Ok(vec![path.to_owned()]),
+        Ok(found) if found.is_dir() => Ok(Place::Folder(escape_wildcards(path.trim_end_matches('/')))),
+        Ok(_) => Ok(Place::Pattern(escape_wildcards(path))),
+        Err(_) if has_wildcard(path) => Ok(Place::Pattern(path.to_owned())),
         Err(_) if path.is_empty() => Err(Error::Argument("items is an empty path".into())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(Error::Items(format!("no such file: '{path}'")))
@@ -320,13 +334,12 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let connection = Connection::open_in_memory().unwrap();
-        let glob = |path: &str| glob(&connection, path);
-        let error = glob("/no/such/items.parquet").unwrap_err();
+        let pattern = |path: &str| Ok(Place::Pattern(path.to_owned()));
+        let error = place("/no/such/items.parquet").unwrap_err();
         assert_eq!(error.to_string(), "no such file: '/no/such/items.parquet'");
-        assert_eq!(glob("/no/such/*.parquet").unwrap(), ["/no/such/*.parquet"]);
-        assert_eq!(glob("s3://bucket/a.parquet").unwrap(), ["s3://bucket/a.parquet"]);
-        assert!(glob("").is_err());
+        assert_eq!(place("/no/such/*.parquet"), pattern("/no/such/*.parquet"));
+        assert_eq!(place("s3://bucket/a.parquet"), pattern("s3://bucket/a.parquet"));
+        assert!(place("").is_err());
     }
 
     #[test]
@@ -334,10 +347,10 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("lazycogs-[source]-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let text = directory.to_str().unwrap();
-        let connection = Connection::open_in_memory().unwrap();
-        let escaped = glob(&connection, &format!("{text}/")).unwrap().concat();
+        let found = place(&format!("{text}/")).unwrap();
         std::fs::remove_dir(&directory).unwrap();
-        assert!(escaped.contains("[[]source]") && escaped.ends_with("/**/*parquet"), "{escaped}");
+        let Place::Folder(escaped) = found else { panic!("{found:?} is no folder") };
+        assert!(escaped.contains("[[]source]") && !escaped.ends_with('/'), "{escaped}");
         assert_eq!(escape_wildcards("a*b?c[d]"), "a[*]b[?]c[[]d]");
     }
 }
