@@ -23,6 +23,12 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Of an item that belongs to no step or place.
+    pub fn of_item(item: &Item) -> Failure {
+        let message = item.fault.as_deref().unwrap_or_default().to_owned();
+        Failure { item: item.id.to_string(), asset: String::new(), href: String::new(), message, attempts: 1 }
+    }
+
     pub fn new(request: &Request, item: &Item, asset_key: &str, asset: &Asset, error: &Error) -> Failure {
         Failure {
             item: item.id.to_string(),
@@ -171,7 +177,7 @@ mod tests {
         second.failures().record(failure("b", 1));
         second.failures().record(failure("a", 1));
         assert_eq!(listed(&one), ["a", "b"]);
-        let late = first.failures();
+        let late = first.failures().clone();
         drop((first, second));
         assert_eq!(listed(&one), ["a", "b"]);
         let _next = Attendance::start(one);
