@@ -108,6 +108,12 @@ impl Place {
         Some(place)
     }
 
+    /// That of an item whose own cannot be told.
+    pub fn anywhere() -> Place {
+        let margins = Margins { bbox: Margin::NONE, footprint: Margin::NONE };
+        Place { bbox: Some(Area::EARTH), footprint: Vec::new(), pixels: None, margins }
+    }
+
     /// Bytes of memory beside the struct itself; outlines of pixels are shared.
     pub fn memory(&self) -> usize {
         let outlines = self.bbox.iter().chain(&self.footprint).map(Area::outline_memory);

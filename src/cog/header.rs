@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::codec::Compression;
 use super::geokeys::GeoKeys;
 use super::ifd::{Directories, Ifd, Tag};
-use super::metadata::{Nodata, colour, scale_offset};
+use super::metadata::{Nodata, colour, descriptions, scale_offset};
 use super::reader::HeaderReader;
 use super::strips::rows_per_strip;
 use super::{Cog, Encoding, Level, MAX_TILE_BYTES, Predictor, SampleFormat, side_of};
@@ -51,6 +51,7 @@ pub async fn open(source: &dyn ByteSource) -> Result<Cog> {
         alpha: alpha(&main, samples, &xml)?,
         nodata: vec![nodata; usize::from(samples)],
         scale_offset: scale_offset(&xml, samples),
+        descriptions: descriptions(&xml, samples),
         levels,
         header_bytes: reader.bytes,
         header_requests: reader.requests,

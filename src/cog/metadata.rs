@@ -90,7 +90,9 @@ fn parse_float(text: &str) -> Option<f64> {
 pub fn scale_offset(xml: &str, samples: u16) -> Vec<Option<(f64, f64)>> {
     let mut found = vec![None; usize::from(samples)];
     for (sample, role, text) in items(xml) {
-        let (Ok(value), Some(slot)) = (text.parse::<f64>(), found.get_mut(sample)) else { continue };
+        // What is no number says nothing, as in GDAL_NODATA.
+        let value = parse_float(text).filter(|value| value.is_finite());
+        let (Some(value), Some(slot)) = (value, found.get_mut(sample)) else { continue };
         match role {
             "scale" => slot.get_or_insert((1.0, 0.0)).0 = value,
             "offset" => slot.get_or_insert((1.0, 0.0)).1 = value,
@@ -104,6 +106,19 @@ pub fn scale_offset(xml: &str, samples: u16) -> Vec<Option<(f64, f64)>> {
 /// would say something else.
 pub fn colour(xml: &str, sample: u16) -> Option<&str> {
     items(xml).find(|(at, role, _)| *at == usize::from(sample) && *role == "colorinterp").map(|(_, _, text)| text)
+}
+
+/// Per sample, its description in a GDAL_METADATA document.
+pub fn descriptions(xml: &str, samples: u16) -> Vec<Option<String>> {
+    let mut found = vec![None; usize::from(samples)];
+    for (sample, role, text) in items(xml) {
+        let (Some(slot), "description") = (found.get_mut(sample), role) else { continue };
+        let plain = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
+        let once = |text: String| plain.iter().fold(text, |text, (escaped, sign)| text.replace(escaped, sign));
+        // GDAL escapes what it has escaped already.
+        *slot = Some(once(once(text.to_owned())));
+    }
+    found
 }
 
 /// Sample, role and text of those items of a GDAL_METADATA document that have all three.
@@ -184,6 +199,9 @@ mod tests {
         assert_eq!(scale_offset(xml, 3), [Some((0.0001, -0.1)), None, Some((2.0, 0.0))]);
         assert_eq!(colour(r#"<Item name="COLORINTERP" sample="1" role="colorinterp">Alpha</Item>"#, 1), Some("Alpha"));
         assert_eq!(colour(xml, 1), None);
+        assert_eq!(descriptions(xml, 3), [None, Some("red".to_owned()), None]);
+        let escaped = "<Item sample=\"0\" role=\"description\">a &amp;amp; b &lt; c</Item>";
+        assert_eq!(descriptions(escaped, 1), [Some("a & b < c".to_owned())]);
         assert_eq!(scale_offset("<Item sample=\"0\" role=\"scale\"", 1), [None]);
         assert_eq!(scale_offset("<Item sample=\"0 role=scale>1<", 1), [None]);
     }

@@ -61,6 +61,8 @@ pub struct Cog {
     pub nodata: Vec<Option<Nodata>>,
     /// `(scale, offset)` that GDAL metadata declares, one per sample: the physical value is `value * scale + offset`.
     pub scale_offset: Vec<Option<(f64, f64)>>,
+    /// What the file calls its samples.
+    pub descriptions: Vec<Option<String>>,
     /// Full resolution first, then overviews from fine to coarse. Never empty.
     pub levels: Vec<Level>,
     /// Bytes that reading the header took.

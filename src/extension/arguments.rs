@@ -47,6 +47,7 @@ pub fn named() -> Vec<(&'static str, Type)> {
         ("max_concurrent_reads", Type::BIGINT),
         ("store_options", Type::map(Type::VARCHAR, Type::VARCHAR)),
         ("href_replace", Type::list(Type::VARCHAR)),
+        ("asset_href", Type::VARCHAR),
         ("allow_local", Type::BOOLEAN),
         ("items_base", Type::VARCHAR),
         ("allow_empty", Type::BOOLEAN),
@@ -65,7 +66,7 @@ pub struct Archive {
 
 /// The named arguments of `lazycogs_store`.
 pub fn of_archive() -> Vec<(&'static str, Type)> {
-    let kept = ["store_options", "href_replace", "allow_local", "items_base", "hive_partitioning"];
+    let kept = ["store_options", "href_replace", "asset_href", "allow_local", "items_base", "hive_partitioning"];
     let mut arguments: Vec<_> = named().into_iter().filter(|(name, _)| kept.contains(name)).collect();
     arguments.push(("asset", Type::VARCHAR));
     arguments
@@ -86,6 +87,8 @@ pub fn archive(bind: &BindInfo) -> Result<Archive> {
         sortby: Vec::new(),
         period: Period::parse(None)?,
         hive: boolean(bind, "hive_partitioning")?,
+        asset_href: text(bind, "asset_href")?,
+        named: None,
         threads: settings.threads,
         memo: Memo::default(),
     };
@@ -123,6 +126,8 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
         sortby: texts(bind, "sortby")?.unwrap_or_default(),
         period,
         hive: boolean(bind, "hive_partitioning")?,
+        asset_href: text(bind, "asset_href")?,
+        named: None,
         threads: settings.threads,
         memo: Memo::default(),
     };

@@ -1,30 +1,17 @@
-//! The `assets` column in its three layouts, and what an asset says about its pixels.
+//! The `assets` column in its layouts, as SQL.
 
-use std::sync::Arc;
+use duckdb::arrow::datatypes::{DataType, Field, Fields};
 
-use duckdb::arrow::datatypes::{DataType, Fields};
-use serde_json::Value;
-
-use super::fields::pointer;
+use super::facts::{BAND_FACTS, BAND_NAMES, FACTS};
+use super::fields::is_json;
 use super::session::{identifier, list, literal};
-use super::storage::{self, Storage};
+use super::storage;
 
-/// What of an asset can matter to a read.
-const FACTS: [&str; 9] = [
-    "nodata",
-    "bands",
-    "raster:bands",
-    "raster:scale",
-    "raster:offset",
-    "proj:code",
-    "proj:epsg",
-    "proj:wkt2",
-    "proj:projjson",
-];
-/// What of a band can matter: STAC 1.1 `bands` and the raster extension's `raster:bands`.
-const BAND_FACTS: [&str; 5] = ["nodata", "scale", "offset", "raster:scale", "raster:offset"];
 /// What describes an asset to a person, and chooses the default bands.
-const DESCRIPTION: [&str; 3] = ["href", "type", "roles"];
+const DESCRIPTION: [&str; 4] = ["href", "type", "roles", "eo:bands"];
+/// Fields that are read one by one of a struct; beyond that the struct is cheaper as a whole, since the time that DuckDB
+/// takes to plan grows with the square of their number.
+const MOST_FIELDS: usize = 24;
 
 /// The layout of the `assets` column.
 #[derive(Debug, Clone)]
@@ -36,8 +23,10 @@ pub(super) enum Assets {
     },
     /// MAP from key to STRUCT.
     Map(Fields),
-    /// MAP from key to JSON text.
-    MapOfJson,
+    /// MAP from key to JSON text, or to what can be told as JSON.
+    MapOfJson {
+        text: bool,
+    },
     Json,
 }
 
@@ -48,8 +37,6 @@ pub(super) enum AssetSql {
     Typed { href: String, facts: Option<String> },
     /// The whole asset as JSON text.
     Json(String),
-    /// An element of [`Assets::objects`].
-    Object,
 }
 
 impl Assets {
@@ -64,8 +51,8 @@ impl Assets {
             DataType::Map(entries, _) => match entries.data_type() {
                 DataType::Struct(pair) => match pair.get(1)?.data_type() {
                     DataType::Struct(fields) => Some(Self::Map(fields.clone())),
-                    DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(Self::MapOfJson),
-                    _ => None,
+                    DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(Self::MapOfJson { text: true }),
+                    _ => Some(Self::MapOfJson { text: false }),
                 },
                 _ => None,
             },
@@ -73,76 +60,82 @@ impl Assets {
         }
     }
 
-    /// How to read the asset `key`; `None` if no item can have it.
-    pub(super) fn sql(&self, key: &str) -> Option<AssetSql> {
+    /// How to read the asset `key`, with the members that `more` names; `None` if no item can have it.
+    pub(super) fn sql(&self, key: &str, more: &[&str], own: &str) -> Option<AssetSql> {
         match self {
             Self::Struct { keys, whole } => {
-                let (_, fields) = struct_fields(keys, key)?;
-                typed(&struct_value(key, *whole), fields)
+                let (_, field) = keys.find(key)?;
+                let value = struct_value(field.name(), *whole);
+                match field.data_type() {
+                    DataType::Null => None,
+                    DataType::Struct(fields) => typed(&value, fields, more, own),
+                    _ => Some(AssetSql::Json(as_json(&value, field))),
+                }
             }
-            Self::Map(fields) => typed(&map_value(key), fields),
-            Self::MapOfJson => Some(AssetSql::Json(format!("CAST({} AS VARCHAR)", map_value(key)))),
-            Self::Json => Some(AssetSql::Object),
+            Self::Map(fields) => typed(&map_value(key), fields, more, own),
+            Self::MapOfJson { text: true } => Some(AssetSql::Json(format!("CAST({} AS VARCHAR)", map_value(key)))),
+            Self::MapOfJson { text: false } => {
+                Some(AssetSql::Json(format!("CAST(to_json({}) AS VARCHAR)", map_value(key))))
+            }
+            Self::Json => Some(AssetSql::Json(self.whole())),
         }
     }
 
-    /// The objects of several assets as VARCHAR[], where all of them are one JSON text, which is then parsed only once.
-    pub(super) fn objects(&self, keys: &[String]) -> Option<String> {
-        let paths = list(keys.iter().map(|key| pointer(&[key])));
-        matches!(self, Self::Json).then(|| format!("CAST(json_extract(\"assets\", {paths}) AS VARCHAR[])"))
+    /// Whether `keys` are best read out of all assets as one text, see [`Assets::whole`].
+    pub(super) fn is_read_whole(&self, keys: &[String]) -> bool {
+        match self {
+            Self::Json => true,
+            Self::Struct { .. } => keys.len() > MOST_FIELDS,
+            Self::Map(_) | Self::MapOfJson { .. } => false,
+        }
     }
 
-    /// Two VARCHAR[] expressions for a single row: the keys in the item's order, and each asset's JSON.
-    pub(super) fn described(&self) -> (String, String) {
+    /// All assets as the text of one JSON object.
+    pub(super) fn whole(&self) -> String {
         match self {
-            Self::Struct { keys, whole } => {
-                let packed: Vec<(&str, String)> = keys
-                    .iter()
-                    .filter_map(|key| {
-                        let (name, fields) = struct_fields(keys, key.name())?;
-                        let value = struct_value(name, *whole);
-                        let href = fields.iter().any(|f| f.name() == "href").then(|| format!("{value}.\"href\""))?;
-                        let json = pack(&value, fields, &[&DESCRIPTION, &FACTS, &storage::OF_ASSET])?;
-                        Some((name, format!("CASE WHEN {href} IS NOT NULL THEN {json} END")))
-                    })
-                    .collect();
-                let values: Vec<&str> = packed.iter().map(|(_, sql)| sql.as_str()).collect();
-                (list(packed.iter().map(|(name, _)| name)), format!("[{}]", values.join(", ")))
+            Self::Json => "CAST(\"assets\" AS VARCHAR)".to_owned(),
+            // A value that is no JSON must not fail the others.
+            Self::MapOfJson { text: true } => {
+                "CAST(to_json(CAST(\"assets\" AS MAP(VARCHAR, VARCHAR))) AS VARCHAR)".to_owned()
             }
-            Self::Map(fields) => {
-                let json =
-                    pack("v", fields, &[&DESCRIPTION, &FACTS, &storage::OF_ASSET]).unwrap_or_else(|| "NULL".to_owned());
-                let values = format!("list_transform(map_values(\"assets\"), lambda v: {json})");
-                ("map_keys(\"assets\")".to_owned(), values)
-            }
-            Self::MapOfJson => (
-                "map_keys(\"assets\")".to_owned(),
-                "list_transform(map_values(\"assets\"), lambda v: CAST(v AS VARCHAR))".to_owned(),
-            ),
-            Self::Json => (
-                "json_keys(\"assets\")".to_owned(),
-                "list_transform(json_keys(\"assets\"), lambda k: CAST(json_extract(\"assets\", \
-                 '/' || replace(replace(k, '~', '~0'), '/', '~1')) AS VARCHAR))"
-                    .to_owned(),
-            ),
+            _ => "CAST(to_json(\"assets\") AS VARCHAR)".to_owned(),
         }
+    }
+
+    /// For a single row the assets as two VARCHAR[], keys and JSON texts, of those that are `named`, else of all; `None`
+    /// where [`Assets::whole`] is to be read.
+    pub(super) fn described(&self, named: Option<&[String]>, more: &[&str], own: &str) -> Option<(String, String)> {
+        let Self::Struct { keys, whole } = self else { return None };
+        let wanted = keys.iter().filter(|field| named.is_none_or(|named| named.contains(field.name())));
+        let mut names = Vec::new();
+        let mut values = Vec::new();
+        for field in wanted {
+            let value = struct_value(field.name(), *whole);
+            values.push(match field.data_type() {
+                DataType::Null => continue,
+                DataType::Struct(fields) => {
+                    fields.find("href")?;
+                    let wanted = [&DESCRIPTION, &FACTS[..], &storage::OF_ASSET, more].concat();
+                    let json = pack(&value, fields, &wanted, &[&BAND_NAMES[..], &BAND_FACTS].concat(), own)?;
+                    format!("CASE WHEN {value} IS NOT NULL THEN {json} END")
+                }
+                _ => as_json(&value, field),
+            });
+            names.push(field.name());
+            if names.len() > MOST_FIELDS {
+                return None;
+            }
+        }
+        Some((format!("CAST({} AS VARCHAR[])", list(names)), format!("CAST([{}] AS VARCHAR[])", values.join(", "))))
     }
 
     /// A query for every key that an item has, or the keys themselves where the schema tells them.
     pub(super) fn keys(&self) -> Result<Vec<String>, &'static str> {
         match self {
             Self::Struct { keys, .. } => Ok(keys.iter().map(|key| key.name().clone()).collect()),
-            Self::Map(_) | Self::MapOfJson => Err("map_keys(\"assets\")"),
-            Self::Json => Err("json_keys(\"assets\")"),
+            Self::Map(_) | Self::MapOfJson { .. } => Err("map_keys(\"assets\")"),
+            Self::Json => Err("TRY(json_keys(\"assets\"))"),
         }
-    }
-}
-
-fn struct_fields<'a>(keys: &'a Fields, key: &str) -> Option<(&'a str, &'a Fields)> {
-    let (_, field) = keys.find(key)?;
-    match field.data_type() {
-        DataType::Struct(fields) => Some((field.name(), fields)),
-        _ => None,
     }
 }
 
@@ -153,127 +146,79 @@ fn struct_value(key: &str, whole: bool) -> String {
 }
 
 /// The value of `key` in a MAP.
-pub(super) fn map_value(key: &str) -> String {
+fn map_value(key: &str) -> String {
     format!("map_extract_value(\"assets\", {})", literal(key))
 }
 
-fn typed(value: &str, fields: &Fields) -> Option<AssetSql> {
+/// The text of a value that is JSON or can be told as JSON.
+fn as_json(value: &str, field: &Field) -> String {
+    match is_text(field.data_type()) || is_json(field) {
+        true => format!("CAST({value} AS VARCHAR)"),
+        false => format!("CAST(to_json({value}) AS VARCHAR)"),
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+fn typed(value: &str, fields: &Fields, more: &[&str], own: &str) -> Option<AssetSql> {
     fields.find("href")?;
+    let wanted = [&FACTS[..], &storage::OF_ASSET, more].concat();
     Some(AssetSql::Typed {
-        href: format!("{value}.\"href\""),
-        facts: pack(value, fields, &[&FACTS, &storage::OF_ASSET]),
+        // Hrefs may be of an ENUM.
+        href: format!("CAST({value}.\"href\" AS VARCHAR)"),
+        facts: pack(value, fields, &wanted, &BAND_FACTS, own),
     })
 }
 
 /// Those of the `wanted` fields of the asset `key` that exist, as JSON text, where assets are typed.
-pub(super) fn packed(assets: &Assets, key: &str, wanted: &[&str]) -> Option<String> {
+pub(super) fn packed(assets: &Assets, key: &str, wanted: &[&str], own: &str) -> Option<String> {
     match assets {
-        Assets::Struct { keys, whole } => pack(&struct_value(key, *whole), struct_fields(keys, key)?.1, &[wanted]),
-        Assets::Map(fields) => pack(&map_value(key), fields, &[wanted]),
-        Assets::MapOfJson | Assets::Json => None,
+        Assets::Struct { keys, whole } => match keys.find(key)?.1.data_type() {
+            DataType::Struct(fields) => pack(&struct_value(key, *whole), fields, wanted, &[], own),
+            _ => None,
+        },
+        Assets::Map(fields) => pack(&map_value(key), fields, wanted, &[], own),
+        Assets::MapOfJson { .. } | Assets::Json => None,
     }
 }
 
 /// Those of the `wanted` fields that exist, as JSON text; `None` if there are none. Only they are read from the file.
-fn pack(value: &str, fields: &Fields, wanted: &[&[&str]]) -> Option<String> {
-    let wanted = wanted.iter().flat_map(|names| names.iter());
+pub(super) fn pack(value: &str, fields: &Fields, wanted: &[&str], of_band: &[&str], own: &str) -> Option<String> {
     let members: Vec<String> = wanted
+        .iter()
         .filter_map(|name| {
             let (_, field) = fields.find(name)?;
-            let member = format!("{value}.{}", identifier(name));
-            Some(format!("{} := {}", identifier(name), packed_member(&member, field.data_type())?))
+            let member = if value.is_empty() { identifier(name) } else { format!("{value}.{}", identifier(name)) };
+            Some(format!("{} := {}", identifier(name), packed_member(&member, field.data_type(), of_band, own)?))
         })
         .collect();
     (!members.is_empty()).then(|| format!("CAST(to_json(struct_pack({})) AS VARCHAR)", members.join(", ")))
 }
 
-fn packed_member(member: &str, data_type: &DataType) -> Option<String> {
+/// `own` begins no name of the file, so that the one of an element is not taken for a column.
+fn packed_member(member: &str, data_type: &DataType, of_band: &[&str], own: &str) -> Option<String> {
     match data_type {
-        DataType::List(element) => match element.data_type() {
-            DataType::Struct(fields) => {
-                let present = BAND_FACTS.iter().filter(|name| fields.find(name).is_some());
-                let facts: Vec<String> =
-                    present.map(|name| format!("{0} := CAST(band.{0} AS VARCHAR)", identifier(name))).collect();
-                let lambda = |body: String| format!("list_transform({member}, lambda band: {body})");
-                (!facts.is_empty()).then(|| lambda(format!("struct_pack({})", facts.join(", "))))
-            }
-            _ => Some(member.to_owned()),
-        },
-        DataType::Struct(_) => Some(member.to_owned()),
-        // JSON has no NaN, but as text it can be told.
-        _ => Some(format!("CAST({member} AS VARCHAR)")),
-    }
-}
-
-/// What an asset (or an item's properties) says about pixels, and about where they are stored.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Facts {
-    pub nodata: Vec<Option<f64>>,
-    pub scale_offset: Vec<Option<(f64, f64)>>,
-    pub crs: Option<Arc<str>>,
-    pub storage: Option<Arc<Storage>>,
-}
-
-/// Reads the facts of an asset object. `raster:bands` and `bands` speak per band, the asset itself for all of them.
-pub(super) fn facts(asset: &Value) -> Facts {
-    let own_nodata = number(asset.get("nodata"));
-    let own_scale = scale_offset(asset);
-    let bands = ["bands", "raster:bands"].iter().find_map(|name| {
-        let bands = asset.get(name)?.as_array()?;
-        let tells = |band: &Value| BAND_FACTS.iter().any(|fact| number(band.get(fact)).is_some());
-        bands.iter().any(tells).then_some(bands)
-    });
-    let (nodata, scales): (Vec<_>, Vec<_>) = match bands {
-        Some(bands) => {
-            bands.iter().map(|b| (number(b.get("nodata")).or(own_nodata), scale_offset(b).or(own_scale))).unzip()
+        DataType::Null => None,
+        DataType::List(element) | DataType::LargeList(element) | DataType::FixedSizeList(element, _) => {
+            let DataType::Struct(fields) = element.data_type() else { return Some(member.to_owned()) };
+            let band = identifier(&format!("{own}band"));
+            let present = of_band.iter().filter(|name| fields.find(name).is_some());
+            let facts: Vec<String> =
+                present.map(|name| format!("{0} := CAST({band}.{0} AS VARCHAR)", identifier(name))).collect();
+            let of_each = || format!("list_transform({member}, lambda {band}: struct_pack({}))", facts.join(", "));
+            (!facts.is_empty()).then(of_each)
         }
-        None => (vec![own_nodata], vec![own_scale]),
-    };
-    let storage = storage::read(asset).map(Arc::new);
-    Facts { nodata: unless_silent(nodata), scale_offset: unless_silent(scales), crs: crs(asset), storage }
-}
-
-fn unless_silent<T>(bands: Vec<Option<T>>) -> Vec<Option<T>> {
-    if bands.iter().any(Option::is_some) { bands } else { Vec::new() }
-}
-
-fn scale_offset(object: &Value) -> Option<(f64, f64)> {
-    let of = |names: [&str; 2]| names.iter().find_map(|name| number(object.get(name)));
-    match (of(["scale", "raster:scale"]), of(["offset", "raster:offset"])) {
-        (None, None) => None,
-        (scale, offset) => Some((scale.unwrap_or(1.0), offset.unwrap_or(0.0))),
-    }
-}
-
-/// A definition for PROJ.
-fn crs(object: &Value) -> Option<Arc<str>> {
-    let text = |name: &str| object.get(name)?.as_str().filter(|text| !text.is_empty());
-    if let Some(code) = text("proj:code") {
-        return Some(code.into());
-    }
-    if let Some(epsg) = number(object.get("proj:epsg")) {
-        return Some(format!("EPSG:{epsg}").into());
-    }
-    if let Some(definition) = text("proj:wkt2").or_else(|| text("proj:projjson")) {
-        return Some(definition.into());
-    }
-    let projjson = object.get("proj:projjson")?;
-    (projjson.get("type")?.is_string()).then(|| projjson.to_string().into())
-}
-
-/// A number, or the text of one: STAC writes NaN and the infinities as text.
-fn number(value: Option<&Value>) -> Option<f64> {
-    match value? {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
+        DataType::Struct(_) | DataType::Map(..) => Some(member.to_owned()),
+        // JSON has no NaN, but as text it can be told; and what is called JSON need not be.
+        _ => Some(format!("CAST({member} AS VARCHAR)")),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use duckdb::arrow::datatypes::Field;
-    use serde_json::json;
+    use std::sync::Arc;
 
     use super::*;
 
@@ -292,66 +237,47 @@ mod tests {
         let bands = Field::new("raster:bands", DataType::List(Arc::new(element)), true);
         let red = Field::new("r'\"d", DataType::Struct(asset_fields(vec![bands])), true);
         let plain = Field::new("plain", DataType::Struct(asset_fields(vec![])), true);
-        let keys = vec![red, plain, text("odd")].into();
+        let nothing = Field::new("nothing", DataType::Null, true);
+        let keys = vec![red, plain, text("json"), nothing].into();
         let assets = Assets::Struct { keys, whole: false };
-        assert_eq!(
-            assets.sql("plain"),
-            Some(AssetSql::Typed { href: r#""assets"."plain"."href""#.into(), facts: None })
-        );
-        let Some(AssetSql::Typed { href, facts: Some(facts) }) = assets.sql("r'\"d") else { panic!("no facts") };
-        assert_eq!(href, r#""assets"."r'""d"."href""#);
-        assert!(facts.contains("\"nodata\" := CAST(band.\"nodata\" AS VARCHAR)"), "{facts}");
+        let sql = |key: &str| assets.sql(key, &[], "own ");
+        let href = "CAST(\"assets\".\"plain\".\"href\" AS VARCHAR)".to_owned();
+        assert_eq!(sql("plain"), Some(AssetSql::Typed { href, facts: None }));
+        let Some(AssetSql::Typed { href, facts: Some(facts) }) = sql("r'\"d") else { panic!("no facts") };
+        assert_eq!(href, r#"CAST("assets"."r'""d"."href" AS VARCHAR)"#);
+        assert!(facts.contains("\"nodata\" := CAST(\"own band\".\"nodata\" AS VARCHAR)"), "{facts}");
         assert!(!facts.contains("unit") && !facts.contains("title"), "{facts}");
-        assert_eq!(assets.sql("odd"), None);
-        assert_eq!(assets.sql("nir"), None);
+        assert_eq!(sql("json"), Some(AssetSql::Json("CAST(\"assets\".\"json\" AS VARCHAR)".into())));
+        assert_eq!((sql("nothing"), sql("nir")), (None, None));
     }
 
     #[test]
     fn of_several_files_an_asset_is_read_whole() {
         let plain = Field::new("plain", DataType::Struct(asset_fields(vec![])), true);
         let assets = Assets::Struct { keys: vec![plain].into(), whole: true };
-        let href = "list_extract([\"assets\".\"plain\"], 1).\"href\"".to_owned();
-        assert_eq!(assets.sql("plain"), Some(AssetSql::Typed { href, facts: None }));
+        let href = "CAST(list_extract([\"assets\".\"plain\"], 1).\"href\" AS VARCHAR)".to_owned();
+        assert_eq!(assets.sql("plain", &[], ""), Some(AssetSql::Typed { href, facts: None }));
     }
 
     #[test]
-    fn keys_are_quoted_in_maps_and_json() {
-        let Some(AssetSql::Typed { href, .. }) = Assets::Map(asset_fields(vec![])).sql("a'b") else {
+    fn keys_are_quoted_in_maps() {
+        let Some(AssetSql::Typed { href, .. }) = Assets::Map(asset_fields(vec![])).sql("a'b", &[], "") else {
             panic!("no href")
         };
-        assert_eq!(href, "map_extract_value(\"assets\", 'a''b').\"href\"");
-        let json = Assets::Json.objects(&["a'/b".into(), "c".into()]).unwrap();
-        assert_eq!(json, "CAST(json_extract(\"assets\", ['/a''~1b', '/c']) AS VARCHAR[])");
-        assert_eq!(Assets::Json.sql("c"), Some(AssetSql::Object));
+        assert_eq!(href, "CAST(map_extract_value(\"assets\", 'a''b').\"href\" AS VARCHAR)");
     }
 
     #[test]
-    fn facts_of_bands_come_before_those_of_the_asset() {
-        let asset =
-            json!({"nodata": 7, "raster:bands": [{"nodata": "nan", "scale": 0.1}, {"offset": -1, "unit": "m"}]});
-        let facts = facts(&asset);
-        assert!(facts.nodata[0].unwrap().is_nan());
-        assert_eq!(facts.nodata[1], Some(7.0));
-        assert_eq!(facts.scale_offset, [Some((0.1, 0.0)), Some((1.0, -1.0))]);
-    }
-
-    #[test]
-    fn bands_that_say_nothing_leave_it_to_the_asset() {
-        let asset = json!({"nodata": 0, "raster:scale": 2, "bands": [{"name": "red"}, {"name": "nir"}]});
-        let Facts { nodata, scale_offset, crs, .. } = facts(&asset);
-        assert_eq!((nodata, scale_offset, crs), (vec![Some(0.0)], vec![Some((2.0, 0.0))], None));
-        assert_eq!(facts(&json!({"href": "x"})), Facts::default());
-    }
-
-    #[test]
-    fn crs_in_every_spelling() {
-        let crs = |value: Value| facts(&value).crs.map(|crs| crs.to_string());
-        assert_eq!(crs(json!({"proj:code": "IAU:1", "proj:epsg": 4326})), Some("IAU:1".into()));
-        assert_eq!(crs(json!({"proj:code": null, "proj:epsg": 32615})), Some("EPSG:32615".into()));
-        assert_eq!(crs(json!({"proj:epsg": "32615"})), Some("EPSG:32615".into()));
-        assert_eq!(crs(json!({"proj:epsg": null, "proj:wkt2": "PROJCRS[]"})), Some("PROJCRS[]".into()));
-        let projjson = json!({"type": "GeographicCRS"});
-        assert_eq!(crs(json!({"proj:projjson": projjson})), Some(projjson.to_string()));
-        assert_eq!(crs(json!({"proj:projjson": {"type": null}})), None);
+    fn many_assets_are_read_as_one() {
+        let of = |count: usize| {
+            let keys = (0..count).map(|n| Field::new(format!("k{n}"), DataType::Struct(asset_fields(vec![])), true));
+            Assets::Struct { keys: keys.collect(), whole: false }
+        };
+        let one = ["k3".to_owned()];
+        assert!(of(20).described(None, &[], "").is_some() && of(800).described(None, &[], "").is_none());
+        let (names, values) = of(800).described(Some(&one), &[], "").unwrap();
+        assert_eq!(names, "CAST(['k3'] AS VARCHAR[])");
+        assert!(values.contains("\"assets\".\"k3\"") && !values.contains("k4"), "{values}");
+        assert!(!of(800).is_read_whole(&one) && of(800).is_read_whole(&vec![one[0].clone(); 100]));
     }
 }

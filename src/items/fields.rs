@@ -1,6 +1,6 @@
 //! The fields of an item that a query can name: what SQL they are, and of what kind.
 
-use duckdb::arrow::datatypes::{DataType, Field as ArrowField};
+use duckdb::arrow::datatypes::{DataType, Field as ArrowField, TimeUnit};
 
 use super::session::{identifier, literal};
 
@@ -8,16 +8,24 @@ use super::session::{identifier, literal};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Number,
+    /// A number that may be NaN: as a [`Field`] it is a [`Kind::Number`], and NaN is NULL.
+    Float,
     Text,
+    /// As a field it is [`Kind::Text`].
+    Enum,
     Boolean,
     /// A timestamp of any precision; without a zone it is UTC.
     Time,
+    /// A timestamp with a zone in nanoseconds, of which DuckDB has fewer functions.
+    TimeNanos,
     /// The text of a timestamp, known by its name.
     TimeText,
     Date,
     List,
     /// The text of a JSON value whose type is known only row by row.
     Json,
+    /// Of parquet's null type: every row is NULL.
+    Null,
     /// A struct, a blob, a geometry: nothing to compare.
     Other,
 }
@@ -28,8 +36,12 @@ impl Kind {
             return Self::Json;
         }
         match field.data_type() {
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) => Self::Text,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text,
+            DataType::Dictionary(..) => Self::Enum,
             DataType::Boolean => Self::Boolean,
+            DataType::Null => Self::Null,
+            DataType::Float16 | DataType::Float32 | DataType::Float64 => Self::Float,
+            DataType::Timestamp(TimeUnit::Nanosecond, Some(_)) => Self::TimeNanos,
             DataType::Timestamp(..) => Self::Time,
             DataType::Date32 | DataType::Date64 => Self::Date,
             DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => Self::List,
@@ -45,7 +57,7 @@ impl Kind {
             "datetime" | "start_datetime" | "end_datetime" | "created" | "updated" | "published" | "expires"
         );
         match self {
-            Self::Text | Self::Json if is_time => Self::TimeText,
+            Self::Text | Self::Json | Self::Number if is_time => Self::TimeText,
             kind => kind,
         }
     }
@@ -64,14 +76,29 @@ pub(super) struct Field {
 }
 
 impl Field {
+    /// A column of this kind, as SQL that needs no more care: NaN is NULL, text is text.
+    fn of(column: String, kind: Kind) -> Self {
+        let (sql, kind) = match kind {
+            Kind::Float => (format!("CASE WHEN NOT isnan({column}) THEN {column} END"), Kind::Number),
+            Kind::Enum => (format!("CAST({column} AS VARCHAR)"), Kind::Text),
+            Kind::Null => (format!("CAST({column} AS VARCHAR)"), kind),
+            // The text of a JSON text is what stands inside its quotes; what is no JSON is nothing to compare.
+            Kind::Json => (format!("TRY(json_extract_string({column}, '$'))"), kind),
+            kind => (column, kind),
+        };
+        Self { sql, kind }
+    }
+
     /// Microseconds since 1970 UTC as a BIGINT; NULL where a text is no timestamp.
     pub(super) fn micros(&self) -> String {
         let sql = &self.sql;
         match self.kind {
             Kind::Time => format!("epoch_us({sql})"),
+            // Rounded down, as DuckDB does for the other types; a cast would round to the nearest.
+            Kind::TimeNanos => format!("((epoch_ns({sql}) - (epoch_ns({sql}) % 1000 + 1000) % 1000) // 1000)"),
             Kind::Date => format!("epoch_us(CAST({sql} AS TIMESTAMP))"),
-            // A cast to TIMESTAMP would ignore the offset in the text.
-            _ => format!("epoch_us(TRY_CAST({sql} AS TIMESTAMPTZ))"),
+            // A cast to TIMESTAMP would ignore the offset in the text. RFC 3339 allows small letters, DuckDB does not.
+            _ => format!("epoch_us(TRY_CAST(upper(trim(CAST({sql} AS VARCHAR))) AS TIMESTAMPTZ))"),
         }
     }
 
@@ -88,6 +115,16 @@ impl Field {
             _ => "false".to_owned(),
         }
     }
+}
+
+/// The number that a text says, or NULL; NaN is none.
+pub(super) fn number_in(text: &str) -> String {
+    format!("nullif(TRY_CAST({text} AS DOUBLE), CAST('nan' AS DOUBLE))")
+}
+
+/// A text, or NULL where it says NaN.
+pub(super) fn unless_nan(text: &str) -> String {
+    format!("CASE WHEN NOT coalesce(isnan(TRY_CAST({text} AS DOUBLE)), false) THEN {text} END")
 }
 
 /// Where the properties of an item are.
@@ -115,7 +152,15 @@ impl Properties {
         let bare = name.strip_prefix("properties.").unwrap_or(name);
         let of = |columns: &[(String, Kind)], prefix: &str, name: &str| {
             let (column, kind) = columns.iter().find(|(column, _)| column == name)?;
-            Some(Field { sql: format!("{prefix}{}", identifier(column)), kind: kind.named(bare) })
+            // Only what DuckDB calls JSON is read as such; the name of a time makes one of any text.
+            let Field { sql, kind } = Field::of(format!("{prefix}{}", identifier(column)), *kind);
+            match kind.named(bare) {
+                // A number is no timestamp; as text an error can say what it is.
+                Kind::TimeText if kind == Kind::Number => {
+                    Some(Field { sql: format!("CAST({sql} AS VARCHAR)"), kind: Kind::TimeText })
+                }
+                kind => Some(Field { sql, kind }),
+            }
         };
         if let Some(field) = of(&self.flat, "", name).or_else(|| of(&self.flat, "", bare)) {
             return Some(field);
@@ -124,7 +169,7 @@ impl Properties {
             Nested::None => None,
             Nested::Struct(columns) => of(columns, "\"properties\".", bare),
             Nested::Json => {
-                let sql = format!("json_extract_string(\"properties\", {})", literal(&pointer(&[bare])));
+                let sql = format!("TRY(json_extract_string(\"properties\", {}))", literal(&pointer(&[bare])));
                 Some(Field { sql, kind: Kind::Json.named(bare) })
             }
         }
@@ -203,13 +248,14 @@ mod tests {
     use super::*;
 
     fn properties(nested: Nested) -> Properties {
-        Properties { flat: vec![("eo:cloud_cover".into(), Kind::Number), ("o'\"x".into(), Kind::Text)], nested }
+        Properties { flat: vec![("eo:cloud_cover".into(), Kind::Float), ("o'\"x".into(), Kind::Text)], nested }
     }
 
     #[test]
     fn names_resolve_with_and_without_the_prefix() {
         let flat = properties(Nested::None);
-        let field = Field { sql: "\"eo:cloud_cover\"".into(), kind: Kind::Number };
+        let sql = "CASE WHEN NOT isnan(\"eo:cloud_cover\") THEN \"eo:cloud_cover\" END".into();
+        let field = Field { sql, kind: Kind::Number };
         assert_eq!(flat.resolve("eo:cloud_cover"), Some(field.clone()));
         assert_eq!(flat.resolve("properties.eo:cloud_cover"), Some(field));
         assert_eq!(flat.resolve("o'\"x").unwrap().sql, "\"o'\"\"x\"");
@@ -217,7 +263,7 @@ mod tests {
         let nested = properties(Nested::Struct(vec![("gsd".into(), Kind::Number)]));
         assert_eq!(nested.resolve("properties.gsd").unwrap().sql, "\"properties\".\"gsd\"");
         let json = properties(Nested::Json);
-        assert_eq!(json.resolve("a/b'").unwrap().sql, "json_extract_string(\"properties\", '/a~1b''')");
+        assert_eq!(json.resolve("a/b'").unwrap().sql, "TRY(json_extract_string(\"properties\", '/a~1b'''))");
         assert_eq!(json.resolve("properties.datetime").unwrap().kind, Kind::TimeText);
         assert!(json.is_json_key("gsd") && !json.is_json_key("properties.eo:cloud_cover"));
     }

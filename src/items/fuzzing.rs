@@ -13,10 +13,10 @@ use super::fields::{Kind, Properties, near_misses};
 use super::geometry::Encoding;
 use super::item::{FirstItem, Item, default_bands};
 use super::layout::Layout;
-use super::query::{Shared, described_asset};
+use super::query::Described;
 use super::source::Relation;
 use super::stream::{AssetColumn, Columns, Reader};
-use super::{filter, locate, pixels, storage};
+use super::{facts, filter, locate, pixels};
 use crate::area::Area;
 use crate::error::{Error, Result};
 use crate::time::{Period, parse_instant};
@@ -59,25 +59,23 @@ pub fn layout_sql(item: &Value, shape: Shape) -> Result<Vec<String>> {
     };
     let layout = Layout::of_schema(&Schema::new(columns), Relation::unread(shape.several))?;
     let (first, last) = layout.extent();
-    let (keys, values) = layout.assets.described();
-    let mut sql = vec![layout.id.clone(), layout.time(), layout.is_bare_date(), first, last, keys, values];
+    let mut sql = vec![layout.id.clone(), layout.time(), layout.is_bare_date(), first, last, layout.assets.whole()];
+    sql.extend(layout.assets.described(None, &["alternate"], &layout.own).into_iter().flat_map(|(k, v)| [k, v]));
     sql.extend(layout.time_text());
-    sql.extend(layout.crs());
-    sql.extend(layout.storage());
+    sql.extend(layout.of_item(&facts::OF_ITEM).into_iter().flatten());
     sql.extend(layout.bbox.iter().flat_map(|bbox| bbox.edges.clone()));
     sql.extend(layout.geometry.iter().map(|geometry| geometry.sql.clone()));
     let named = item.get("assets").and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key.clone());
     let asset_keys: Vec<String> = layout.assets.keys().unwrap_or_default().into_iter().chain(named).collect();
     for key in &asset_keys {
-        match layout.assets.sql(key) {
+        match layout.assets.sql(key, &["alternate"], &layout.own) {
             Some(AssetSql::Typed { href, facts }) => sql.extend([href].into_iter().chain(facts)),
             Some(AssetSql::Json(json)) => sql.push(json),
-            Some(AssetSql::Object) | None => {}
+            None => {}
         }
     }
-    sql.extend(layout.assets.objects(&asset_keys));
-    sql.extend(pixels::of_item(&layout.properties));
-    sql.extend(pixels::of_assets(&layout.assets, &asset_keys));
+    sql.extend(layout.of_item(&pixels::OF_ITEM).into_iter().flatten());
+    sql.extend(pixels::of_assets(&layout.assets, &asset_keys, &layout.own).map(|(sql, _)| sql));
     let properties = item.get("properties").and_then(Value::as_object).into_iter().flatten();
     for (name, _) in properties {
         if let Some(field) = layout.properties.resolve(name) {
@@ -161,13 +159,14 @@ pub fn read_item(item: &Value, geometry: &[u8], wkb: bool) -> Result<Option<Item
     });
     arrays.push(texts(Some(item)));
     let mut columns = Columns {
-        storage: Some(9),
+        of_item: [None, Some(9)],
         time_text: Some(2),
         bare_date: Some(3),
         place: locate::Columns {
             bbox: Some([4, 5, 6, 7]),
             geometry: Some((8, if wkb { Encoding::Wkb } else { Encoding::GeoJson }, None)),
-            pixels: locate::Pixelwise { item: Some(9), ..Default::default() },
+            pixels: locate::Pixelwise { item: [None, Some(9)], assets: None },
+            shapes: Vec::new(),
         },
         ..Columns::default()
     };
@@ -182,7 +181,7 @@ pub fn read_item(item: &Value, geometry: &[u8], wkb: bool) -> Result<Option<Item
         arrays.iter().enumerate().map(|(i, a)| ArrowField::new(format!("c{i}"), a.data_type().clone(), true)).collect();
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
         .map_err(|e| Error::Items(format!("no batch: {e}")))?;
-    let mut reader = Reader::new(columns, keys, Period::Days(1), Area::EARTH);
+    let mut reader = Reader::new(columns, keys, Period::Days(1), Area::EARTH, None);
     Ok(reader.items(&batch)?.pop())
 }
 
@@ -191,10 +190,11 @@ pub fn read_item(item: &Value, geometry: &[u8], wkb: bool) -> Result<Option<Item
 /// # Errors
 /// An asset that is no JSON.
 pub fn first_item(item: &Value, assets: &[(String, String)]) -> Result<Vec<String>> {
-    let of_item = Shared { storage: storage::read(item), ..Shared::default() };
+    let of_item = facts::of_item(None, Some(&item.to_string()));
+    let described = Described { base: None, of_item, chosen: None };
     let mut first = FirstItem { id: "first".into(), place: None, assets: Vec::new() };
     for (key, json) in assets {
-        first.assets.extend(described_asset("first", key.clone(), json, &of_item)?);
+        first.assets.extend(described.asset(key, json));
     }
     Ok(default_bands(&first))
 }

@@ -1,6 +1,8 @@
 //! Footprints: WKB or GeoJSON to geometries.
 
-use geo::{Coord, Geometry, LineString, MapCoords, MultiPolygon, Polygon};
+use geo::{
+    BoundingRect, Coord, Geometry, GeometryCollection, Intersects, LineString, MapCoords, MultiPolygon, Polygon, Rect,
+};
 use geo_traits::GeometryTrait;
 use geo_traits::to_geo::ToGeoGeometry;
 use geojson::{GeometryValue, Position};
@@ -126,6 +128,60 @@ fn is_complete(geometry: &GeometryValue) -> bool {
         GeometryValue::MultiPolygon { coordinates } => coordinates.iter().flatten().all(line),
         GeometryValue::GeometryCollection { geometries } => geometries.iter().all(|part| is_complete(&part.value)),
     }
+}
+
+/// `[west, south, east, north]` of a geometry; `None` for an empty one.
+pub(super) fn bounds(geometry: &Geometry) -> Option<[f64; 4]> {
+    let rect = geometry.bounding_rect()?;
+    let bounds = [rect.min().x, rect.min().y, rect.max().x, rect.max().y];
+    bounds.iter().all(|v| v.is_finite()).then_some(bounds)
+}
+
+/// Whether the geometry of an item, or its bbox where it has none, meets every one of the shapes, which are in
+/// [all turns](in_all_turns).
+pub(super) fn meets_all(geometry: Option<&Geometry>, bbox: Option<[f64; 4]>, shapes: &[Geometry]) -> bool {
+    let own = match (geometry, bbox) {
+        (Some(geometry), _) => vec![geometry.clone()].into_iter().chain(followed(geometry)).collect(),
+        (None, Some([west, south, east, north])) => {
+            let east = if west > east { east + 360.0 } else { east };
+            vec![Geometry::Rect(Rect::new((west, south), (east, north)))]
+        }
+        (None, None) => Vec::new(),
+    };
+    shapes.iter().all(|shape| own.iter().any(|own| own.intersects(shape)))
+}
+
+/// A shape in every turn in which the longitudes of an item may be counted.
+pub(super) fn in_all_turns(shape: &Geometry) -> Geometry {
+    let turned = |turn: f64| move |shape: &Geometry| shape.map_coords(|at| Coord { x: at.x + turn, y: at.y });
+    let forms: Vec<Geometry> = std::iter::once(shape.clone()).chain(followed(shape)).collect();
+    let all = [-360.0, 0.0, 360.0].into_iter().flat_map(|turn| forms.iter().map(turned(turn)).collect::<Vec<_>>());
+    Geometry::GeometryCollection(GeometryCollection(all.collect()))
+}
+
+/// Polygons whose longitudes jump at the antimeridian, which is not cut there, with longitudes that go on; `None` where none do.
+fn followed(geometry: &Geometry) -> Option<Geometry> {
+    let polygons: Vec<&Polygon> = match geometry {
+        Geometry::Polygon(polygon) => vec![polygon],
+        Geometry::MultiPolygon(polygons) => polygons.iter().collect(),
+        _ => Vec::new(),
+    };
+    let jumps = |ring: &LineString| ring.lines().any(|line| line.dx().abs() > 180.0);
+    if !polygons.iter().any(|polygon| jumps(polygon.exterior())) {
+        return None;
+    }
+    let ring = |ring: &LineString| -> LineString {
+        let (mut turns, mut last): (f64, Option<f64>) = (0.0, None);
+        let follow = |at: &Coord| {
+            turns -= last.map_or(0.0, |last| ((at.x + turns - last) / 360.0).round() * 360.0);
+            last = Some(at.x + turns);
+            Coord { x: at.x + turns, y: at.y }
+        };
+        ring.0.iter().map(follow).collect()
+    };
+    let polygon =
+        |polygon: &&Polygon| Polygon::new(ring(polygon.exterior()), polygon.interiors().iter().map(ring).collect());
+    Some(Geometry::MultiPolygon(polygons.iter().map(polygon).collect()))
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use duckdb::arrow::datatypes::Field as ArrowField;
 use serde_json::Value;
 
 use super::rows;
-use super::session::Private;
-use super::source::Relation;
+use super::session::{Private, list};
+use super::source::Files;
 use crate::crs::Crs;
 use crate::error::Result;
 
@@ -25,8 +25,8 @@ impl Metadata {
     ///
     /// # Errors
     /// A CRS that PROJ refuses.
-    pub(super) fn of(connection: &Private, relation: &Relation) -> Result<Metadata> {
-        let Some(files) = &relation.files else { return Ok(Metadata::default()) };
+    pub(super) fn of(connection: &Private, files: &Files) -> Result<Metadata> {
+        let files = list(&files.globs);
         let sql = format!("SELECT decode(value) FROM parquet_kv_metadata({files}) WHERE decode(key) = 'geo' LIMIT 1");
         match rows::query_texts(connection, &sql)?.first() {
             Some(text) => Metadata::read(text),

@@ -18,15 +18,16 @@ pub struct Item {
     pub place: Place,
     /// One entry per requested asset key, in that order; `None` where the item lacks the asset.
     pub assets: Vec<Option<Asset>>,
+    /// Why the item belongs to no step or place; it has no assets then.
+    pub fault: Option<Arc<str>>,
 }
 
 impl Item {
     /// Bytes of memory that it takes, as far as it does not share them with its neighbours.
     pub fn memory(&self) -> usize {
         let assets = self.assets.iter().flatten().map(|asset| {
-            let bands = asset.nodata.len() * size_of::<Option<f64>>()
-                + asset.scale_offset.len() * size_of::<Option<(f64, f64)>>();
-            asset.href.len() + bands
+            let bands = [&asset.nodata, &asset.scale, &asset.offset].map(PerBand::memory);
+            asset.href.len() + bands.iter().sum::<usize>()
         });
         let assets = self.assets.len() * size_of::<Option<Asset>>() + assets.sum::<usize>();
         size_of::<Item>() + self.id.len() + self.place.memory() + assets
@@ -40,15 +41,67 @@ pub struct Asset {
     pub href: Arc<str>,
     /// The file or URL that the item came from.
     pub base: Option<Arc<str>>,
-    /// STAC `nodata` of each band (`bands`, `raster:bands`, else the asset's own). One entry if the asset does not list
-    /// its bands, none if nothing is said.
-    pub nodata: Vec<Option<f64>>,
-    /// STAC `scale` and `offset` of each band, where either is given; as many entries as for `nodata`.
-    pub scale_offset: Vec<Option<(f64, f64)>>,
+    /// What STAC says of its bands: in `bands` or `raster:bands`, else on the asset, else on the item.
+    pub nodata: PerBand,
+    pub scale: PerBand,
+    pub offset: PerBand,
     /// `proj:code`, `proj:epsg`, `proj:wkt2` or `proj:projjson` of the asset, else of the item: a definition for PROJ.
     pub crs: Option<Arc<str>>,
     /// What the Storage Extension says about the store of the href.
     pub store: Option<Arc<Hints>>,
+    /// Why it cannot be read, whatever is behind the href: what the item says of it is damaged.
+    pub fault: Option<Arc<str>>,
+}
+
+impl Asset {
+    /// An asset that cannot be read.
+    pub(super) fn faulty(fault: String) -> Self {
+        Self { fault: Some(fault.into()), ..Self::default() }
+    }
+
+    /// STAC `scale` and `offset` of a band, where either is given.
+    pub fn scale_offset_of(&self, sample: u16) -> Option<(f64, f64)> {
+        match (self.scale.of(sample), self.offset.of(sample)) {
+            (None, None) => None,
+            (scale, offset) => Some((scale.unwrap_or(1.0), offset.unwrap_or(0.0))),
+        }
+    }
+}
+
+/// A number for each band, or for all that have none of their own.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PerBand {
+    bands: Vec<Option<f64>>,
+    pub(super) all: Option<f64>,
+}
+
+impl PerBand {
+    /// That of one band, counted from 0.
+    pub fn of(&self, sample: u16) -> Option<f64> {
+        self.bands.get(usize::from(sample)).copied().flatten().or(self.all)
+    }
+
+    fn memory(&self) -> usize {
+        self.bands.capacity() * size_of::<Option<f64>>()
+    }
+
+    /// Notes what a band says, if it says anything.
+    pub(super) fn set(&mut self, index: usize, value: Option<f64>) {
+        if value.is_none() {
+            return;
+        }
+        if self.bands.len() <= index {
+            self.bands.resize(index + 1, None);
+        }
+        if let Some(band) = self.bands.get_mut(index) {
+            *band = value;
+        }
+    }
+
+    /// This, and for all other bands what `further` says for all.
+    pub(super) fn or(&self, further: &PerBand) -> PerBand {
+        PerBand { bands: self.bands.clone(), all: self.all.or(further.all) }
+    }
 }
 
 /// The item that stands for a selection when a query is bound.
@@ -67,7 +120,17 @@ pub struct FirstAsset {
     pub roles: Vec<String>,
     /// The media type, `type` in STAC.
     pub media_type: Option<String>,
+    /// What its bands are called, in their order.
+    pub bands: Vec<Named>,
     pub asset: Asset,
+}
+
+/// What a band is called.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Named {
+    pub name: Option<String>,
+    /// Such as `red` or `nir`.
+    pub common_name: Option<String>,
 }
 
 impl FirstAsset {
@@ -78,7 +141,9 @@ impl FirstAsset {
 
     fn is_data(&self) -> bool {
         let tiff = self.media_type.as_deref().is_some_and(|media| media.to_ascii_lowercase().contains("image/tiff"));
-        tiff || self.roles.iter().any(|role| role == "data")
+        // Of what could not be read at all it is not known, and the read shall say so.
+        let unknown = self.asset.fault.is_some() && self.media_type.is_none() && self.roles.is_empty();
+        tiff || unknown || self.roles.iter().any(|role| role == "data")
     }
 }
 
@@ -99,7 +164,13 @@ mod tests {
 
     fn asset(key: &str, media_type: Option<&str>, role: Option<&str>) -> FirstAsset {
         let roles = role.into_iter().map(str::to_owned).collect();
-        FirstAsset { key: key.into(), roles, media_type: media_type.map(str::to_owned), asset: Asset::default() }
+        FirstAsset {
+            key: key.into(),
+            roles,
+            media_type: media_type.map(str::to_owned),
+            bands: vec![],
+            asset: Asset::default(),
+        }
     }
 
     fn bands(assets: Vec<FirstAsset>) -> Vec<String> {

@@ -3,14 +3,14 @@
 use duckdb::Connection;
 use duckdb::arrow::datatypes::{DataType, Field as ArrowField, Fields, Schema};
 
-use super::assets::Assets;
+use super::apart;
+use super::assets::{self, Assets};
 use super::fields::{Field, Kind, Nested, Properties, is_json, near_misses, pointer};
 use super::geometry::Encoding;
 use super::geoparquet::{self, Metadata};
 use super::rows;
-use super::session::{Private, failed, identifier, literal};
+use super::session::{Private, identifier, list, literal};
 use super::source::Relation;
-use super::storage;
 use crate::crs::Crs;
 use crate::error::{Error, Result};
 
@@ -23,6 +23,11 @@ pub(super) struct Layout {
     pub geometry: Option<Footprint>,
     pub assets: Assets,
     pub properties: Properties,
+    /// Begins no name of the file, in small letters or capitals: what our SQL calls itself begins with it.
+    pub own: String,
+    columns: Fields,
+    /// The fields of `properties`, where it is a STRUCT.
+    nested: Option<Fields>,
     datetime: Option<Field>,
     start: Option<Field>,
     end: Option<Field>,
@@ -52,13 +57,13 @@ impl Layout {
     /// # Errors
     /// A relation that lacks what every item has names the column, and those that are there.
     pub(super) fn of(connection: &Private, relation: Relation) -> Result<Self> {
-        let schema = {
-            let mut statement =
-                connection.prepare(&format!("SELECT * FROM {} LIMIT 0", relation.from)).map_err(failed)?;
-            statement.stream_arrow([]).map_err(failed).map(|stream| stream.get_schema())
+        let (name, files) = (relation.name.clone(), relation.files.clone());
+        let look = || {
+            let (schema, relation) = apart::look(connection, relation)?;
+            let metadata = files.map_or_else(|| Ok(Metadata::default()), |files| Metadata::of(connection, &files))?;
+            Ok((schema, relation, metadata))
         };
-        let schema = schema.map_err(|e| e.within(format!("items {}", relation.name)))?;
-        let metadata = Metadata::of(connection, &relation).map_err(|e| e.within(format!("items {}", relation.name)))?;
+        let (schema, relation, metadata) = look().map_err(|e: Error| e.within(format!("items {name}")))?;
         Self::with_metadata(&schema, relation, &metadata)
     }
 
@@ -81,7 +86,7 @@ impl Layout {
                 relation.name
             )));
         };
-        let properties = properties(schema, relation.base);
+        let properties = properties(schema, &relation);
         let (datetime, start) = (properties.resolve("datetime"), properties.resolve("start_datetime"));
         if datetime.is_none() && start.is_none() {
             return Err(missing("'datetime'"));
@@ -95,7 +100,13 @@ impl Layout {
         }
         let end = properties.resolve("end_datetime");
         let id = format!("CAST({} AS VARCHAR)", identifier(id.name()));
-        Ok(Self { relation, id, bbox, geometry, assets, properties, datetime, start, end })
+        let nested = match column("properties").map(ArrowField::data_type) {
+            Some(DataType::Struct(fields)) => Some(fields.clone()),
+            _ => None,
+        };
+        let own = apart::own_prefix(schema.fields());
+        let columns = schema.fields().clone();
+        Ok(Self { relation, id, bbox, geometry, assets, properties, own, columns, nested, datetime, start, end })
     }
 
     /// `datetime`, else `start_datetime`, as microseconds: NULL if both are, or if the one that counts is no timestamp.
@@ -138,40 +149,15 @@ impl Layout {
         }
     }
 
-    /// The item's own `proj:code`, `proj:epsg`, `proj:wkt2` or `proj:projjson`, as text.
-    pub(super) fn crs(&self) -> Option<String> {
-        let parts = ["proj:code", "proj:epsg", "proj:wkt2", "proj:projjson"].iter().filter_map(|name| {
-            let Field { sql, kind } = self.properties.resolve(name)?;
-            let text = match (*name, kind) {
-                ("proj:epsg", _) => format!("'EPSG:' || CAST(TRY_CAST({sql} AS BIGINT) AS VARCHAR)"),
-                (_, Kind::Text | Kind::Json) => sql,
-                (_, Kind::Other) => format!("CASE WHEN {sql} IS NOT NULL THEN CAST(to_json({sql}) AS VARCHAR) END"),
-                _ => return None,
-            };
-            Some(text)
-        });
-        let parts: Vec<String> = parts.collect();
-        (!parts.is_empty()).then(|| format!("coalesce({})", parts.join(", ")))
-    }
-
-    /// What the item says about stores, as JSON text; `None` where no item says anything. Properties of text are looked
-    /// into only in rows where they hold such a field.
-    pub(super) fn storage(&self) -> Option<String> {
-        let mut in_json = false;
-        let known = storage::OF_ITEM.iter().filter_map(|name| {
-            let Field { sql, .. } = self.properties.resolve(name)?;
-            in_json |= self.properties.is_json_key(name);
-            Some(format!("{} := {sql}", identifier(name)))
-        });
-        let members = known.collect::<Vec<_>>().join(", ");
-        let json = format!("CAST(to_json(struct_pack({members})) AS VARCHAR)");
-        match (members.is_empty(), in_json) {
-            (true, _) => None,
-            (_, false) => Some(json),
-            (_, true) => {
-                Some(format!("CASE WHEN contains(CAST(\"properties\" AS VARCHAR), '\"storage:') THEN {json} END"))
-            }
-        }
+    /// What the item says for all of its assets: the `wanted` columns as JSON, and its properties where they are JSON.
+    pub(super) fn of_item(&self, wanted: &[&str]) -> [Option<String>; 2] {
+        let packed = |value: &str, fields: &Fields| assets::pack(value, fields, wanted, &[], &self.own);
+        let (nested, json) = match &self.properties.nested {
+            Nested::Json => (None, Some("CAST(\"properties\" AS VARCHAR)".to_owned())),
+            _ => (self.nested.as_ref().and_then(|fields| packed("\"properties\"", fields)), None),
+        };
+        // Columns win over members of `properties`, as they do by name.
+        [packed("", &self.columns).or(nested), json]
     }
 
     /// The field that a user named in `argument`.
@@ -182,7 +168,7 @@ impl Layout {
         let known = || -> Result<Vec<String>> {
             let mut names = self.properties.names();
             if matches!(self.properties.nested, Nested::Json) {
-                let keys = "SELECT DISTINCT unnest(json_keys(\"properties\"))";
+                let keys = "SELECT DISTINCT unnest(TRY(json_keys(\"properties\")))";
                 names.extend(rows::query_texts(connection, &format!("{keys} FROM {}", self.relation.from))?);
             }
             Ok(names)
@@ -191,11 +177,25 @@ impl Layout {
             Error::Argument(format!("{argument}: no item has a field '{name}'{}", near_misses(name, &known)))
         };
         let Some(field) = self.properties.resolve(name) else { return Err(unknown(known()?)) };
+        let whole_numbers = self.columns.find(name).is_some_and(|(_, column)| column.data_type() == &DataType::Int32);
+        if let (true, Some(files)) = (whole_numbers, &self.relation.files) {
+            // DuckDB 1.5 takes parquet's null type for INTEGER.
+            let told = format!(
+                "SELECT DISTINCT coalesce(logical_type, '') FROM parquet_schema({}) WHERE name = {}",
+                list(&files.globs),
+                literal(name)
+            );
+            if rows::query_texts(connection, &told)? == ["NullType()"] {
+                return Ok(Field { sql: format!("CAST({} AS VARCHAR)", field.sql), kind: Kind::Null });
+            }
+        }
         if self.properties.is_json_key(name) {
             let bare = name.strip_prefix("properties.").unwrap_or(name);
             let path = literal(&pointer(&[bare]));
-            let exists =
-                format!("SELECT 'yes' FROM {} WHERE json_exists(\"properties\", {path}) LIMIT 1", self.relation.from);
+            let exists = format!(
+                "SELECT 'yes' FROM {} WHERE TRY(json_exists(\"properties\", {path})) LIMIT 1",
+                self.relation.from
+            );
             if rows::query_texts(connection, &exists)?.is_empty() {
                 return Err(unknown(known()?));
             }
@@ -204,7 +204,7 @@ impl Layout {
     }
 }
 
-fn properties(schema: &Schema, base: Option<&str>) -> Properties {
+fn properties(schema: &Schema, relation: &Relation) -> Properties {
     let known = |fields: &Fields| fields.iter().map(|f| (f.name().clone(), Kind::of(f))).collect::<Vec<_>>();
     let nested = match schema.fields().find("properties").map(|(_, field)| field.data_type()) {
         Some(DataType::Struct(fields)) => Nested::Struct(known(fields)),
@@ -214,7 +214,8 @@ fn properties(schema: &Schema, base: Option<&str>) -> Properties {
     let mut flat = known(schema.fields());
     // These are structure, not properties, whatever their type.
     let structure = ["assets", "bbox", "geometry", "links", "properties", "stac_extensions", "stac_version", "type"];
-    flat.retain(|(name, _)| !structure.contains(&name.as_str()) && Some(name.as_str()) != base);
+    let is_ours = |name: &String| Some(name) == relation.base.as_ref() || relation.ordinals.contains(&identifier(name));
+    flat.retain(|(name, _)| !structure.contains(&name.as_str()) && !is_ours(name));
     Properties { flat, nested }
 }
 
@@ -349,20 +350,37 @@ mod tests {
         fields.push(of("start_datetime", DataType::Utf8));
         fields.push(of("end_datetime", DataType::Date32));
         let (first, last) = layout(fields).unwrap().extent();
-        assert_eq!(first, "coalesce(epoch_us(TRY_CAST(\"start_datetime\" AS TIMESTAMPTZ)), epoch_us(\"datetime\"))");
+        assert_eq!(
+            first,
+            "coalesce(epoch_us(TRY_CAST(upper(trim(CAST(\"start_datetime\" AS VARCHAR))) AS TIMESTAMPTZ)), epoch_us(\"datetime\"))"
+        );
         assert!(last.starts_with("coalesce(epoch_us(CAST(\"end_datetime\" AS TIMESTAMP)), "), "{last}");
     }
 
     #[test]
-    fn stores_are_asked_about_only_where_a_column_tells() {
+    fn what_holds_for_all_assets_is_asked_only_where_a_column_tells() {
         let mut fields = minimal();
-        assert_eq!(layout(fields.clone()).unwrap().storage(), None);
+        assert_eq!(layout(fields.clone()).unwrap().of_item(&["proj:code", "nodata", "storage:region"]), [None, None]);
         fields.push(of("storage:region", DataType::Utf8));
-        let flat = layout(fields).unwrap().storage().unwrap();
-        assert_eq!(flat, "CAST(to_json(struct_pack(\"storage:region\" := \"storage:region\")) AS VARCHAR)");
+        fields.push(of("nodata", DataType::Float64));
+        let [flat, json] = layout(fields).unwrap().of_item(&["proj:code", "nodata", "storage:region"]);
+        let wanted = "CAST(to_json(struct_pack(\"nodata\" := CAST(\"nodata\" AS VARCHAR), \
+                      \"storage:region\" := CAST(\"storage:region\" AS VARCHAR))) AS VARCHAR)";
+        assert_eq!((flat.as_deref(), json), (Some(wanted), None));
         let mut fields = minimal();
         fields.push(of("properties", DataType::Utf8));
-        assert!(layout(fields).unwrap().storage().unwrap().starts_with("CASE WHEN contains("));
+        assert_eq!(
+            layout(fields).unwrap().of_item(&["proj:code", "nodata", "storage:region"])[1].as_deref(),
+            Some("CAST(\"properties\" AS VARCHAR)")
+        );
+    }
+
+    #[test]
+    fn our_names_are_not_those_of_the_file() {
+        let mut fields = minimal();
+        fields.push(of("LazyCogs 1", DataType::Utf8));
+        fields.push(of("_lazycogs x", DataType::Utf8));
+        assert_eq!(layout(fields).unwrap().own, "__lazycogs ");
     }
 
     #[test]
@@ -370,7 +388,10 @@ mod tests {
         let mut fields = minimal();
         fields[2] = of("properties", DataType::Struct(vec![of("datetime", DataType::Utf8)].into()));
         let found = layout(fields.clone()).unwrap();
-        assert_eq!(found.time(), "epoch_us(TRY_CAST(\"properties\".\"datetime\" AS TIMESTAMPTZ))");
+        assert_eq!(
+            found.time(),
+            "epoch_us(TRY_CAST(upper(trim(CAST(\"properties\".\"datetime\" AS VARCHAR))) AS TIMESTAMPTZ))"
+        );
         fields[2] = of("properties", DataType::Utf8);
         assert!(layout(fields).unwrap().time_text().is_some());
     }

@@ -1,15 +1,16 @@
 //! Out of a row of a batch: where its item is.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use duckdb::arrow::array::{ArrayRef, RecordBatch};
+use duckdb::arrow::array::RecordBatch;
 use geo::Geometry;
 
 use super::geometry::{self, Encoding};
 use super::layout::Layout;
 use super::{pixels, rows};
 use crate::crs::{Crs, LONLAT, transformer};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::place::{Pixels, Place};
 
 /// Where among the columns of a batch the parts are that tell where an item is.
@@ -18,15 +19,17 @@ pub(super) struct Columns {
     pub bbox: Option<[usize; 4]>,
     /// With the CRS of its coordinates, if they are no longitude and latitude.
     pub geometry: Option<(usize, Encoding, Option<Crs>)>,
-    /// The projection metadata of the item and of its assets, and the CRS of the item.
+    /// The projection metadata of the item and of its assets.
     pub pixels: Pixelwise,
+    /// Shapes that the geometry must meet, in all turns.
+    pub shapes: Vec<Geometry>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Pixelwise {
-    pub item: Option<usize>,
-    pub assets: Option<usize>,
-    pub crs: Option<usize>,
+    /// Its columns, and its properties where they are JSON.
+    pub item: [Option<usize>; 2],
+    pub assets: Option<(usize, pixels::Form)>,
 }
 
 impl Columns {
@@ -36,10 +39,9 @@ impl Columns {
             layout.bbox.as_ref().map(|bbox| bbox.edges.clone().map(|edge| add(format!("CAST({edge} AS DOUBLE)"))));
         let geometry = layout.geometry.as_ref();
         let geometry = geometry.map(|found| (add(found.sql.clone()), found.encoding, found.crs.clone()));
-        let item = pixels::of_item(&layout.properties).map(&mut add);
-        let assets = pixels::of_assets(&layout.assets, keys).map(&mut add);
-        let crs = (item.is_some() || assets.is_some()).then(|| layout.crs().map(&mut add)).flatten();
-        Columns { bbox, geometry, pixels: Pixelwise { item, assets, crs } }
+        let item = layout.of_item(&pixels::OF_ITEM).map(|sql| sql.map(&mut add));
+        let assets = pixels::of_assets(&layout.assets, keys, &layout.own).map(|(sql, form)| (add(sql), form));
+        Columns { bbox, geometry, pixels: Pixelwise { item, assets }, shapes: Vec::new() }
     }
 }
 
@@ -54,42 +56,67 @@ impl Locator {
         Locator { columns, known: pixels::Known::default() }
     }
 
-    /// `None` where nothing says where the item is.
+    /// `None` where nothing says where the item is, or where its geometry does not meet the shapes; or why it cannot be told: a
+    /// geometry that cannot be read, beside no bbox.
     ///
     /// # Errors
-    /// A geometry that cannot be read, beside no bbox.
-    pub(super) fn place(&mut self, batch: &RecordBatch, row: usize, id: &str) -> Result<Option<Place>> {
+    /// What is wrong with the columns, not with the item.
+    pub(super) fn place(&mut self, batch: &RecordBatch, row: usize, id: &str) -> Result<Result<Option<Place>, String>> {
         let at = |index: usize| batch.columns().get(index);
-        let edge = |index: usize| at(index).and_then(|edges| rows::double(edges, row));
-        let bbox = self.columns.bbox.and_then(|[w, s, e, n]| Some([edge(w)?, edge(s)?, edge(e)?, edge(n)?]));
-        let parsed = self.columns.geometry.as_ref().and_then(|(index, encoding, crs)| {
-            let bytes = at(*index).and_then(|column| rows::bytes(column, row))?;
-            Some((geometry::parse(*encoding, bytes), crs))
-        });
-        let lonlat = |geometry: Geometry, crs: &Option<Crs>| match crs {
-            Some(crs) => transformer(crs, &LONLAT).map(|to_lonlat| geometry::projected(geometry, &to_lonlat)),
-            None => Ok(geometry),
-        };
-        let geometry = match parsed {
+        let edge = |index: usize| at(index).map_or(Ok(None), |edges| rows::double(edges, row));
+        let bbox = match self.columns.bbox {
+            Some([w, s, e, n]) => match [edge(w)?, edge(s)?, edge(e)?, edge(n)?] {
+                [Some(west), Some(south), Some(east), Some(north)] => Some([west, south, east, north]),
+                _ => None,
+            },
             None => None,
-            Some((Ok(geometry), crs)) => geometry.map(|geometry| lonlat(geometry, crs)).transpose()?,
-            // The bbox still tells where the item is.
-            Some((Err(_), _)) if bbox.is_some_and(|edges| edges.iter().all(|edge| edge.is_finite())) => None,
-            Some((Err(what), _)) => {
-                return Err(Error::Items(format!("item '{id}' has no bbox, and its geometry is {what}")));
-            }
         };
-        Ok(Place::new(bbox, geometry, self.pixels(batch, row)))
+        let geometry = match &self.columns.geometry {
+            Some((index, encoding, crs)) => {
+                let bytes = at(*index).map_or(Ok(None), |column| rows::bytes(column, row))?;
+                match bytes.map(|bytes| geometry::parse(*encoding, bytes)) {
+                    None => None,
+                    Some(Ok(geometry)) => geometry.map(|geometry| lonlat(geometry, crs.as_ref())).transpose()?,
+                    // The bbox still tells where the item is.
+                    Some(Err(_)) if bbox.is_some_and(|edges| edges.iter().all(|edge| edge.is_finite())) => None,
+                    Some(Err(what)) => {
+                        return Ok(Err(format!("item '{id}' has no bbox, and its geometry is {what}")));
+                    }
+                }
+            }
+            None => None,
+        };
+        if !self.columns.shapes.is_empty() && !geometry::meets_all(geometry.as_ref(), bbox, &self.columns.shapes) {
+            return Ok(Ok(None));
+        }
+        Ok(Ok(Place::new(bbox, geometry, self.pixels(batch, row)?)))
     }
 
-    fn pixels(&mut self, batch: &RecordBatch, row: usize) -> Option<Arc<Pixels>> {
-        let Pixelwise { item, assets, crs } = self.columns.pixels;
-        let column = |index: Option<usize>| -> Option<&ArrayRef> { batch.columns().get(index?) };
-        let text = |index| column(index).and_then(|column| rows::text(column, row));
-        let count = column(assets).map_or(0, |column| rows::list_length(column, row));
-        let assets: Vec<Option<&str>> =
-            (0..count).map(|i| column(assets).and_then(|column| rows::text_element(column, row, i))).collect();
-        let item = text(item);
-        (item.is_some() || !assets.is_empty()).then(|| self.known.read(item, text(crs), &assets))?
+    fn pixels(&mut self, batch: &RecordBatch, row: usize) -> Result<Option<Arc<Pixels>>> {
+        let Pixelwise { item, assets } = &self.columns.pixels;
+        let column = |index: usize| batch.columns().get(index);
+        let text = |index: Option<usize>| index.and_then(column).map_or(Ok(None), |column| rows::text(column, row));
+        let item = [text(item[0])?, text(item[1])?];
+        let assets = match assets {
+            None => Vec::new(),
+            Some((index, pixels::Form::Whole(keys))) => {
+                text(Some(*index))?.map_or_else(Vec::new, |json| pixels::members_of(json, keys))
+            }
+            Some((index, form)) => {
+                let texts = column(*index).map_or_else(|| Ok(Vec::new()), |column| rows::text_elements(column, row))?;
+                let is_packed = matches!(form, pixels::Form::Packed);
+                let told =
+                    |text| if is_packed { Some(Cow::Borrowed(text)) } else { pixels::of_text(text).map(Cow::Owned) };
+                texts.into_iter().map(|text| text.and_then(told)).collect()
+            }
+        };
+        Ok(self.known.read(item, &assets))
+    }
+}
+
+fn lonlat(geometry: Geometry, crs: Option<&Crs>) -> Result<Geometry> {
+    match crs {
+        Some(crs) => transformer(crs, &LONLAT).map(|to_lonlat| geometry::projected(geometry, &to_lonlat)),
+        None => Ok(geometry),
     }
 }

@@ -69,10 +69,14 @@ impl Memo {
 }
 
 /// Everything that decides which items there are. `None` where the files alone do not: rows by value, files fetched from
-/// a server, patterns; JSON, whose items are in a table that nobody would drop; and files that were just written.
+/// a server, patterns; JSON, whose items are in a table that nobody would drop; many ids; and files that were just written.
 fn key(selection: &Selection) -> Option<String> {
     let Source::Paths(paths) = &selection.source else { return None };
     if paths.iter().any(|path| super::source::is_json(path)) {
+        return None;
+    }
+    // They are in a table, too.
+    if selection.ids.as_ref().is_some_and(|ids| ids.len() > super::query::FEW_IDS) {
         return None;
     }
     if !selection.source.version()?.iter().all(FileVersion::is_settled) {
@@ -80,7 +84,10 @@ fn key(selection: &Selection) -> Option<String> {
     }
     let paths: Option<Vec<_>> =
         paths.iter().map(|path| std::path::absolute(super::source::local(path)?).ok()).collect();
-    let Selection { area, datetime, filter, ids, sortby, period, hive, .. } = selection;
+    let Selection { area, datetime, filter, ids, sortby, period, hive, asset_href, named, .. } = selection;
     // Relative hrefs are told from a path as it was given.
-    Some(format!("{:?}", (paths?, &selection.source, area, datetime, filter, ids, (sortby, period, hive))))
+    Some(format!(
+        "{:?}",
+        (paths?, &selection.source, area, datetime, filter, ids, (sortby, period, hive, asset_href, named))
+    ))
 }

@@ -3,7 +3,9 @@
 //! [`Selection`] says what is wanted. A [`source`](Source) becomes one SQL relation, its [`layout`] tells what the parts
 //! of an item are in SQL, [`query`] writes the one query, and [`ItemStream`] reads its Arrow batches.
 
+mod apart;
 mod assets;
+mod facts;
 mod fields;
 mod filter;
 #[doc(hidden)]
@@ -11,6 +13,7 @@ pub mod fuzzing;
 mod geometry;
 mod geoparquet;
 pub mod item;
+mod json;
 mod layout;
 mod locate;
 mod memo;
@@ -24,7 +27,7 @@ mod source;
 mod storage;
 mod stream;
 
-pub use item::{Asset, FirstAsset, FirstItem, Item, default_bands};
+pub use item::{Asset, FirstAsset, FirstItem, Item, Named, PerBand, default_bands};
 pub use source::{OwnedValue, Source};
 pub use stream::ItemStream;
 
@@ -50,6 +53,10 @@ pub struct Selection {
     pub period: Period,
     /// `hive_partitioning` of `read_parquet`; `None` leaves it to DuckDB.
     pub hive: Option<bool>,
+    /// The way to the href of an asset, such as `alternate.s3`, instead of its own.
+    pub asset_href: Option<String>,
+    /// The asset keys that [`Selection::first`] is asked about; `None` for all.
+    pub named: Option<Vec<String>>,
     /// Threads that the query may use.
     pub threads: usize,
     /// What is known of it from earlier queries: see [`Memo::of`].
@@ -113,8 +120,7 @@ impl Selection {
     /// pixels of the assets `located` tell, if anything does.
     ///
     /// # Errors
-    /// As [`Selection::first`]; and, from the iterator, an item without a time, or with a bare date where the period
-    /// needs more.
+    /// As [`Selection::first`]. What is wrong with one item is its [`Item::fault`], or that of one of its assets.
     pub fn stream(&self, assets: &[String], located: &[String]) -> Result<ItemStream> {
         let Some(version) = self.source.version() else { return ItemStream::start(self, assets, located) };
         let keys = [assets, located].map(<[String]>::to_vec);

@@ -1,52 +1,72 @@
 //! Where the pixels of an item lie, out of the projection extension: `proj:transform` with `proj:shape`, or `proj:bbox`, of the
 //! requested assets, else of the item.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::assets::{Assets, map_value, packed};
-use super::fields::{Kind, Properties, pointer};
-use super::session::{identifier, list};
+use super::assets::{AssetSql, Assets, packed};
+use super::{facts, json};
 use crate::grid::Affine;
 use crate::place::Pixels;
 
-const OF_ITEM: [&str; 3] = ["proj:transform", "proj:shape", "proj:bbox"];
-/// An asset may have a CRS of its own.
-const OF_ASSET: [&str; 5] = ["proj:transform", "proj:shape", "proj:bbox", "proj:code", "proj:epsg"];
+/// Members of an item, and of an asset, which may have a CRS of its own.
+pub(super) const OF_ITEM: [&str; 7] =
+    ["proj:transform", "proj:shape", "proj:bbox", "proj:code", "proj:epsg", "proj:wkt2", "proj:projjson"];
 
-/// The members of the item, as JSON text; `None` where no item has them.
-pub(super) fn of_item(properties: &Properties) -> Option<String> {
-    let members: Vec<String> = OF_ITEM
-        .iter()
-        .filter_map(|name| {
-            let field = properties.resolve(name)?;
-            let known = matches!(field.kind, Kind::List | Kind::Text | Kind::Json);
-            known.then(|| format!("{} := {}", identifier(name), field.sql))
-        })
-        .collect();
-    (!members.is_empty()).then(|| format!("CAST(to_json(struct_pack({})) AS VARCHAR)", members.join(", ")))
+/// What the column that tells of the assets holds.
+#[derive(Debug)]
+pub(super) enum Form {
+    /// One text with all assets, of which these count.
+    Whole(Vec<String>),
+    /// A VARCHAR[] of asset after asset.
+    Texts,
+    /// The same, with no other members than ours.
+    Packed,
 }
 
-/// The members of assets, as a VARCHAR[]: an object for each asset, or where assets are JSON the members one by one.
-pub(super) fn of_assets(assets: &Assets, keys: &[String]) -> Option<String> {
-    let texts: Vec<String> = match assets {
-        Assets::Json => {
-            let paths = keys.iter().flat_map(|key| OF_ASSET.map(|name| pointer(&[key, name])));
-            return Some(format!("CAST(json_extract(\"assets\", {}) AS VARCHAR[])", list(paths)));
-        }
-        Assets::MapOfJson => {
-            let paths = list(OF_ASSET.map(|name| pointer(&[name])));
-            keys.iter().map(|key| format!("CAST(json_extract({}, {paths}) AS VARCHAR[])", map_value(key))).collect()
-        }
-        _ => keys.iter().filter_map(|key| packed(assets, key, &OF_ASSET)).collect(),
-    };
-    match (texts.is_empty(), assets) {
-        (true, _) => None,
-        (_, Assets::MapOfJson) => Some(format!("flatten([{}])", texts.join(", "))),
-        _ => Some(format!("[{}]", texts.join(", "))),
+/// The SQL that tells of assets; `None` where it tells nothing.
+pub(super) fn of_assets(assets: &Assets, keys: &[String], own: &str) -> Option<(String, Form)> {
+    if assets.is_read_whole(keys) && !keys.is_empty() {
+        return Some((assets.whole(), Form::Whole(keys.to_vec())));
     }
+    let mut form = Form::Packed;
+    let mut text = |key: &String| {
+        packed(assets, key, &OF_ITEM, own).or_else(|| match assets.sql(key, &[], own)? {
+            AssetSql::Json(json) => {
+                form = Form::Texts;
+                Some(json)
+            }
+            AssetSql::Typed { .. } => None,
+        })
+    };
+    let texts: Vec<String> = keys.iter().filter_map(&mut text).collect();
+    (!texts.is_empty()).then(|| (format!("[{}]", texts.join(", ")), form))
+}
+
+/// Our members of an object that is a text; `None` where there are none. What cannot be read tells nothing: bbox and footprint say
+/// where the item is, and whoever reads the asset what is wrong with it.
+pub(super) fn of_text(text: &str) -> Option<String> {
+    if !text.contains("proj:") {
+        return None;
+    }
+    let picked = match text.trim_start().starts_with('"') {
+        true => json::pick(json::parse(text).ok()?.as_str()?, &[&OF_ITEM]),
+        false => json::pick(text, &[&OF_ITEM]),
+    };
+    picked.ok().map(|object| object.to_string())
+}
+
+/// [`of_text`] of some of the members of an object.
+pub(super) fn members_of<'a>(text: &'a str, keys: &[String]) -> Vec<Option<Cow<'a, str>>> {
+    if !text.contains("proj:") {
+        return Vec::new();
+    }
+    // As above.
+    let members: HashMap<Cow<str>, &str> = json::members(text).unwrap_or_default().into_iter().collect();
+    keys.iter().map(|key| members.get(key.as_str()).and_then(|json| of_text(json)).map(Cow::Owned)).collect()
 }
 
 /// Reads the pixels of items, of which many repeat: scenes come back to the same grid.
@@ -54,15 +74,17 @@ pub(super) fn of_assets(assets: &Assets, keys: &[String]) -> Option<String> {
 pub(super) struct Known(HashMap<String, Option<Arc<Pixels>>>);
 
 impl Known {
-    /// `item` is what [`of_item`] gives, `assets` what [`of_assets`] does, `crs` the definition of the item's CRS.
-    pub(super) fn read(
-        &mut self,
-        item: Option<&str>,
-        crs: Option<&str>,
-        assets: &[Option<&str>],
-    ) -> Option<Arc<Pixels>> {
+    /// `item` are its columns and its properties; `assets` are objects with our members.
+    pub(super) fn read(&mut self, item: [Option<&str>; 2], assets: &[Option<Cow<str>>]) -> Option<Arc<Pixels>> {
         const LIMIT: usize = 4096;
-        let parts = [item, crs].into_iter().chain(assets.iter().copied());
+        let [columns, properties] = item;
+        let properties = properties.and_then(of_text);
+        let item = [columns, properties.as_deref()];
+        let assets: Vec<Option<&str>> = assets.iter().map(Option::as_deref).collect();
+        if item.iter().chain(&assets).all(Option::is_none) {
+            return None;
+        }
+        let parts = item.into_iter().chain(assets.iter().copied());
         let key = parts.map(|part| part.unwrap_or_default()).collect::<Vec<_>>().join("\0");
         if let Some(known) = self.0.get(&key) {
             return known.clone();
@@ -70,7 +92,7 @@ impl Known {
         if self.0.len() >= LIMIT {
             self.0.clear();
         }
-        let found = pixels(item, crs, assets).map(Arc::new);
+        let found = pixels(item, &assets).map(Arc::new);
         self.0.insert(key, found.clone());
         found
     }
@@ -78,36 +100,29 @@ impl Known {
 
 /// What one object tells: a CRS, and corners or a transform with a shape.
 struct Told {
-    crs: Option<String>,
+    crs: Option<Arc<str>>,
     raster: Option<(Affine, f64, f64)>,
 }
 
 /// The smallest raster that holds all rasters there are; `None` where they do not lie along each other.
-fn pixels(item: Option<&str>, crs: Option<&str>, assets: &[Option<&str>]) -> Option<Pixels> {
+fn pixels(item: [Option<&str>; 2], assets: &[Option<&str>]) -> Option<Pixels> {
     // What cannot be read tells nothing: bbox and footprint say where the item is.
-    let object = |text: &str| serde_json::from_str::<Value>(text).ok();
-    let member_of = |text: &str| object(text).unwrap_or_else(|| Value::String(text.to_owned()));
-    let of_item = item.and_then(object).and_then(|item| told(&|name| item.get(name).cloned()).raster);
-    let of_assets: Vec<Told> = match assets.first() {
-        Some(_) if assets.iter().flatten().all(|text| text.starts_with('{')) => {
-            let objects = assets.iter().flatten().filter_map(|text| object(text));
-            objects.map(|asset| told(&|name| asset.get(name).cloned())).collect()
-        }
-        _ => assets
-            .chunks(OF_ASSET.len())
-            .map(|members| {
-                told(&|name| {
-                    let at = OF_ASSET.iter().position(|known| *known == name)?;
-                    (*members.get(at)?).map(member_of)
-                })
-            })
-            .collect(),
+    let object = |text: &str| match json::parse(text).ok()? {
+        Value::Object(members) => Some(members),
+        _ => None,
     };
+    let [columns, properties] = item;
+    let mut of_item = properties.and_then(object).unwrap_or_default();
+    // Columns win over members of `properties`, as they do by name.
+    of_item.extend(columns.and_then(object).unwrap_or_else(Map::new).into_iter().filter(|(_, value)| !value.is_null()));
+    let Told { crs, raster: of_item } = told(&Value::Object(of_item));
+    let of_assets: Vec<Told> =
+        assets.iter().flatten().filter_map(|text| object(text)).map(|asset| told(&Value::Object(asset))).collect();
     let mut found: Option<(String, Affine, f64, f64)> = None;
     let told: Vec<&Told> = of_assets.iter().filter(|asset| asset.raster.is_some() || of_item.is_some()).collect();
     let item_alone = [&Told { crs: None, raster: None }];
     for asset in if told.is_empty() { &item_alone[..] } else { &told } {
-        let crs = asset.crs.as_deref().or(crs)?;
+        let crs = asset.crs.as_deref().or(crs.as_deref())?;
         let (affine, width, height) = asset.raster.or(of_item)?;
         found = Some(match found {
             None => (crs.to_owned(), affine, width, height),
@@ -132,25 +147,19 @@ fn together(a: (String, Affine, f64, f64), b: (&str, Affine, f64, f64)) -> Optio
     Some((crs, affine, width, height))
 }
 
-fn told(member: &dyn Fn(&str) -> Option<Value>) -> Told {
-    let text = |name: &str| member(name).and_then(|value| value.as_str().map(str::to_owned));
-    let epsg = || match member("proj:epsg")? {
-        Value::Number(code) => Some(format!("EPSG:{code}")),
-        Value::String(code) => Some(format!("EPSG:{code}")),
-        _ => None,
-    };
-    let crs = text("proj:code").or_else(epsg);
+fn told(object: &Value) -> Told {
+    let numbers = |name: &str| numbers(object, name);
     let transform = || {
-        let [a, b, c, d, e, f, ..] = numbers(member("proj:transform")?)?[..] else { return None };
-        let [height, width] = numbers(member("proj:shape")?)?[..] else { return None };
+        let [a, b, c, d, e, f, ..] = numbers("proj:transform")?[..] else { return None };
+        let [height, width] = numbers("proj:shape")?[..] else { return None };
         let affine = Affine { a, b, c, d, e, f };
         (affine.inverse().is_some() && width > 0.0 && height > 0.0).then_some((affine, width, height))
     };
-    let corners = || match numbers(member("proj:bbox")?)?[..] {
+    let corners = || match numbers("proj:bbox")?[..] {
         [xmin, ymin, xmax, ymax] | [xmin, ymin, _, xmax, ymax, _] => of_corners([xmin, ymin, xmax, ymax]),
         _ => None,
     };
-    Told { crs, raster: transform().or_else(corners) }
+    Told { crs: facts::crs(object).ok().flatten(), raster: transform().or_else(corners) }
 }
 
 fn of_corners([xmin, ymin, xmax, ymax]: [f64; 4]) -> Option<(Affine, f64, f64)> {
@@ -159,12 +168,8 @@ fn of_corners([xmin, ymin, xmax, ymax]: [f64; 4]) -> Option<(Affine, f64, f64)> 
 }
 
 /// A list of finite numbers, or JSON text of one.
-fn numbers(value: Value) -> Option<Vec<f64>> {
-    let list = match value {
-        Value::Array(list) => list,
-        Value::String(text) => serde_json::from_str(&text).ok()?,
-        _ => return None,
-    };
+fn numbers(object: &Value, name: &str) -> Option<Vec<f64>> {
+    let list = json::elements(object, name).ok()?;
     list.iter().map(|number| number.as_f64().filter(|n| n.is_finite())).collect()
 }
 
@@ -173,6 +178,12 @@ mod tests {
     use super::*;
 
     const TRANSFORM: &str = r#"{"proj:transform":[10,0,500000,0,-10,5200000,0,0,1],"proj:shape":[200,100]}"#;
+
+    /// An item of a CRS, with what else it says and its assets.
+    fn pixels(item: Option<&str>, crs: Option<&str>, assets: &[Option<&str>]) -> Option<Pixels> {
+        let crs = crs.map(|crs| format!("{{\"proj:code\":\"{crs}\"}}"));
+        super::pixels([crs.as_deref(), item], assets)
+    }
 
     fn corners(pixels: &Pixels) -> [f64; 4] {
         let (xmax, ymin) = pixels.affine.apply(pixels.width, pixels.height);
@@ -197,8 +208,8 @@ mod tests {
         let found = pixels(None, Some("EPSG:32633"), &[Some(TRANSFORM), Some(larger)]).unwrap();
         assert_eq!(corners(&found), [499000.0, 5198000.0, 501000.0, 5200500.0]);
         assert_eq!(pixels(None, Some("EPSG:32633"), &[Some(TRANSFORM), Some(other)]), None, "two CRSs");
-        let members = [Some("[10,0,0,0,-10,0]"), Some("[2,3]"), None, Some("\"EPSG:3857\""), None];
-        assert_eq!(corners(&pixels(None, None, &members).unwrap()), [0.0, -20.0, 30.0, 0.0]);
+        let texts = r#"{"proj:transform":"[10,0,0,0,-10,0]","proj:shape":[2,3],"proj:epsg":"3857"}"#;
+        assert_eq!(corners(&pixels(None, None, &[Some(texts)]).unwrap()), [0.0, -20.0, 30.0, 0.0]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::source::{Source, glob, has_wildcard, local};
+use super::source::{Source, find, has_wildcard, local};
 use super::{rows, session};
 use crate::error::{Error, Result};
 use crate::interrupt;
@@ -101,17 +101,19 @@ fn before_wildcard(path: &str) -> &str {
 /// The files of a path, a folder or a glob, as DuckDB finds them; each may be opened as it really lies. DuckDB then gets files, and
 /// not a pattern, in which links and dots may lead anywhere.
 fn expanded(path: &str, access: &Access, threads: usize) -> Result<Vec<Fetched>> {
-    let pattern = glob(path)?;
+    let found = find(path)?;
     if std::fs::metadata(path).is_ok_and(|found| found.is_file()) {
         return Ok(vec![lying(path.to_owned(), access)?]);
     }
     // Where a wildcard stands for a link, the folder above is anywhere: not even its names are looked at.
-    let wild = pattern.split('/').skip_while(|part| !has_wildcard(part));
+    let wild = found.pattern().split('/').skip_while(|part| !has_wildcard(part));
     if wild.into_iter().any(|part| part == "..") {
         return Err(Error::Items("'..' behind a wildcard is not allowed while enable_external_access is false".into()));
     }
-    let sql = format!("SELECT file FROM glob({})", session::literal(&pattern));
-    let files = session::run(threads, |connection| rows::query_texts(&connection, &sql))?;
+    let files = session::run(threads, |connection| {
+        let globs = session::list(found.globs(&connection)?);
+        rows::query_texts(&connection, &format!("SELECT file FROM glob({globs})"))
+    })?;
     if files.is_empty() {
         return Err(Error::Items("no file matches".into()));
     }

@@ -33,7 +33,8 @@ pub(super) struct Boxes {
 /// condition that follows skip row groups.
 pub(super) fn look(connection: &Connection, bbox: &Bbox, from: &str, conditions: &str) -> Result<Boxes> {
     let sql = look_sql(bbox, from, conditions);
-    Ok(session::rows(connection, &sql)?.iter().find_map(of_batch).unwrap_or_default())
+    let found = session::rows(connection, &sql)?.iter().find(|batch| batch.num_rows() > 0).map(of_batch).transpose()?;
+    Ok(found.unwrap_or_default())
 }
 
 fn look_sql(bbox: &Bbox, from: &str, conditions: &str) -> String {
@@ -52,18 +53,19 @@ fn look_sql(bbox: &Bbox, from: &str, conditions: &str) -> String {
     )
 }
 
-fn of_batch(batch: &RecordBatch) -> Option<Boxes> {
-    let [west, east, width, height, crossing, large, irregular] = batch.columns() else { return None };
-    let number = |column| rows::double(column, 0).unwrap_or_default();
-    let told = |column| rows::boolean(column, 0).unwrap_or_default();
-    (batch.num_rows() > 0).then(|| Boxes {
-        west: number(west),
-        east: number(east),
-        width: number(width),
-        height: number(height),
-        crossing: told(crossing),
-        large: told(large),
-        irregular: told(irregular),
+fn of_batch(batch: &RecordBatch) -> Result<Boxes> {
+    let [west, east, width, height, crossing, large, irregular] = batch.columns() else { return Ok(Boxes::default()) };
+    // An archive of no regular box has no edges.
+    let number = |column| Ok(rows::double(column, 0)?.unwrap_or_default());
+    let told = |column| Ok(rows::boolean(column, 0)?.unwrap_or_default());
+    Ok(Boxes {
+        west: number(west)?,
+        east: number(east)?,
+        width: number(width)?,
+        height: number(height)?,
+        crossing: told(crossing)?,
+        large: told(large)?,
+        irregular: told(irregular)?,
     })
 }
 

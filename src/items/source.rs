@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use duckdb::ffi;
+use duckdb::{Connection, ffi};
 
 use super::remote::Fetched;
 use super::rows;
-use super::session::{Private, Table, list, literal};
+use super::session::{Private, Table, identifier, list, literal};
 use crate::error::{Error, Result};
 use crate::store::{FileVersion, file_version, shown};
 
@@ -88,19 +88,19 @@ pub(super) struct Relation {
     /// What stands after FROM.
     pub from: String,
     /// The columns that put rows into file order, and together name one row.
-    pub ordinals: &'static [&'static str],
+    pub ordinals: Vec<String>,
     /// The column that holds the path or URL a row comes from.
-    pub base: Option<&'static str>,
+    pub base: Option<String>,
     /// The files that were fetched, kept as long as they are read.
     pub fetched: Option<Arc<Vec<Fetched>>>,
     /// How an error names it.
     pub name: String,
-    /// The parquet files, as a list in SQL.
-    pub files: Option<String>,
     /// There may be more than one file, with columns that differ.
     pub several: bool,
+    /// The files of which `from` is made, where it is.
+    pub files: Option<Files>,
     /// Keeps the table alive.
-    table: Option<Arc<Table>>,
+    pub table: Option<Arc<Table>>,
 }
 
 impl Relation {
@@ -113,29 +113,48 @@ impl Relation {
     pub(super) fn unread(several: bool) -> Self {
         Self {
             from: "t".to_owned(),
-            ordinals: &["rowid"],
+            ordinals: vec!["rowid".to_owned()],
             base: None,
             fetched: None,
             name: "t".to_owned(),
-            files: None,
             several,
+            files: None,
             table: None,
         }
     }
 
-    fn of_table(table: Arc<Table>, base: Option<&'static str>, name: String) -> Self {
+    fn of_table(table: Arc<Table>, base: Option<&str>, name: String) -> Self {
         let from = table.name.clone();
-        Self { from, ordinals: &["rowid"], base, fetched: None, name, files: None, several: false, table: Some(table) }
+        Self {
+            from,
+            ordinals: vec!["rowid".to_owned()],
+            base: base.map(str::to_owned),
+            fetched: None,
+            name,
+            several: false,
+            files: None,
+            table: Some(table),
+        }
     }
 
     /// The path or URL that the hrefs of a row are relative to, in SQL.
     pub(super) fn base_sql(&self) -> Option<String> {
-        let base = self.base?;
+        let base = identifier(self.base.as_ref()?);
         let fetched = self.fetched.iter().flat_map(|files| files.iter()).filter(|file| file.path != file.origin);
         let cases: Vec<String> =
             fetched.map(|file| format!(" WHEN {} THEN {}", literal(&file.path), literal(&file.origin))).collect();
-        Some(if cases.is_empty() { base.to_owned() } else { format!("CASE {base}{} ELSE {base} END", cases.concat()) })
+        Some(if cases.is_empty() { base } else { format!("CASE {base}{} ELSE {base} END", cases.concat()) })
     }
+}
+
+/// How parquet files are read.
+#[derive(Debug, Clone)]
+pub(super) struct Files {
+    pub globs: Vec<String>,
+    pub options: String,
+    pub hive: Option<bool>,
+    pub several: bool,
+    pub is_local: bool,
 }
 
 /// What tells whether items are still the same.
@@ -171,7 +190,10 @@ impl Source {
             [first, ..] => format!("'{}' and {} more", shown::place(first), origins.len() - 1),
             [] => String::new(),
         };
-        let globs = paths.iter().map(|path| glob(path)).collect::<Result<Vec<_>>>()?;
+        let mut globs = Vec::new();
+        for path in &paths {
+            globs.extend(find(path)?.globs(connection)?);
+        }
         let relation = match json {
             0 => parquet(&globs, hive, name),
             n if n == paths.len() => {
@@ -190,19 +212,19 @@ impl Source {
 
 fn parquet(globs: &[String], hive: Option<bool>, name: String) -> Relation {
     let several = globs.len() > 1 || globs.iter().any(|glob| has_wildcard(glob));
-    let files = list(globs);
     let mut options = format!("union_by_name = {several}");
+    let is_local = globs.iter().all(|glob| local(glob).is_some());
     if let Some(hive) = hive {
         options += &format!(", hive_partitioning = {hive}");
     }
     Relation {
-        from: format!("read_parquet({files}, {options})"),
-        files: Some(files),
-        ordinals: &["file_index", "file_row_number"],
-        base: Some("filename"),
+        from: format!("read_parquet({}, {options})", list(globs)),
+        ordinals: ["file_index", "file_row_number"].map(str::to_owned).to_vec(),
+        base: Some("filename".to_owned()),
         fetched: None,
         name,
         several,
+        files: Some(Files { globs: globs.to_vec(), options, hive, several, is_local }),
         table: None,
     }
 }
@@ -219,8 +241,10 @@ fn json_items(
     // A FeatureCollection is one JSON object; DuckDB must be told how long it may be.
     let largest = globs.iter().filter_map(|glob| std::fs::metadata(local(glob)?).ok()).map(|m| m.len()).max();
     let limit = largest.unwrap_or(0).max(DEFAULT_LIMIT) + 1;
-    let read =
-        format!("read_json_objects({}, format = 'auto', filename = true, maximum_object_size = {limit})", list(globs));
+    let read = format!(
+        "read_json_objects({}, format = 'auto', filename = true, hive_partitioning = false, maximum_object_size = {limit})",
+        list(globs)
+    );
     let query = format!(
         "WITH objects AS (SELECT json, filename FROM {read}), \
          items AS (SELECT unnest(CASE WHEN json->>'type' = 'FeatureCollection' THEN json_extract(json, '$.features[*]') \
@@ -244,21 +268,55 @@ fn json_items(
     Ok(Relation::of_table(Arc::new(table), Some("base"), name))
 }
 
-/// The path as DuckDB shall read it: a directory becomes a glob, an existing file is no pattern whatever it is called.
-pub(super) fn glob(path: &str) -> Result<String> {
-    let Some(file) = local(path) else { return Ok(path.to_owned()) };
-    match std::fs::metadata(file) {
-        Ok(found) if found.is_dir() => {
-            let directory = escape_wildcards(path.trim_end_matches('/'));
-            Ok(format!("{directory}/**/*parquet"))
+/// A path as DuckDB shall read it.
+#[derive(Debug, PartialEq)]
+pub(super) enum Found {
+    Pattern(String),
+    /// Its name as a pattern.
+    Folder(String),
+}
+
+impl Found {
+    pub(super) fn pattern(&self) -> &str {
+        let (Self::Pattern(pattern) | Self::Folder(pattern)) = self;
+        pattern
+    }
+
+    /// The patterns of the files.
+    pub(super) fn globs(&self, connection: &Connection) -> Result<Vec<String>> {
+        match self {
+            Self::Pattern(pattern) => Ok(vec![pattern.clone()]),
+            Self::Folder(folder) => in_folder(connection, folder),
         }
-        Ok(_) => Ok(escape_wildcards(path)),
-        Err(_) if has_wildcard(path) => Ok(path.to_owned()),
+    }
+}
+
+/// What a path names: an existing file is no pattern whatever it is called.
+pub(super) fn find(path: &str) -> Result<Found> {
+    let Some(file) = local(path) else { return Ok(Found::Pattern(path.to_owned())) };
+    match std::fs::metadata(file) {
+        Ok(found) if found.is_dir() => Ok(Found::Folder(escape_wildcards(path.trim_end_matches('/')))),
+        Ok(_) => Ok(Found::Pattern(escape_wildcards(path))),
+        Err(_) if has_wildcard(path) => Ok(Found::Pattern(path.to_owned())),
         Err(_) if path.is_empty() => Err(Error::Argument("items is an empty path".into())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(Error::Items(format!("no such file: '{}'", shown::place(path))))
         }
         Err(error) => Err(Error::Items(format!("cannot read '{}': {error}", shown::place(path)))),
+    }
+}
+
+/// The parquet files of a folder: one pattern, or each by its name where some are called `.PARQUET` or `.parq`.
+fn in_folder(connection: &Connection, folder: &str) -> Result<Vec<String>> {
+    let usual = format!("{folder}/**/*parquet");
+    let files = format!(
+        "SELECT file FROM glob({}) WHERE regexp_matches(lower(file), '(parquet|\\.parq)$') ORDER BY file",
+        literal(&format!("{folder}/**"))
+    );
+    let files = rows::query_texts(connection, &files)?;
+    match files.iter().all(|file| file.ends_with("parquet")) {
+        true => Ok(vec![usual]),
+        false => Ok(files.iter().map(|file| escape_wildcards(file)).collect()),
     }
 }
 
@@ -303,11 +361,12 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_named() {
-        let error = glob("/no/such/items.parquet").unwrap_err();
+        let pattern = |path: &str| Ok(Found::Pattern(path.to_owned()));
+        let error = find("/no/such/items.parquet").unwrap_err();
         assert_eq!(error.to_string(), "no such file: '/no/such/items.parquet'");
-        assert_eq!(glob("/no/such/*.parquet").unwrap(), "/no/such/*.parquet");
-        assert_eq!(glob("s3://bucket/a.parquet").unwrap(), "s3://bucket/a.parquet");
-        assert!(glob("").is_err());
+        assert_eq!(find("/no/such/*.parquet"), pattern("/no/such/*.parquet"));
+        assert_eq!(find("s3://bucket/a.parquet"), pattern("s3://bucket/a.parquet"));
+        assert!(find("").is_err());
     }
 
     #[test]
@@ -315,9 +374,10 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("lazycogs-[source]-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let text = directory.to_str().unwrap();
-        let escaped = glob(&format!("{text}/")).unwrap();
+        let found = find(&format!("{text}/")).unwrap();
         std::fs::remove_dir(&directory).unwrap();
-        assert!(escaped.contains("[[]source]") && escaped.ends_with("/**/*parquet"), "{escaped}");
+        let Found::Folder(escaped) = found else { panic!("{found:?} is no folder") };
+        assert!(escaped.contains("[[]source]") && !escaped.ends_with('/'), "{escaped}");
         assert_eq!(escape_wildcards("a*b?c[d]"), "a[*]b[?]c[[]d]");
     }
 }

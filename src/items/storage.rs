@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value};
 
+use super::json::{elements, told};
 use crate::store::{Hints, Service, is_name};
 
 /// Fields of an asset.
@@ -27,7 +28,10 @@ pub(super) struct Storage {
 }
 
 /// `None` where nothing is said.
-pub(super) fn read(object: &Value) -> Option<Storage> {
+///
+/// # Errors
+/// A text that should hold JSON and does not.
+pub(super) fn read(object: &Value) -> Result<Option<Storage>, String> {
     let own = Hints {
         service: text(object, "storage:platform").as_deref().and_then(service_of_platform),
         region: text(object, "storage:region"),
@@ -35,19 +39,17 @@ pub(super) fn read(object: &Value) -> Option<Storage> {
         tier: text(object, "storage:tier"),
         ..Hints::default()
     };
-    let refs = object.get("storage:refs").and_then(Value::as_array).into_iter().flatten();
-    let refs = refs.filter_map(Value::as_str).map(str::to_owned).collect();
-    let schemes = match object.get("storage:schemes") {
+    let refs = elements(object, "storage:refs")?;
+    let refs = refs.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    // It may be a column of text.
+    let schemes =
+        object.get("storage:schemes").map(told).transpose().map_err(|what| format!("'storage:schemes' {what}"))?;
+    let schemes = match schemes.as_deref() {
         Some(Value::Object(schemes)) => schemes.iter().filter_map(scheme).collect(),
-        // A column of text, or a value inside properties of text.
-        Some(Value::String(text)) => {
-            let schemes = serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
-            schemes.iter().filter_map(scheme).collect()
-        }
         _ => Vec::new(),
     };
     let storage = Storage { own, refs, schemes };
-    (storage != Storage::default()).then_some(storage)
+    Ok((storage != Storage::default()).then_some(storage))
 }
 
 /// What holds for an asset: the first of its schemes that the item has, else the asset's own fields before those of the item.
@@ -150,7 +152,7 @@ mod tests {
     use super::*;
 
     fn of(asset: Value, item: Value) -> Option<Hints> {
-        hints(read(&asset).as_ref(), read(&item).as_ref())
+        hints(read(&asset).unwrap().as_ref(), read(&item).unwrap().as_ref())
     }
 
     #[test]

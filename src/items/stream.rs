@@ -8,20 +8,18 @@ use std::thread::JoinHandle;
 
 use duckdb::InterruptHandle;
 use duckdb::arrow::array::{ArrayRef, RecordBatch};
-use serde_json::Value;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::assets::{Facts, facts};
+use super::facts::{self, Facts};
 use super::item::{Asset, Item};
 use super::memo::MOST_ITEMS;
-use super::query::Query;
+use super::query::{Looks, Query};
 use super::session::{self, Database, Private, failed};
-use super::source::Relation;
-use super::storage::{self, Storage};
-use super::{Selection, locate, rows};
+use super::{Selection, json, locate, rows};
 use crate::area::Area;
 use crate::error::{Error, Result};
 use crate::interrupt;
+use crate::place::Place;
 use crate::store::Hints;
 use crate::time::Period;
 
@@ -35,9 +33,9 @@ pub(super) struct Columns {
     pub bare_date: Option<usize>,
     pub place: locate::Columns,
     pub base: Option<usize>,
-    pub crs: Option<usize>,
-    pub storage: Option<usize>,
-    /// The requested assets as JSON, in one list.
+    /// What the item says for all of its assets: its columns as JSON, and its properties as JSON.
+    pub of_item: [Option<usize>; 2],
+    /// All assets as one JSON object, in place of `assets`.
     pub objects: Option<usize>,
     /// One entry per requested asset.
     pub assets: Vec<AssetColumn>,
@@ -49,8 +47,6 @@ pub(super) enum AssetColumn {
     Typed(usize, Option<usize>),
     /// The whole asset as JSON.
     Json(usize),
-    /// The element of `objects` at the asset's own index.
-    Object,
 }
 
 type Tell = Box<dyn FnOnce(Vec<Item>) + Send>;
@@ -73,8 +69,8 @@ pub(super) struct Prepared {
     pub connection: Private,
     pub sql: String,
     pub reader: Reader,
-    /// Kept as long as it is read.
-    pub _relation: Relation,
+    /// Tables and fetched files live as long as they are read.
+    pub _looks: Looks,
 }
 
 impl ItemStream {
@@ -213,15 +209,17 @@ pub(super) struct Reader {
     period: Period,
     area: Area,
     locator: locate::Locator,
+    /// The way to the href of an asset that the call wants.
+    chosen: Option<String>,
     count: u64,
     base: Recent,
+    /// Those of the last item, and the texts they were read from: those of the next are usually the same, letter by letter.
+    of_item: ([Option<String>; 2], Result<Arc<Facts>, String>),
+    /// The same per asset.
+    facts: Vec<Option<(String, Result<Facts, String>)>>,
+    /// What was made of the crs and the store of the last asset.
     crs: Recent,
-    /// What the last item said about stores, as text and read.
-    storage: (String, Option<Arc<Storage>>),
-    /// What was made of it for the last asset.
     store: Option<Arc<Hints>>,
-    /// Per asset the last facts read: those of the next item are usually the same, letter by letter.
-    facts: Vec<Option<(String, Facts)>>,
 }
 
 /// A text that mostly repeats from row to row, shared while it does.
@@ -237,13 +235,24 @@ impl Recent {
     }
 }
 
+/// The text at a place that [`Columns`] names.
+fn text(batch: &RecordBatch, index: Option<usize>, row: usize) -> Result<Option<&str>> {
+    at(batch, index).map_or(Ok(None), |column| rows::text(column, row))
+}
+
 /// The column at a place that [`Columns`] names.
 fn at(batch: &RecordBatch, index: Option<usize>) -> Option<&ArrayRef> {
     batch.columns().get(index?)
 }
 
 impl Reader {
-    pub(super) fn new(mut columns: Columns, keys: Vec<String>, period: Period, area: Area) -> Self {
+    pub(super) fn new(
+        mut columns: Columns,
+        keys: Vec<String>,
+        period: Period,
+        area: Area,
+        chosen: Option<String>,
+    ) -> Self {
         let facts = vec![None; keys.len()];
         let locator = locate::Locator::new(std::mem::take(&mut columns.place));
         Reader {
@@ -252,12 +261,13 @@ impl Reader {
             period,
             area,
             locator,
+            chosen,
             count: 0,
             base: Recent::default(),
-            crs: Recent::default(),
-            storage: (String::new(), None),
-            store: None,
+            of_item: ([None, None], Ok(Arc::default())),
             facts,
+            crs: Recent::default(),
+            store: None,
         }
     }
 
@@ -271,93 +281,136 @@ impl Reader {
 
     /// `None` for an item that is not in the area, or nowhere.
     fn item(&mut self, batch: &RecordBatch, row: usize) -> Result<Option<Item>> {
-        let id = at(batch, Some(0)).and_then(|ids| rows::text(ids, row));
-        let id: Arc<str> = id.ok_or_else(|| Error::Items("an item has no id".into()))?.into();
-        let place = self.locator.place(batch, row, &id)?;
-        let Some(place) = place.filter(|place| place.touches(&self.area)) else { return Ok(None) };
-        let time = self.time(batch, row, &id)?;
-        let mut assets = Vec::with_capacity(self.keys.len());
-        for index in 0..self.keys.len() {
-            assets.push(self.asset(batch, row, index, &id)?);
+        let id = text(batch, Some(0), row)?;
+        let found = match id {
+            Some(id) => self.locator.place(batch, row, id)?,
+            None => Err("an item has no id".to_owned()),
+        };
+        let (place, mut fault) = match found {
+            Ok(Some(place)) if place.touches(&self.area) => (place, None),
+            Ok(_) => return Ok(None),
+            Err(what) => (Place::anywhere(), Some(what)),
+        };
+        let id: Arc<str> = id.unwrap_or_default().into();
+        let (mut time, mut assets) = (0, Vec::new());
+        if fault.is_none() {
+            match self.time(batch, row, &id)? {
+                Ok(found) => (time, assets) = (found, self.assets(batch, row)?),
+                Err(what) => fault = Some(what),
+            }
         }
         let order = self.count;
         self.count += 1;
-        Ok(Some(Item { id, order, time, step: self.period.step_of(time), place, assets }))
+        let fault = fault.map(Arc::from);
+        Ok(Some(Item { id, order, time, step: self.period.step_of(time), place, assets, fault }))
     }
 
-    fn time(&self, batch: &RecordBatch, row: usize, id: &str) -> Result<i64> {
-        let text = at(batch, self.columns.time_text).and_then(|texts| rows::text(texts, row));
-        let bare = at(batch, self.columns.bare_date).and_then(|bare| rows::boolean(bare, row)) == Some(true);
-        match (at(batch, Some(1)).and_then(|times| rows::integer(times, row)), text) {
-            (Some(_), _) if bare => Err(Error::Items(format!(
+    /// The time, or why there is none.
+    fn time(&mut self, batch: &RecordBatch, row: usize, id: &str) -> Result<Result<i64, String>> {
+        let said = text(batch, self.columns.time_text, row)?;
+        let bare = at(batch, self.columns.bare_date).map_or(Ok(None), |bare| rows::boolean(bare, row))? == Some(true);
+        let time = at(batch, Some(1)).map_or(Ok(None), |times| rows::integer(times, row))?;
+        Ok(match (time, said) {
+            (Some(_), _) if bare => Err(format!(
                 "item '{id}' has a date without a time, which names no instant and no hour; use P1D or a longer period"
-            ))),
+            )),
             (Some(time), _) => Ok(time),
-            (None, Some(text)) => Err(Error::Items(format!("item '{id}': datetime '{text}' is not a timestamp"))),
-            (None, None) => Err(Error::Items(format!("item '{id}' has neither datetime nor start_datetime"))),
-        }
+            (None, Some(text)) => Err(format!("item '{id}': datetime '{text}' is not a timestamp")),
+            (None, None) => Err(match self.of_item(batch, row)? {
+                Err(what) => format!("item '{id}': {what}"),
+                Ok(_) => format!("item '{id}' has neither datetime nor start_datetime"),
+            }),
+        })
     }
 
-    fn asset(&mut self, batch: &RecordBatch, row: usize, index: usize, id: &str) -> Result<Option<Asset>> {
-        let text = |column: usize| at(batch, Some(column)).and_then(|column| rows::text(column, row));
-        let object = match self.columns.assets.get(index) {
-            None => return Ok(None),
-            Some(&AssetColumn::Typed(href, facts)) => {
-                let Some(href) = text(href) else { return Ok(None) };
-                let facts = self.typed_facts(index, facts.and_then(text));
-                return Ok(Some(self.assembled(batch, row, href, facts)));
+    fn assets(&mut self, batch: &RecordBatch, row: usize) -> Result<Vec<Option<Asset>>> {
+        let of_item = self.of_item(batch, row)?;
+        let base = text(batch, self.columns.base, row)?;
+        let mut assets = match text(batch, self.columns.objects, row)? {
+            Some(json) => self.of_objects(json),
+            None => Vec::with_capacity(self.keys.len()),
+        };
+        for column in self.columns.assets.clone().into_iter().take(self.keys.len()) {
+            let index = assets.len();
+            assets.push(match column {
+                AssetColumn::Json(column) => text(batch, Some(column), row)?.and_then(|json| self.of_object(json)),
+                AssetColumn::Typed(href, facts) => match text(batch, Some(href), row)? {
+                    Some(href) => Some(self.typed(index, href, text(batch, facts, row)?)),
+                    None => None,
+                },
+            });
+        }
+        assets.resize_with(self.keys.len(), || None);
+        // An asset is as good as what its item says for all of them.
+        let read = |asset: Result<(String, Facts), String>| match (asset, &of_item) {
+            (Ok((href, facts)), Ok(of_item)) => facts.asset(&href, of_item),
+            (Err(what), _) => Asset::faulty(what),
+            (_, Err(what)) => Asset::faulty(what.clone()),
+        };
+        let mut assets: Vec<Option<Asset>> = assets.into_iter().map(|asset| asset.map(read)).collect();
+        for asset in assets.iter_mut().flatten() {
+            asset.base = base.map(|base| self.base.share(base));
+            asset.crs = asset.crs.take().map(|crs| self.crs.share(&crs));
+            if self.store != asset.store {
+                self.store = asset.store.take();
             }
-            Some(&AssetColumn::Json(column)) => text(column),
-            Some(&AssetColumn::Object) => {
-                at(batch, self.columns.objects).and_then(|column| rows::text_element(column, row, index))
+            asset.store = self.store.clone();
+        }
+        Ok(assets)
+    }
+
+    /// What the item says for all of its assets.
+    fn of_item(&mut self, batch: &RecordBatch, row: usize) -> Result<Result<Arc<Facts>, String>> {
+        let [columns, properties] = self.columns.of_item;
+        let texts = [text(batch, columns, row)?, text(batch, properties, row)?];
+        let (known, facts) = &mut self.of_item;
+        if known.each_ref().map(Option::as_deref) != texts {
+            *facts = facts::of_item(texts[0], texts[1]).map(Arc::new);
+            *known = texts.map(|text| text.map(str::to_owned));
+        }
+        Ok(facts.clone())
+    }
+
+    /// The requested assets out of the text of all of them.
+    fn of_objects(&self, json: &str) -> Vec<Option<Result<(String, Facts), String>>> {
+        let members = match json::members(json) {
+            _ if json.trim() == "null" => Vec::new(),
+            Ok(members) => members,
+            Err(what) => {
+                let fault = format!("the text of 'assets' {what}");
+                return self.keys.iter().map(|_| Some(Err(fault.clone()))).collect();
             }
         };
-        let Some(object) = object.and_then(|json| serde_json::from_str::<Value>(json).ok()) else { return Ok(None) };
-        match object.get("href").and_then(Value::as_str) {
-            _ if object.is_null() => Ok(None),
-            Some(href) => Ok(Some(self.assembled(batch, row, href, facts(&object)))),
-            None => {
-                let key = self.keys.get(index).map_or("", String::as_str);
-                Err(Error::Items(format!("item '{id}' asset '{key}' has no href")))
-            }
-        }
+        let find = |key: &String| members.iter().rfind(|(name, _)| name == key).map(|(_, json)| *json);
+        let found: Vec<Option<&str>> = self.keys.iter().map(find).collect();
+        found.into_iter().map(|json| self.of_object(json?)).collect()
     }
 
-    fn assembled(&mut self, batch: &RecordBatch, row: usize, href: &str, facts: Facts) -> Asset {
-        let base = at(batch, self.columns.base).and_then(|column| rows::text(column, row));
-        let crs = at(batch, self.columns.crs).and_then(|column| rows::text(column, row));
-        Asset {
-            href: href.into(),
-            base: base.map(|base| self.base.share(base)),
-            nodata: facts.nodata,
-            scale_offset: facts.scale_offset,
-            crs: facts.crs.or_else(|| crs.map(|crs| self.crs.share(crs))),
-            store: self.store(batch, row, facts.storage.as_deref()),
+    /// The href and facts of an asset that is one JSON text; `None` for `null`.
+    fn of_object(&self, json: &str) -> Option<Result<(String, Facts), String>> {
+        if json.trim() == "null" {
+            return None;
         }
+        let read = || {
+            let asset = facts::asset_object(json, self.chosen.as_deref(), &[])?;
+            let href = facts::href(&asset)?;
+            Ok((href, facts::facts(&asset, self.chosen.as_deref())?))
+        };
+        Some(read())
     }
 
-    /// What the item and the asset say about the store of the asset; mostly the same from asset to asset.
-    fn store(&mut self, batch: &RecordBatch, row: usize, asset: Option<&Storage>) -> Option<Arc<Hints>> {
-        let json = at(batch, self.columns.storage).and_then(|column| rows::text(column, row)).unwrap_or_default();
-        if self.storage.0 != json {
-            let read = serde_json::from_str(json).ok().and_then(|value| storage::read(&value));
-            self.storage = (json.to_owned(), read.map(Arc::new));
-        }
-        let hints = storage::hints(asset, self.storage.1.as_deref())?;
-        if self.store.as_deref() != Some(&hints) {
-            self.store = Some(Arc::new(hints));
-        }
-        self.store.clone()
-    }
-
-    fn typed_facts(&mut self, index: usize, json: Option<&str>) -> Facts {
-        let (Some(json), Some(recent)) = (json, self.facts.get_mut(index)) else { return Facts::default() };
-        match recent {
+    fn typed(&mut self, index: usize, href: &str, json: Option<&str>) -> Result<(String, Facts), String> {
+        let chosen = self.chosen.as_deref();
+        let (json, Some(recent)) = (json.unwrap_or("{}"), self.facts.get_mut(index)) else {
+            return Ok((href.to_owned(), Facts::default()));
+        };
+        let facts = match recent {
             Some((text, facts)) if text == json => facts.clone(),
             _ => {
-                let value = serde_json::from_str(json).unwrap_or(Value::Null);
-                recent.insert((json.to_owned(), facts(&value))).1.clone()
+                let facts = json::parse(json).and_then(|value| facts::facts(&value, chosen));
+                recent.insert((json.to_owned(), facts)).1.clone()
             }
-        }
+        };
+        facts.map(|facts| (href.to_owned(), facts))
     }
 }

@@ -14,6 +14,8 @@ pub struct Band {
     pub asset: String,
     /// Which sample of the asset, counted from 0.
     pub sample: u16,
+    /// The name chooses the sample, by a number or a name; else it is the only one of a file.
+    pub chosen: bool,
     /// Type of the output.
     pub dtype: DataType,
     /// Type that holds the sources' values; they are fed to the mosaic in it or in a wider one.
@@ -31,21 +33,6 @@ pub struct Meaning {
     pub nodata: Option<Nodata>,
     /// Scale and offset to apply: STAC's, else those of GDAL's metadata.
     pub scale: Option<(f64, f64)>,
-}
-
-/// `name` as an asset key and a sample: `'visual:2'` is the second band of `visual`, unless an asset is named so.
-pub fn parse_name(name: &str, is_asset: impl Fn(&str) -> bool) -> Result<(String, Option<u16>)> {
-    if is_asset(name) {
-        return Ok((name.to_owned(), None));
-    }
-    match name.rsplit_once(':') {
-        Some((asset, number)) if !asset.is_empty() => match number.parse::<u16>() {
-            Ok(0) => Err(Error::Argument(format!("band '{name}': bands of an asset are counted from 1"))),
-            Ok(n) => Ok((asset.to_owned(), Some(n - 1))),
-            Err(_) => Ok((name.to_owned(), None)),
-        },
-        _ => Ok((name.to_owned(), None)),
-    }
 }
 
 /// A band that was asked for, with the COG that stands for all of its sources.
@@ -73,6 +60,7 @@ pub fn resolve(request: &Request, sampled: Vec<Sampled>) -> Result<Vec<Band>> {
             name,
             asset,
             sample: index,
+            chosen: sample.is_some(),
             dtype: cog.dtype,
             source_dtype: cog.dtype,
             nodata: declared,

@@ -10,6 +10,7 @@ use super::bands::{self, Band, Meaning};
 use super::caution;
 use super::empty::{anywhere, check_place, nothing_matches};
 use super::level::Levels;
+use super::naming::{self, Sample};
 use super::sample::{Archive, Unread};
 use crate::area::Area;
 use crate::cog::Level;
@@ -19,7 +20,7 @@ use crate::crs::Crs;
 use crate::error::{Error, Result};
 use crate::grid::Tiling;
 use crate::interrupt;
-use crate::items::{Asset, FirstItem, Memo, Selection, default_bands};
+use crate::items::{Asset, FirstItem, Memo, Named, Selection, default_bands};
 use crate::place::Outline;
 use crate::request::{OnError, Request};
 use crate::store::{Location, Object, Options, Session, shown};
@@ -70,6 +71,7 @@ impl Cube {
         let session = Session::new(request.store.clone());
         let levels = Levels::new(request.grid, request.crs.clone());
         request.selection.source = request.selection.source.reachable(&session, request.threads)?;
+        request.selection.named = request.bands.as_ref().map(|names| naming::keys_in(names));
         request.selection.memo = Memo::of(&request.selection);
         let (first, sampled) = first_item(&request, &area)?;
         let wanted = match &request.bands {
@@ -82,28 +84,39 @@ impl Cube {
                 first.id
             )));
         }
+        let names = Names { selection: &sampled, first: &first };
         let named = wanted.iter().map(|name| {
-            let (asset, sample) = bands::parse_name(name, |key| first.assets.iter().any(|a| a.key == key))?;
+            let (asset, sample) = naming::meaning(name, &names)?;
             Ok((name.clone(), asset, sample))
         });
         let named: Vec<_> = named.collect::<Result<_>>()?;
         let mut assets = representatives(&request, &sampled, &first, named.iter().map(|(_, asset, _)| asset.as_str()))?;
-        let fits = |key: &str, opened: &Opened| {
+        let number = |asset: &str, sample: &Sample, item: &str, opened: &Opened| {
+            let called = match sample {
+                Sample::Named(_) => names.bands(asset, item)?,
+                Sample::Only | Sample::Number(_) => Vec::new(),
+            };
+            naming::number(asset, sample.clone(), &called, &opened.cog.descriptions)
+        };
+        let fits = |item: &str, key: &str, opened: &Opened| {
             levels.choose(opened)?;
             let mut bands = named.iter().filter(|(_, asset, _)| asset == key);
-            bands.try_for_each(|(name, _, sample)| bands::choose_sample(name, key, *sample, &opened.cog).map(drop))
+            bands.try_for_each(|(name, _, sample)| {
+                bands::choose_sample(name, key, number(key, sample, item, opened)?, &opened.cog).map(drop)
+            })
         };
         let headers = Headers::default();
         let archive = Archive { request: &request, selection: &sampled, session: &session, headers: &headers };
         let (opened, unread) = archive.open(&mut assets, fits)?;
         let sampled = named
-            .into_iter()
+            .iter()
             .map(|(name, asset, sample)| {
-                let (opened, stac) = (&opened[&asset], &assets[&asset].1);
-                let nodata = stac.nodata.get(usize::from(sample.unwrap_or(0))).copied().flatten();
-                bands::Sampled { name, asset, sample, cog: &opened.cog, nodata }
+                let (opened, (item, stac)) = (&opened[asset], &assets[asset]);
+                let sample = number(asset, sample, item, opened)?;
+                let nodata = stac.nodata.of(sample.unwrap_or(0));
+                Ok(bands::Sampled { name: name.clone(), asset: asset.clone(), sample, cog: &opened.cog, nodata })
             })
-            .collect();
+            .collect::<Result<_>>()?;
         let bands = bands::resolve(&request, sampled)?;
         let source_pixels = source_pixels(&levels, opened.values())?;
         let size = match request.chunk_size {
@@ -170,7 +183,10 @@ impl Cube {
 
 /// `item 'S2B_...' asset 'red' (https://...)`; never a signature.
 pub fn asset_context(request: &Request, item: &str, key: &str, asset: &Asset) -> String {
-    format!("item '{item}' asset '{key}' ({})", asset_location(request, asset))
+    match asset_location(request, asset) {
+        location if location.is_empty() => format!("item '{item}' asset '{key}'"),
+        location => format!("item '{item}' asset '{key}' ({location})"),
+    }
 }
 
 /// Where an asset is read from, as it may be shown.
@@ -186,12 +202,18 @@ fn location(request: &Request, asset: &Asset) -> Result<Location> {
 }
 
 /// Where an asset is, after `href_replace`. `base` stands for the file or URL that the item came from.
+///
+/// # Errors
+/// An href that names nothing we can open; an asset that the item does not describe as it must.
 pub fn located(
     options: &Options,
     replace: Option<&(Regex, String)>,
     base: Option<&str>,
     asset: &Asset,
 ) -> Result<Location> {
+    if let Some(fault) = &asset.fault {
+        return Err(Error::Items(fault.to_string()));
+    }
     let href = match replace {
         Some((pattern, replacement)) => pattern.replace_all(&asset.href, replacement),
         None => Cow::Borrowed(&*asset.href),
@@ -218,6 +240,40 @@ fn first_item(request: &Request, area: &Area) -> Result<(FirstItem, Selection)> 
     Ok((first.ok_or_else(|| Error::Items("there is no item, of which the columns could be taken".into()))?, all))
 }
 
+/// The names in an archive.
+struct Names<'a> {
+    selection: &'a Selection,
+    first: &'a FirstItem,
+}
+
+impl Names<'_> {
+    /// What the bands of an asset are called, by the item that stands for it.
+    fn bands(&self, asset: &str, item: &str) -> Result<Vec<Named>> {
+        let of = |first: &FirstItem| first.assets.iter().find(|a| a.key == asset).map(|a| a.bands.clone());
+        if self.first.id == item {
+            return Ok(of(self.first).unwrap_or_default());
+        }
+        let one = Selection { ids: Some(vec![item.to_owned()]), memo: Memo::default(), ..self.selection.clone() };
+        Ok(interrupt::apart(move || one.first())?.as_ref().and_then(of).unwrap_or_default())
+    }
+}
+
+impl naming::Archive for Names<'_> {
+    fn first(&self) -> &FirstItem {
+        self.first
+    }
+
+    fn keys(&self) -> Result<Vec<String>> {
+        let selection = self.selection.clone();
+        interrupt::apart(move || selection.asset_keys())
+    }
+
+    fn whole(&self) -> Result<FirstItem> {
+        let whole = Selection { named: None, memo: Memo::default(), ..self.selection.clone() };
+        Ok(interrupt::apart(move || whole.first())?.unwrap_or_else(|| self.first.clone()))
+    }
+}
+
 /// One asset for each key: that of the first item, else of the first item that has it.
 fn representatives<'a>(
     request: &Request,
@@ -231,7 +287,7 @@ fn representatives<'a>(
             continue;
         }
         if let Some(asset) = first.assets.iter().find(|a| a.key == key) {
-            if asset.asset.href.is_empty() && request.errors == OnError::Raise {
+            if asset.asset.href.is_empty() && asset.asset.fault.is_none() && request.errors == OnError::Raise {
                 return Err(Error::Items(format!("item '{}' asset '{key}' has no href", first.id)));
             }
             found.insert(key.to_owned(), (first.id.to_string(), asset.asset.clone()));
@@ -361,8 +417,8 @@ impl Cube {
     /// A file without that band. A type that is wider than the sampled item's, unless the call fixes it. Where missing pixels are marked by a value,
     /// another nodata than the sampled item's, unless the call gives one.
     pub fn check_source(&self, band: &Band, opened: &Opened, asset: &Asset) -> Result<()> {
-        // A bare key means the only band of a file, of the first item's as of all others.
-        let chosen = (band.name != band.asset).then_some(band.sample);
+        // A name without a choice means the only band of a file, of the first item's as of all others.
+        let chosen = band.chosen.then_some(band.sample);
         bands::choose_sample(&band.name, &band.asset, chosen, &opened.cog)?;
         let source = bands::Source { dtype: opened.cog.dtype, nodata: self.meaning(band, opened, asset).nodata };
         bands::check_source(&self.request, band, source)
@@ -395,13 +451,10 @@ impl Cube {
 
     /// What the stored values of one source of a band mean.
     pub fn meaning(&self, band: &Band, opened: &Opened, asset: &Asset) -> Meaning {
-        let sample = usize::from(band.sample);
-        let stac = asset.nodata.get(sample).copied().flatten();
+        let stac = asset.nodata.of(band.sample);
         let nodata = bands::marking_nodata(&self.request, &opened.cog, band.sample, stac);
-        let declared = || {
-            let of = |list: &[Option<(f64, f64)>]| list.get(sample).copied().flatten();
-            of(&asset.scale_offset).or_else(|| of(&opened.cog.scale_offset))
-        };
+        let own = || opened.cog.scale_offset.get(usize::from(band.sample)).copied().flatten();
+        let declared = || asset.scale_offset_of(band.sample).or_else(own);
         Meaning { nodata, scale: self.request.scale.then(declared).flatten() }
     }
 

@@ -6,6 +6,7 @@ mod caution;
 mod cube;
 mod empty;
 mod level;
+mod naming;
 mod openings;
 mod sample;
 
@@ -24,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::grid::Rect;
 use crate::interrupt;
 use crate::items::{Item, ItemStream};
+use crate::request::OnError;
 
 /// One output tile of one step.
 #[derive(Debug, Clone)]
@@ -49,6 +51,9 @@ pub struct Units {
     step: Option<Step>,
     steps: u64,
     tile_areas: Vec<Option<Arc<Area>>>,
+    /// Items that have no place in the plan, and that the call ignores.
+    left_out: Vec<Item>,
+    any_left_out: bool,
 }
 
 struct Step {
@@ -76,7 +81,21 @@ impl Units {
     pub fn new(cube: Arc<Cube>, assets: &[String]) -> Result<Units> {
         let items = cube.request.selection.stream(assets, &cube.all_assets())?;
         let tiles = (cube.tiling.across() * cube.tiling.down()).min(KEPT_AREAS) as usize;
-        Ok(Units { cube, items, pending: None, step: None, steps: 0, tile_areas: vec![None; tiles] })
+        Ok(Units {
+            cube,
+            items,
+            pending: None,
+            step: None,
+            steps: 0,
+            tile_areas: vec![None; tiles],
+            left_out: Vec::new(),
+            any_left_out: false,
+        })
+    }
+
+    /// The items that were left out since the last call: those with a [`Item::fault`], where the call ignores errors.
+    pub fn take_left_out(&mut self) -> Vec<Item> {
+        std::mem::take(&mut self.left_out)
     }
 
     /// The next unit; `None` after the last. A call that is given up may lose one.
@@ -89,7 +108,7 @@ impl Units {
         let tiles = across * self.cube.tiling.down();
         if self.step.as_ref().is_none_or(|step| step.next_tile == tiles) {
             self.step = self.next_step().await?;
-            if self.steps == 0 && !self.cube.request.allow_empty {
+            if self.steps == 0 && !self.any_left_out && !self.cube.request.allow_empty {
                 return Err(empty::nothing_touches(&self.cube.request, &self.cube.area));
             }
         }
@@ -115,6 +134,11 @@ impl Units {
                 None => self.items.receive().await.transpose()?,
             };
             let Some(item) = item else { break };
+            if self.cube.is_left_out(&item)? {
+                self.any_left_out = true;
+                self.left_out.push(item);
+                continue;
+            }
             match &mut step {
                 Some(step) if step.time != item.step => {
                     self.pending = Some(item);
@@ -165,12 +189,27 @@ impl Cube {
         let mut summary = Summary::default();
         for item in self.request.selection.stream(&assets, &located)?.take_while(|_| wanted()) {
             let item = item?;
+            if self.is_left_out(&item)? {
+                continue;
+            }
             summary.items += 1;
             summary.steps += u64::from(summary.last != Some(item.step));
             summary.first = summary.first.or(Some(item.step));
             summary.last = Some(item.step);
         }
         Ok(summary)
+    }
+
+    /// Whether the call ignores an item that belongs to no step or place.
+    ///
+    /// # Errors
+    /// The fault of such an item, where the call does not.
+    fn is_left_out(&self, item: &Item) -> Result<bool> {
+        match (&item.fault, self.request.errors) {
+            (None, _) => Ok(false),
+            (Some(_), OnError::Ignore) => Ok(true),
+            (Some(fault), OnError::Raise) => Err(Error::Items(fault.to_string())),
+        }
     }
 
     /// How many steps a read is likely to give, at least one; for DuckDB's optimizer.

@@ -48,7 +48,7 @@ impl Archive<'_> {
     pub fn open(
         &self,
         chosen: &mut Chosen,
-        fits: impl Fn(&str, &Opened) -> Result<()>,
+        fits: impl Fn(&str, &str, &Opened) -> Result<()>,
     ) -> Result<(Samples, Vec<Unread>)> {
         let opening = chosen.iter().map(|(key, (item, asset))| async move {
             (key.clone(), item.clone(), asset.clone(), self.open_one(item, key, asset).await)
@@ -57,7 +57,7 @@ impl Archive<'_> {
         let (mut opened, mut unread) = (Samples::new(), Vec::new());
         for (key, item, asset, answer) in answers {
             let within = |e: Error| e.within_once(asset_context(self.request, &item, &key, &asset));
-            let error = match answer.and_then(|found| fits(&key, &found).map(|()| found).map_err(within)) {
+            let error = match answer.and_then(|found| fits(&item, &key, &found).map(|()| found).map_err(within)) {
                 Ok(found) => {
                     opened.insert(key, found);
                     continue;
@@ -81,7 +81,7 @@ impl Archive<'_> {
         key: &str,
         first: Unread,
         unread: &mut Vec<Unread>,
-        fits: &impl Fn(&str, &Opened) -> Result<()>,
+        fits: &impl Fn(&str, &str, &Opened) -> Result<()>,
     ) -> Result<((String, Asset), Arc<Opened>)> {
         /// Opened at once: an archive may have lost a whole year.
         const AHEAD: usize = 8;
@@ -103,7 +103,7 @@ impl Archive<'_> {
             let opening = others.iter().map(|(item, asset)| self.open_one(item, key, asset));
             let answers: Vec<_> = interrupt::wait(stream::iter(opening).buffered(AHEAD).collect())?;
             for ((item, asset), answer) in others.into_iter().zip(answers) {
-                match answer.and_then(|found| fits(key, &found).map(|()| found)) {
+                match answer.and_then(|found| fits(&item, key, &found).map(|()| found)) {
                     Ok(found) => return Ok(((item, asset), found)),
                     Err(Error::Cancelled) => return Err(Error::Cancelled),
                     Err(error) => {

@@ -65,7 +65,7 @@ pub struct Composer {
     /// Decoded tiles for neighbours, where the cache does not keep them.
     pub(super) larder: Option<Arc<Larder>>,
     pub(super) flights: Arc<Flights>,
-    failures: Failures,
+    pub(super) failures: Failures,
     /// For the reads of units at work, and for those of units to come. Two, since the first must never wait for the second.
     memory: Memory,
     pub(super) memory_ahead: Memory,

@@ -90,7 +90,7 @@ pub fn rows(cube: &Cube, assets: &[String], unit: &Unit, headers: bool, failures
             let Some(Some(Some(found))) = asset.map(|a| item.assets.get(a).map(Option::as_ref)) else { continue };
             rows.push(Row {
                 item_id: Some(item.id.to_string()),
-                href: Some(asset_location(&cube.request, found)),
+                href: Some(asset_location(&cube.request, found)).filter(|href| !href.is_empty()),
                 read_order: Some(order(i) as u64),
                 warning: match &header {
                     Some(header) => header.warning.clone(),

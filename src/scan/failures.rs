@@ -23,6 +23,12 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Of an item that belongs to no step or place.
+    pub fn of_item(item: &Item) -> Failure {
+        let message = item.fault.as_deref().unwrap_or_default().to_owned();
+        Failure { item: item.id.to_string(), asset: String::new(), href: String::new(), message, attempts: 1 }
+    }
+
     pub fn new(request: &Request, item: &Item, asset_key: &str, asset: &Asset, error: &Error) -> Failure {
         Failure {
             item: item.id.to_string(),

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::ahead::Begun;
 use super::compose::Composer;
+use super::failures::Failure;
 use super::faults;
 use super::memory::rounded;
 use super::progress::Progress;
@@ -90,7 +91,11 @@ impl Groups {
         if let Some(pending) = self.pending.take() {
             return Some(Ok(pending));
         }
-        let unit = self.units.next().await?;
+        let unit = self.units.next().await;
+        for item in self.units.take_left_out() {
+            self.composer.failures.record(Failure::of_item(&item));
+        }
+        let unit = unit?;
         self.planned += u64::from(unit.is_ok());
         Some(unit.and_then(|unit| Begun::new(&self.composer, unit, self.planned)))
     }

@@ -7,9 +7,12 @@ mod temporal;
 mod term;
 
 use ::cql2::Expr;
+use geo::Geometry;
+use serde_json::Value;
 
 use self::term::{Term, aligned};
 use super::fields::{Field, Kind};
+use super::geometry::{self, Encoding};
 use super::session::{list, literal};
 use crate::error::{Error, Result};
 
@@ -23,6 +26,43 @@ const MAX_TREE: usize = 128;
 
 /// Finds the field that a property name stands for.
 type Resolve<'a> = &'a dyn Fn(&str) -> Result<Field>;
+
+/// A filter as SQL, and the shapes that an item must meet besides, which SQL cannot tell.
+pub(super) fn parts(filter: &str, resolve: Resolve) -> Result<(String, Vec<Geometry>)> {
+    let (mut conditions, mut shapes) = (Vec::new(), Vec::new());
+    let mut open = vec![parse(filter)?];
+    while let Some(expr) = open.pop() {
+        match &expr {
+            Expr::Operation { op, args } if op == "and" => open.extend(args.iter().rev().map(|arg| (**arg).clone())),
+            Expr::Operation { op, args } if op == "s_intersects" => shapes.push(shape(args)?),
+            _ => conditions.push(condition(&expr, resolve)?),
+        }
+    }
+    let sql = if conditions.is_empty() { "true".to_owned() } else { format!("({})", conditions.join(" AND ")) };
+    Ok((sql, shapes))
+}
+
+/// The shape that `s_intersects` holds against the geometry of the item.
+fn shape(args: &[Box<Expr>]) -> Result<Geometry> {
+    let is_place = |expr: &Expr| matches!(expr, Expr::Property { property } if property == "geometry");
+    let shape = match args {
+        [place, shape] | [shape, place] if is_place(place) => shape,
+        _ => {
+            return refuse(
+                "s_intersects holds the property geometry against a shape: S_INTERSECTS(geometry, POLYGON(...))",
+            );
+        }
+    };
+    let json = match shape.as_ref() {
+        Expr::Geometry(shape) => serde_json::to_string(shape).or_else(|e| refuse(format!("s_intersects: {e}")))?,
+        other => return refuse(format!("s_intersects: {} is no shape", term::shown(other))),
+    };
+    match geometry::parse(Encoding::GeoJson, json.as_bytes()) {
+        Ok(Some(shape)) if geometry::bounds(&shape).is_some() => Ok(shape),
+        Ok(_) => refuse("s_intersects: the shape is empty"),
+        Err(what) => refuse(format!("s_intersects: {what}")),
+    }
+}
 
 /// The condition as SQL. `resolve` finds properties by name.
 ///
@@ -41,9 +81,8 @@ fn parse(filter: &str) -> Result<Expr> {
         return refuse(format!("longer than {MAX_LENGTH} bytes; use ids := [...] for long lists of items"));
     }
     if filter.trim_start().starts_with('{') {
-        let json: serde_json::Value =
-            serde_json::from_str(filter).or_else(|e| refuse(format!("does not parse as JSON: {e}")))?;
-        return Expr::try_from(json)
+        let json: Value = serde_json::from_str(filter).or_else(|e| refuse(format!("does not parse as JSON: {e}")))?;
+        return Expr::try_from(older(json))
             .or_else(|_| refuse(format!("is JSON, but not CQL2 JSON such as {}", EXAMPLE_JSON)));
     }
     check_parentheses(filter)?;
@@ -56,6 +95,43 @@ fn parse(filter: &str) -> Result<Expr> {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => refuse("the parser failed on it"),
         Err(error) => refuse(format!("cannot start a thread to parse it: {error}")),
+    }
+}
+
+/// Names of operators in drafts of CQL2, and what became of them.
+const OLDER: [(&str, &str); 8] = [
+    ("eq", "="),
+    ("neq", "<>"),
+    ("lt", "<"),
+    ("lte", "<="),
+    ("gt", ">"),
+    ("gte", ">="),
+    ("intersects", "s_intersects"),
+    ("isnull", "isNull"),
+];
+
+/// JSON of a draft as JSON of the standard: `{"op": "lte", ...}` and, older still, `{"lte": [...]}`.
+fn older(json: Value) -> Value {
+    let renamed =
+        |op: &str| OLDER.iter().find(|(old, _)| op.eq_ignore_ascii_case(old)).map(|(_, new)| (*new).to_owned());
+    match json {
+        Value::Object(mut members) => {
+            if let Some(name) = members.get("op").and_then(Value::as_str).and_then(renamed) {
+                members.insert("op".to_owned(), name.into());
+            }
+            let only = members.iter().next().filter(|_| members.len() == 1);
+            let bare = only.and_then(|(op, args)| {
+                let known = renamed(op).or_else(|| ["and", "or", "not"].contains(&op.as_str()).then(|| op.clone()))?;
+                let args = if args.is_array() { args.clone() } else { Value::Array(vec![args.clone()]) };
+                Some([("op".to_owned(), known.into()), ("args".to_owned(), args)])
+            });
+            if let Some(members_of_today) = bare {
+                members = members_of_today.into_iter().collect();
+            }
+            Value::Object(members.into_iter().map(|(name, value)| (name, older(value))).collect())
+        }
+        Value::Array(elements) => Value::Array(elements.into_iter().map(older).collect()),
+        plain => plain,
     }
 }
 
@@ -124,7 +200,7 @@ fn condition(expr: &Expr, resolve: Resolve) -> Result<String> {
                 aligned([Term::of(value, resolve)?, Term::of(low, resolve)?, Term::of(high, resolve)?])?;
             Ok(format!("({value} BETWEEN {low} AND {high})"))
         }
-        ("isNull", [value]) => Ok(format!("({} IS NULL)", Term::of(value, resolve)?.sql)),
+        ("isNull", [value]) => Ok(format!("({} IS NULL)", Term::of(value, resolve)?.or_nan())),
         ("like", [value, pattern]) => {
             let (value, pattern) = (Term::of(value, resolve)?.as_text()?, Term::of(pattern, resolve)?.as_text()?);
             Ok(format!("({value} LIKE {pattern} ESCAPE '\\')"))
@@ -140,9 +216,9 @@ fn condition(expr: &Expr, resolve: Resolve) -> Result<String> {
             })
         }
         (name, [left, right]) if name.starts_with("t_") => temporal::condition(name, left, right, resolve),
-        (name, _) if name.starts_with("s_") => {
-            refuse(format!("{name}: spatial operators are not supported here; the bbox argument selects by place"))
-        }
+        (name, _) if name.starts_with("s_") => refuse(format!(
+            "{name}: of the spatial operators only s_intersects is supported, by itself or joined to the rest with AND"
+        )),
         (name, args) => refuse(format!("'{name}' with {} argument(s) is not a condition of CQL2", args.len())),
     }
 }
@@ -168,8 +244,8 @@ fn text_list(expr: &Expr, resolve: Resolve) -> Result<String> {
     }
     let term = Term::of(expr, resolve)?;
     match term.kind {
-        Kind::List => Ok(format!("CAST({} AS VARCHAR[])", term.sql)),
-        Kind::Json => Ok(format!("from_json({}, {})", term.sql, literal("[\"VARCHAR\"]"))),
+        Kind::List | Kind::Null => Ok(format!("CAST({} AS VARCHAR[])", term.sql)),
+        Kind::Json => Ok(format!("TRY(from_json({}, {}))", term.sql, literal("[\"VARCHAR\"]"))),
         _ => refuse(format!("{} is not a list", term.name)),
     }
 }

@@ -4,7 +4,7 @@ use ::cql2::Expr;
 
 use super::{Resolve, condition, refuse};
 use crate::error::Result;
-use crate::items::fields::{Field, Kind};
+use crate::items::fields::{Field, Kind, number_in, unless_nan};
 use crate::items::session::literal;
 use crate::time::Interval;
 
@@ -50,9 +50,18 @@ impl Term {
         })
     }
 
+    /// The value, or NULL where text says NaN.
+    pub(super) fn or_nan(&self) -> String {
+        match self.kind {
+            Kind::Json => unless_nan(&self.sql),
+            _ => self.sql.clone(),
+        }
+    }
+
     pub(super) fn as_text(&self) -> Result<String> {
         match self.kind {
-            Kind::Text | Kind::Json | Kind::TimeText => Ok(self.sql.clone()),
+            // A property of NULLs is text as well as anything else.
+            Kind::Text | Kind::Json | Kind::TimeText | Kind::Null => Ok(self.sql.clone()),
             _ => refuse(format!("{} is not text", self.name)),
         }
     }
@@ -64,7 +73,8 @@ impl Term {
                 Ok(value) => Ok(number(value)),
                 Err(_) => refuse(format!("{} is compared with a number", self.name)),
             },
-            (Kind::Text | Kind::Json, None) => Ok(format!("TRY_CAST({} AS DOUBLE)", self.sql)),
+            (Kind::Text | Kind::Json, None) => Ok(number_in(&self.sql)),
+            (Kind::Null, _) => Ok(format!("TRY_CAST({} AS DOUBLE)", self.sql)),
             _ => refuse(format!("{} is not a number", self.name)),
         }
     }
@@ -72,7 +82,7 @@ impl Term {
     pub(super) fn as_boolean(&self) -> Result<String> {
         match (self.kind, &self.said) {
             (Kind::Boolean, _) => Ok(self.sql.clone()),
-            (Kind::Text | Kind::Json, None) => Ok(format!("TRY_CAST({} AS BOOLEAN)", self.sql)),
+            (Kind::Text | Kind::Json | Kind::Null, None) => Ok(format!("TRY_CAST({} AS BOOLEAN)", self.sql)),
             _ => refuse(format!("{} is not true or false", self.name)),
         }
     }
@@ -81,9 +91,10 @@ impl Term {
     fn as_micros(&self) -> Result<String> {
         match (self.kind, &self.said) {
             (Kind::Time | Kind::Text, Some(text)) => Ok(instant(text)?.to_string()),
-            (Kind::Time | Kind::TimeText | Kind::Date | Kind::Text | Kind::Json, None) => {
-                Ok(Field { sql: self.sql.clone(), kind: self.kind }.micros())
-            }
+            (
+                Kind::Time | Kind::TimeNanos | Kind::TimeText | Kind::Date | Kind::Text | Kind::Json | Kind::Null,
+                None,
+            ) => Ok(Field { sql: self.sql.clone(), kind: self.kind }.micros()),
             _ => refuse(format!("{} is not a time", self.name)),
         }
     }
@@ -153,7 +164,7 @@ pub(super) fn aligned<const N: usize>(terms: [Term; N]) -> Result<[String; N]> {
 /// Times win over numbers, numbers over truth values, and text is what remains.
 pub(super) fn aligned_all(terms: Vec<Term>) -> Result<Vec<String>> {
     let any = |kinds: &[Kind]| terms.iter().any(|term| kinds.contains(&term.kind));
-    let convert = if any(&[Kind::Time, Kind::TimeText, Kind::Date]) {
+    let convert = if any(&[Kind::Time, Kind::TimeNanos, Kind::TimeText, Kind::Date]) {
         Term::as_micros
     } else if any(&[Kind::Number]) {
         Term::as_number
