@@ -468,8 +468,8 @@ mod tests {
 
     #[test]
     fn a_projected_crs_of_the_dataset_gets_its_code() {
-        let over = |base: u16| definition(&keys(&[(1024, 1), (3072, 32767), (2048, base), (3074, 16054)], &[], &[]));
-        assert_eq!([4269, 4326].map(over), ["EPSG:9713", "EPSG:32654"]);
+        let over = |base: u16| definition(&keys(&[(1024, 1), (3072, 32767), (2048, base), (3074, 16015)], &[], &[]));
+        assert_eq!([4269, 4326].map(over), ["EPSG:26915", "EPSG:32615"]);
         let conus = [
             (Key::StdParallel1, 29.5),
             (Key::StdParallel2, 45.5),
