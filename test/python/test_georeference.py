@@ -340,6 +340,8 @@ def drawn(draw, folder, infos, count):
         if abs(lat) > 85 or not np.isfinite(corner).all():
             continue
         found = raster(folder, crs, lon, lat)
+        # What GeoTIFF cannot say GDAL puts beside the file, where nobody looks who reads a COG.
+        found[0].with_suffix(".tif.aux.xml").unlink(missing_ok=True)
         with rasterio.open(found[0]) as file:
             back = file.crs
         there = back and Transformer.from_crs(geotiff.flat(back.to_wkt(version="WKT2_2019")), LONLAT, always_xy=True)
