@@ -152,7 +152,9 @@ impl GeoKeys {
 
     /// `None` where the keys say nothing of it.
     fn geographic(&self) -> Result<Option<String>> {
-        match (self.base()?, self.radians()?) {
+        // As in GDAL: what has a code keeps its unit, whatever is said of it.
+        let radians = if self.code(Key::GeographicType).is_some() { None } else { self.radians()? };
+        match (self.base()?, radians) {
             (Some(base), Some(radians)) if is_other_unit(&base, radians) => parts::in_unit(&base, radians).map(Some),
             (base, _) => Ok(base),
         }
@@ -163,7 +165,10 @@ impl GeoKeys {
         if let Some(code) = code {
             let named = authority(code);
             return match metres {
-                Some(metres) if is_other_unit(&named, metres) => parts::in_unit(&named, metres),
+                // As in GDAL, the size of a unit that is not mentioned does not overrule a code.
+                Some(metres) if self.short(Key::LinearUnit).is_some() && is_other_unit(&named, metres) => {
+                    parts::in_unit(&named, metres)
+                }
                 _ => Ok(named),
             };
         }
@@ -190,10 +195,11 @@ impl GeoKeys {
         })
     }
 
-    /// The geographic CRS: by its code or that of its datum, unless other keys overrule what the code stands for. `None` where the
+    /// The geographic CRS: by its code, or the code or name of its datum, unless other keys overrule what the code stands for. `None` where the
     /// keys say nothing of it.
     fn base(&self) -> Result<Option<String>> {
-        let coded = match (self.code(Key::GeographicType), self.code(Key::Datum)) {
+        let datum = self.code(Key::Datum).or_else(|| self.named_datum());
+        let coded = match (self.code(Key::GeographicType), datum) {
             (Some(code), _) => Some(Ok(authority(code))),
             (None, Some(datum)) => Some(parts::on_datum(datum)),
             (None, None) => None,
@@ -217,6 +223,12 @@ impl GeoKeys {
             .is_none_or(|(a, rf)| (a - known.semi_major).abs() < 1e-3 && (rf - known.inverse_flattening).abs() < 1e-5);
         let same_meridian = meridian.is_none_or(|longitude| (longitude - known.meridian).abs() < 1e-8);
         if same_axes && same_meridian { Ok(Some(coded)) } else { self.spelled_out(Some(known)) }
+    }
+
+    /// The datum that a citation names, where the file does not tie it to WGS 84 in its own way.
+    fn named_datum(&self) -> Option<u16> {
+        let tied = !self.doubles(Key::ToWgs84).is_empty();
+        if tied { None } else { parts::datum_named(&self.cited("Datum")) }
     }
 
     /// The geographic CRS as WKT, with the names of its parts where a citation gives them: PROJ knows datums by name, too. What
@@ -418,8 +430,7 @@ mod tests {
         let coded = keys(&[(1024, 1), (3072, 3857)], &[], &[(Key::Citation, &esri)]);
         assert_eq!(definition(&coded), "EPSG:3857");
         let utm = keys(&[(1024, 1), (3072, 32767)], &[], &[(Key::Citation, "UTM Zone 13, Northern Hemisphere")]);
-        let found = Crs::new(&definition(&utm)).unwrap();
-        assert!(found.same_as(&Crs::new("EPSG:32613").unwrap()), "{}", found.definition());
+        assert_eq!(definition(&utm), "EPSG:32613");
         assert_eq!(utm_citation("WGS 84 / UTM zone 13S"), Some(16113));
         assert_eq!(utm_citation("utm_zone_5_north"), Some(16005));
         for other in ["UTM", "UTM Zone 61N", "UTM Zone 13", "Automatic", "UTM zone 99999999N"] {
@@ -443,18 +454,31 @@ mod tests {
 
     #[test]
     fn a_datum_is_known_by_its_code_or_its_name() {
-        let by_code = definition(&keys(&[(1024, 2), (2048, 32767), (2050, 6267)], &[], &[]));
-        assert!(
-            by_code.contains("DATUM[\"North American Datum 1927\"") && by_code.contains("ID[\"EPSG\",6267]"),
-            "{by_code}"
-        );
+        let on = |datum: u16| definition(&keys(&[(1024, 2), (2048, 32767), (2050, datum)], &[], &[]));
+        assert_eq!([6267, 6269, 6283, 6326].map(on), ["EPSG:4267", "EPSG:4269", "EPSG:4283", "EPSG:4326"]);
+        // Without a key of its unit a file is in degrees; the CRS on the datum NTF (Paris) is in grads.
+        assert!(on(6807).contains("ID[\"EPSG\",6807]"), "{}", on(6807));
         let axes = [(Key::SemiMajorAxis, 6378206.4), (Key::InvFlattening, 294.978698213898)];
         let citation = [(Key::GeogCitation, "GCS Name = x|Datum = North American Datum 1927|Primem = Greenwich|")];
-        let by_name = definition(&keys(&[(1024, 2), (2048, 32767)], &axes, &citation));
-        assert!(
-            by_name.contains("DATUM[\"North American Datum 1927\"") && by_name.starts_with("GEOGCRS[\"x\""),
-            "{by_name}"
-        );
+        assert_eq!(definition(&keys(&[(1024, 2), (2048, 32767)], &axes, &citation)), "EPSG:4267");
+        let own = [(Key::GeogCitation, "GCS Name = x|Datum = of this site|Primem = Greenwich|")];
+        let spelled = definition(&keys(&[(1024, 2), (2048, 32767)], &axes, &own));
+        assert!(spelled.starts_with("GEOGCRS[\"x\",DATUM[\"of this site\""), "{spelled}");
+    }
+
+    #[test]
+    fn a_projected_crs_of_the_dataset_gets_its_code() {
+        let over = |base: u16| definition(&keys(&[(1024, 1), (3072, 32767), (2048, base), (3074, 16015)], &[], &[]));
+        assert_eq!([4269, 4326].map(over), ["EPSG:26915", "EPSG:32615"]);
+        let conus = [
+            (Key::StdParallel1, 29.5),
+            (Key::StdParallel2, 45.5),
+            (Key::NatOriginLat, 23.0),
+            (Key::NatOriginLong, -96.0),
+        ];
+        let albers = |base| definition(&keys(&[(1024, 1), (3072, 32767), (3075, 11), (2048, base)], &conus, &[]));
+        assert_eq!(albers(4269), "EPSG:5070");
+        assert!(albers(4267).contains("ID[\"EPSG\",4267]"), "one of no dataset: {}", albers(4267));
     }
 
     #[test]
@@ -465,7 +489,11 @@ mod tests {
         assert_eq!(definition(&keys(&[(1024, 1), (3072, 2225), (3076, 9003)], &[], &[])), "EPSG:2225");
         let user = definition(&keys(&[(1024, 1), (3072, 32630), (3076, 32767)], &[(Key::LinearUnitSize, 0.5)], &[]));
         assert_eq!(unit(&user), 0.5);
-        let grads = definition(&keys(&[(1024, 2), (2048, 4326), (2054, 9105)], &[], &[]));
+        let grads = definition(&keys(&[(1024, 2), (2048, 32767), (2050, 6326), (2054, 9105)], &[], &[]));
         assert_eq!(Crs::new(&grads).unwrap().turn(), Some(400.0));
+        // As in GDAL, a geographic code keeps its unit, and a size without a unit overrules no code.
+        assert_eq!(definition(&keys(&[(1024, 2), (2048, 4326), (2054, 9105)], &[], &[])), "EPSG:4326");
+        let size = [(Key::LinearUnitSize, 0.3048)];
+        assert_eq!(definition(&keys(&[(1024, 1), (3072, 32630)], &size, &[])), "EPSG:32630");
     }
 }

@@ -1,14 +1,15 @@
 //! CRSs put together from parts, each named by a code of the EPSG dataset or spelled out, as GeoTIFFs do it. What has a code
-//! keeps it: it is what PROJ finds transformations by.
+//! keeps it, and what turns out to be in the dataset gets it: it is what PROJ finds transformations by, and a CRS spelled out
+//! should lie where the same CRS by its code does.
 
 use std::collections::HashMap;
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::ptr;
 use std::sync::{LazyLock, Mutex};
 
 use proj_sys as ffi;
 
-use super::proj::{self, Context, Object};
+use super::proj::{self, Context, List, Object};
 use super::{KNOWN_LIMIT, lock};
 use crate::error::{Error, Result};
 
@@ -32,7 +33,7 @@ pub struct Figure {
     pub meridian: f64,
 }
 
-/// The projected CRS of `projection` over the geographic CRS `base`, in units of `metres`, as WKT.
+/// The projected CRS of `projection` over the geographic CRS `base`, in units of `metres`: by its code, or as WKT.
 ///
 /// # Errors
 /// PROJ knows one of the codes not, or cannot put the parts together.
@@ -49,9 +50,29 @@ pub fn projected(base: &str, projection: &Projection, metres: f64) -> Result<Str
                 proj.made(raw, "a projection does not fit its geographic CRS")?
             }
         };
-        proj.wkt(&bound_as(proj, projected, &whole)?)
+        let projected = bound_as(proj, projected, &whole)?;
+        dataset_code(proj, &projected).map_or_else(|| proj.wkt(&projected), Ok)
     })
 }
+
+/// The code of a projected CRS that is in the EPSG dataset, if it is there once. With it comes the area that the CRS is for, which
+/// PROJ's choice of a transformation depends on.
+fn dataset_code(proj: &Context, crs: &Object) -> Option<String> {
+    // SAFETY: the object is live and of this context; options and confidences are not asked for; the result is null or ours.
+    let found = List(unsafe { ffi::proj_identify(proj.raw, crs.0, EPSG.as_ptr(), ptr::null(), ptr::null_mut()) });
+    let mut same = proj.current(&found);
+    same.retain(|candidate| proj.same(crs, candidate));
+    coded_if_single(proj, &same)
+}
+
+fn coded_if_single(proj: &Context, found: &[Object]) -> Option<String> {
+    match found {
+        [single] => Some(format!("EPSG:{}", proj.code(single)?)),
+        _ => None,
+    }
+}
+
+const EPSG: &CStr = c"EPSG";
 
 fn coded(proj: &Context, geographic: &Object, code: u16, metres: f64) -> Result<Object> {
     let conversion = from_database(proj, code, ffi::PJ_CATEGORY_PJ_CATEGORY_COORDINATE_OPERATION, "projection")?;
@@ -101,15 +122,45 @@ pub fn in_unit(definition: &str, unit: f64) -> Result<String> {
     })
 }
 
-/// The geographic CRS, in degrees, on a datum of the EPSG dataset.
+/// The geographic CRS, in degrees, on a datum of the EPSG dataset: by its code where there is one alone.
 ///
 /// # Errors
 /// PROJ does not know the code.
 pub fn on_datum(code: u16) -> Result<String> {
     remembered(format!("datum {code}"), |proj| {
+        if let Some(known) = known_on_datum(proj, code) {
+            return Ok(known);
+        }
         let ensemble = from_database(proj, code, ffi::PJ_CATEGORY_PJ_CATEGORY_DATUM_ENSEMBLE, "datum");
         let datum = ensemble.or_else(|_| from_database(proj, code, ffi::PJ_CATEGORY_PJ_CATEGORY_DATUM, "datum"))?;
         proj.wkt(&proj.lonlat_on(&datum)?)
+    })
+}
+
+fn known_on_datum(proj: &Context, code: u16) -> Option<String> {
+    let code = CString::new(code.to_string()).ok()?;
+    let (epsg, kind) = (EPSG.as_ptr(), c"geographic 2D".as_ptr());
+    // SAFETY: the context is live, the texts end with NUL; the result is null or ours.
+    let found = List(unsafe { ffi::proj_query_geodetic_crs_from_datum(proj.raw, epsg, epsg, code.as_ptr(), kind) });
+    let mut known = proj.current(&found);
+    known.retain(|crs| proj.unit(crs).is_ok_and(|(radians, _)| (radians.to_degrees() - 1.0).abs() < 1e-12));
+    coded_if_single(proj, &known)
+}
+
+/// The code of the datum of the EPSG dataset that has this name.
+pub fn datum_named(name: &str) -> Option<u16> {
+    let name = CString::new(name.replace('_', " ")).ok()?;
+    let kinds = [ffi::PJ_TYPE_PJ_TYPE_GEODETIC_REFERENCE_FRAME, ffi::PJ_TYPE_PJ_TYPE_DATUM_ENSEMBLE];
+    proj::with(|proj| {
+        // SAFETY: the context is live, the texts end with NUL, there are as many kinds as it says; the result is null or ours.
+        let found = List(unsafe {
+            let (text, kinds, count) = (name.as_ptr(), kinds.as_ptr(), kinds.len());
+            ffi::proj_create_from_name(proj.raw, EPSG.as_ptr(), text, kinds, count, 0, 2, ptr::null())
+        });
+        match proj.current(&found).as_slice() {
+            [single] => proj.code(single)?.parse().ok(),
+            _ => None,
+        }
     })
 }
 

@@ -26,6 +26,16 @@ impl Drop for Object {
     }
 }
 
+/// An owned list of PROJ objects.
+pub struct List(pub *mut ffi::PJ_OBJ_LIST);
+
+impl Drop for List {
+    fn drop(&mut self) {
+        // SAFETY: owned; destroying null is allowed. What was taken out of it is a copy.
+        unsafe { ffi::proj_list_destroy(self.0) };
+    }
+}
+
 /// A PROJ context, for one thread at a time.
 pub struct Context {
     pub raw: *mut ffi::PJ_CONTEXT,
@@ -90,6 +100,26 @@ impl Context {
             return Err(Error::Crs(format!("{what} ({})", self.complaint())));
         }
         Ok(Object(raw))
+    }
+
+    /// The objects of a list, but for those that are deprecated.
+    pub fn current(&self, list: &List) -> Vec<Object> {
+        if list.0.is_null() {
+            return Vec::new();
+        }
+        // SAFETY: the list is live and of this context; its items are null or ours.
+        let all = unsafe {
+            let count = ffi::proj_list_get_count(list.0);
+            (0..count).map(|i| Object(ffi::proj_list_get(self.raw, list.0, i)))
+        };
+        // SAFETY: null is looked for first.
+        all.filter(|object| !object.0.is_null() && unsafe { ffi::proj_is_deprecated(object.0) } == 0).collect()
+    }
+
+    /// The code of an object of the database.
+    pub fn code(&self, object: &Object) -> Option<String> {
+        // SAFETY: the object is live; the text lives as long.
+        unsafe { text(ffi::proj_get_id_code(object.0, 0)) }
     }
 
     /// A CRS by its definition.
@@ -197,7 +227,7 @@ impl Context {
     }
 
     /// Metres or radians in one unit of the first axis, and its name.
-    fn unit(&self, crs: &Object) -> Result<(f64, String)> {
+    pub fn unit(&self, crs: &Object) -> Result<(f64, String)> {
         let (mut unit, mut named): (f64, *const c_char) = (0.0, ptr::null());
         let none = ptr::null_mut;
         // SAFETY: the objects are live and of this context; what is not asked for may be null; the name is copied while its axes live.
@@ -244,10 +274,14 @@ impl Context {
 
     /// Whether two CRSs are the same but for the order of their axes.
     pub fn equivalent(&self, a: &str, b: &str) -> Result<bool> {
-        let (a, b) = (self.horizontal(a)?, self.horizontal(b)?);
+        Ok(self.same(&self.horizontal(a)?, &self.horizontal(b)?))
+    }
+
+    /// Whether two objects are the same but for the order of geographic axes.
+    pub fn same(&self, a: &Object, b: &Object) -> bool {
         let criterion = ffi::PJ_COMPARISON_CRITERION_PJ_COMP_EQUIVALENT_EXCEPT_AXIS_ORDER_GEOGCRS;
         // SAFETY: both objects are live and of this context.
-        Ok(unsafe { ffi::proj_is_equivalent_to_with_ctx(self.raw, a.0, b.0, criterion) } != 0)
+        unsafe { ffi::proj_is_equivalent_to_with_ctx(self.raw, a.0, b.0, criterion) != 0 }
     }
 
     /// The best transformations that PROJ knows from one CRS to another, x before y.

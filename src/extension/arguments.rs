@@ -17,7 +17,7 @@ use crate::grid::Grid;
 use crate::items::{Memo, OwnedValue, Selection, Source};
 use crate::mosaic::Method;
 use crate::pixels::DataType;
-use crate::plan::{Cube, shown_box};
+use crate::plan::Cube;
 use crate::request::{OnError, Request};
 use crate::store;
 use crate::time::{Interval, Period};
@@ -313,7 +313,7 @@ fn check_pixels(grid: &Grid, bbox: [f64; 4], most: u64) -> Result<()> {
     let reordered = Grid::new([a, c, b, d], resolution).ok().filter(|other| other.width * other.height < pixels);
     let order = match reordered {
         Some(other) => {
-            format!("; did you mean {}, which is {} x {}?", shown_box([a, c, b, d]), other.width, other.height)
+            format!("; did you mean {}, which is {} x {}?", extent::shown([a, c, b, d]), other.width, other.height)
         }
         None => String::new(),
     };
@@ -321,7 +321,7 @@ fn check_pixels(grid: &Grid, bbox: [f64; 4], most: u64) -> Result<()> {
         "bbox {} at resolution {resolution} gives {width} x {height} = {pixels} pixels a step and band, more than \
          lazycogs_max_pixels, {most}; take a coarser resolution or a smaller bbox, which is [xmin, ymin, xmax, ymax]{order}; or \
          SET lazycogs_max_pixels = {pixels} (0: no limit)",
-        shown_box(bbox)
+        extent::shown(bbox)
     )))
 }
 

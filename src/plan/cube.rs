@@ -8,7 +8,7 @@ use regex::Regex;
 
 use super::bands::{self, Band, Meaning};
 use super::caution;
-use super::empty::{anywhere, check_place, nothing_matches};
+use super::empty::{anywhere, nothing_matches};
 use super::level::Levels;
 use super::naming::{self, Sample};
 use super::sample::{Archive, Unread};
@@ -64,9 +64,8 @@ impl Cube {
     ///
     /// # Errors
     /// No item matches, unless the call allows that; a band that no item has; a sampled COG that cannot be read; types that
-    /// do not go together; a grid without a place on the Earth.
+    /// do not go together.
     pub fn bind(mut request: Request) -> Result<Cube> {
-        check_place(&request)?;
         let area = Area::of(&request.grid, &request.crs, request.grid.rect())?;
         let session = Session::new(request.store.clone());
         let levels = Levels::new(request.grid, request.crs.clone());

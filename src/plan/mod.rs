@@ -15,7 +15,6 @@ use std::sync::Arc;
 pub use bands::{Band, Meaning};
 pub use caution::of_places;
 pub use cube::{Cube, asset_context, asset_location, bytes_per_pixel};
-pub use empty::shown as shown_box;
 pub use level::{Geometry, Levels};
 pub use openings::{Opening, openings};
 pub use sample::Unread;

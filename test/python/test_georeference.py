@@ -89,8 +89,8 @@ def albers(base, lon, lat):
     return CRS.from_json_dict(parameters | {"base_crs": CRS(base).to_json_dict()})
 
 
-def utm(base, zone):
-    parameters = CRS(f"EPSG:{32600 + zone}").to_json_dict()
+def utm(base, zone, south):
+    parameters = CRS(f"EPSG:{32600 + 100 * south + zone}").to_json_dict()
     parameters.pop("id")
     return CRS.from_json_dict(parameters | {"base_crs": CRS(base).to_json_dict()})
 
@@ -103,8 +103,34 @@ def test_a_base_by_code(session, tmp_path, code, lon, lat):
     keys = ALBERS | {BASE: code, 3080: float(lon), 3081: float(lat)}
     check(session, tmp_path, albers(f"EPSG:{code}", lon, lat), lon, lat, keys)
     zone = (lon + 180) // 6 + 1
-    keys = UTM | {BASE: code, PROJECTION: 16000 + zone}
-    check(session, tmp_path, utm(f"EPSG:{code}", zone), lon, abs(lat), keys)
+    keys = UTM | {BASE: code, PROJECTION: 16000 + 100 * (lat < 0) + zone}
+    check(session, tmp_path, utm(f"EPSG:{code}", zone, lat < 0), lon, lat, keys)
+
+
+@pytest.mark.parametrize(
+    ("code", "lon", "lat"), [(4269, -95, 38), (4283, 145, -30), (4301, 139, 36), (4267, -95, 38), (4230, 5, 50)]
+)
+@pytest.mark.parametrize("target", [LONLAT, "EPSG:4326"])
+def test_a_datum_alone_names_its_crs(session, tmp_path, code, lon, lat, target):
+    """By its code or by its name, over the same pixels as the CRS by its code: PROJ's choice would differ by a metre."""
+    crs = CRS(f"EPSG:{code}")
+    axes = {2057: crs.ellipsoid.semi_major_metre, 2059: crs.ellipsoid.inverse_flattening}
+    citation = f"GCS Name = unnamed|Datum = {crs.datum.name}|Ellipsoid = x|Primem = Greenwich|"
+    for keys in [{2050: code + 2000}, {2049: citation} | axes]:
+        check(session, tmp_path, crs, lon, lat, {1024: 2, BASE: 32767} | keys, target)
+
+
+@pytest.mark.parametrize(
+    ("code", "keys"),
+    [
+        (5070, ALBERS | {BASE: 4269, 3078: 29.5, 3079: 45.5, 3080: -96.0, 3081: 23.0}),
+        (26915, UTM | {BASE: 4269, PROJECTION: 16015}),
+        (26915, UTM | {BASE: 32767, 2050: 6269, PROJECTION: 16015}),
+    ],
+)
+@pytest.mark.parametrize("target", [LONLAT, "EPSG:4326"])
+def test_a_crs_of_the_dataset_that_is_spelled_out(session, tmp_path, code, keys, target):
+    check(session, tmp_path, f"EPSG:{code}", -95, 38, keys, target)
 
 
 def in_unit(crs, name, factor):
@@ -259,8 +285,9 @@ def test_a_crs_without_a_map_is_refused(session, fixtures, crs, words):
         ("EPSG:4326", [44.49, -90.05, 44.52, -90.01], "latitudes end at 90"),
         ("EPSG:4807", [0, 90, 10, 120], "latitudes end at 100"),
         ("EPSG:4326", [2000, 10, 2001, 11], "longitude of 2000"),
-        ("EPSG:32615", [500000, 5e7, 500100, 5e7 + 100], "outside of what 'EPSG:32615' can express"),
-        ("ESRI:54009", [0, 2e7, 100, 2e7 + 100], "outside of what 'ESRI:54009' can express"),
+        ("EPSG:4326", [44.49, -90.05, 44.52, -90.01], "did you swap latitude and longitude"),
+        ("EPSG:32615", [500000, 5e7, 500100, 5e7 + 100], "no pixel with a place on the Earth"),
+        ("ESRI:54009", [0, 2e7, 100, 2e7 + 100], "in ESRI:54009 has no pixel with a place on the Earth"),
     ],
 )
 def test_a_box_of_nowhere_is_refused(session, fixtures, crs, bbox, words):
@@ -271,7 +298,7 @@ def test_a_box_of_nowhere_is_refused(session, fixtures, crs, bbox, words):
 
 
 # How a CRS of the EPSG dataset is written: by its code, or spelled out with fewer and fewer codes, or in another unit.
-FORMS = ["code", "base", "datum", "unit"]
+FORMS = ["code", "base", "unit"]
 UNITS = {
     False: [("foot", FOOT), ("US survey foot", SURVEY_FOOT), ("odd", 0.7)],
     True: [("grad", GRAD), ("arc-second", math.pi / 648000), ("arc-minute", math.pi / 10800), ("odd", 0.01)],
@@ -287,9 +314,6 @@ def spelled(crs, form, draw):
     definition["name"] = "unnamed"
     if "conversion" in definition:
         definition["conversion"].pop("id", None)
-        if form == "datum":
-            definition["base_crs"].pop("id", None)
-            definition["base_crs"]["name"] = "unnamed"
     if form == "unit":
         name, factor = draw.choice(UNITS[crs.is_geographic])
         return in_unit(CRS.from_json_dict(definition | {"id": {"authority": "X", "code": 1}}), name, factor)
@@ -309,9 +333,15 @@ def drawn(draw, folder, infos, count):
         # Between WGS 84 and NAD83 there are several within a metre, of which versions of PROJ take different ones.
         if "NAD83" in info.name and form != "code":
             continue
-        if abs(lat) > 85 or not np.isfinite(corner_at(crs, lon, lat)).all():
+        try:
+            corner = corner_at(crs, lon, lat)
+        except pyproj.exceptions.ProjError:  # a CRS that PROJ cannot compute with
+            continue
+        if abs(lat) > 85 or not np.isfinite(corner).all():
             continue
         found = raster(folder, crs, lon, lat)
+        # What GeoTIFF cannot say GDAL puts beside the file, where nobody looks who reads a COG.
+        found[0].with_suffix(".tif.aux.xml").unlink(missing_ok=True)
         with rasterio.open(found[0]) as file:
             back = file.crs
         there = back and Transformer.from_crs(geotiff.flat(back.to_wkt(version="WKT2_2019")), LONLAT, always_xy=True)
@@ -329,7 +359,7 @@ def test_any_crs_of_the_dataset(session, tmp_path):
     folder.mkdir()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        rasters, forms = drawn(random.Random(20), folder, infos, 150)
+        rasters, forms = drawn(random.Random(20), folder, infos, 40)
         index = geotiff.index(tmp_path / "items.parquet", rasters)
         wrong = {forms[name]: geotiff.misplaced(session, index, name, *found[1:]) for name, found in rasters.items()}
     assert not {name: share for name, share in wrong.items() if share}, pyproj.proj_version_str
