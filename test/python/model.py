@@ -188,8 +188,8 @@ def load_level(path, overview, band=1, nodata=None):
     with rasterio.open(path, **options) as file:
         values = file.read(band)
         own = file.nodatavals[band - 1]
-        if nodata is not None and representable(nodata, values.dtype):
-            own = nodata
+        explicit = nodata is not None and representable(nodata, values.dtype)
+        own = nodata if explicit else own
         valid = np.ones(values.shape, bool)
         if np.issubdtype(values.dtype, np.floating):
             valid &= ~np.isnan(values)
@@ -198,7 +198,7 @@ def load_level(path, overview, band=1, nodata=None):
         masked = "per_dataset" in flags
         if masked:
             valid &= file.read_masks(band) != 0
-        if own is not None and representable(own, values.dtype) and (not masked or own != file.nodatavals[band - 1]):
+        if own is not None and representable(own, values.dtype) and (explicit or not masked):
             valid &= values != np.array(own).astype(values.dtype)
         return Level(values, valid, file.transform, file.crs)
 

@@ -39,6 +39,12 @@ def grid_of(entry):
     return Grid((min(x), min(y), max(x), max(y)), crs, float(min(np.hypot(a, d), np.hypot(b, e))))
 
 
+def is_beyond_a_pole(entry):
+    """Whether the file's own grid asks for more latitudes than there are."""
+    grid = grid_of(entry)
+    return entry.get("crs_epsg") == 4326 and grid.bbox[3] - grid.resolution / 2 > 90
+
+
 def bands_of(entry):
     return ["data"] if entry["count"] == 1 else [f"data:{n}" for n in range(1, entry["count"] + 1)]
 
@@ -195,6 +201,9 @@ def test_every_exact_file_is_read_to_the_pixel(corpus, shared_data):
     wrong = {}
     striped = 0
     for name, entry, outcome in wanted(corpus, "exact"):
+        if is_beyond_a_pole(entry):
+            assert isinstance(outcome, str) and "latitudes end at 90" in outcome, f"{name}: {outcome}"
+            continue
         try:
             compare(shared_data / name, entry, outcome, checked)
             striped += not tiled(entry)

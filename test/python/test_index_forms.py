@@ -476,8 +476,8 @@ def test_many_ids(con, ones, place, tmp_path):
         found = [row[0] for row in con.execute(f"SELECT item_id FROM {text} ORDER BY read_order").fetchall()]
         assert sorted(found) == sorted(ids[500:1700:3])
         assert sortby or found == ids[500:1700:3], "in the order of the file"
-    with pytest.raises(duckdb.Error, match="no item matches.*20 ids"):
-        plan(con, source, ids=[f"none {n}" for n in range(20)])
+    with pytest.raises(duckdb.Error, match="no item matches.*'?none 0.* and 15 more"):
+        pixels(con, source, ids=[f"none {n}" for n in range(20)])
 
 
 def test_many_asset_keys(con, ones, place, tmp_path):
@@ -605,8 +605,7 @@ def test_parts_with_other_boxes(con, ones, place, tmp_path, one, other):
         plain = written(tmp_path / "plain.parquet", table(place, id=[f"b{n}", f"a{n}"], assets=[data(ones)] * 2))
         con.execute(f"COPY (SELECT * REPLACE ({BBOX_AS[form]} AS bbox) FROM '{plain}') TO '{tmp_path}/part{n}.parquet'")
     assert plan(con, f"{tmp_path}/part*.parquet") == "b0 a0 b1 a1"
-    with pytest.raises(duckdb.Error, match="no item matches"):
-        plan(con, f"{tmp_path}/part*.parquet", where=grid(4, 4, left=700000))
+    assert plan(con, f"{tmp_path}/part*.parquet", where=grid(4, 4, left=700000)) == ""
 
 
 # -- bands by name, and other hrefs ----------------------------------------------------------------------------------
@@ -720,11 +719,7 @@ def test_items_that_meet_a_shape(con, ones, place, tmp_path, form, case):
     cases = [(text, wanted), (json.dumps(spatial), wanted), (json.dumps(both), some), (f"p >= 2 AND {text}", some)]
     for condition, ids in cases:
         for named in ({}, {"sortby": ["p"]}):
-            if ids:
-                assert plan(con, source, where=world, filter=condition, **named) == ids
-            else:
-                with pytest.raises(duckdb.Error, match="no item matches"):
-                    plan(con, source, where=world, filter=condition, **named)
+            assert plan(con, source, where=world, filter=condition, **named) == ids
     with pytest.raises(duckdb.Error, match="only s_intersects is supported, by itself or joined"):
         plan(con, source, where=world, filter=f"p = 1 OR {text}")
 
