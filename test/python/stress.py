@@ -117,7 +117,9 @@ class Stress:
     def dropped(self, con, random):
         """A cursor half read, and gone."""
         cursor = con.cursor()
-        cursor.execute(f"FROM lazycogs_read('{random.choice([LOCAL, REMOTE, FAILING])}', {BOX}, 5, 'P1D', bands := ['red'])")
+        cursor.execute(
+            f"FROM lazycogs_read('{random.choice([LOCAL, REMOTE, FAILING])}', {BOX}, 5, 'P1D', bands := ['red'])"
+        )
         cursor.fetchmany(random.choice([1, 3000]))
         cursor.close()
         self.done["dropped"] += 1
@@ -160,7 +162,9 @@ class Stress:
         con.execute("SET lazycogs_memory_budget = '1MB'")
         for _ in range(CURSORS):
             cursor = con.cursor()
-            cursor.execute(f"SELECT red FROM lazycogs_read('{LOCAL}', {BOX}, 5, 'P1D', bands := ['red'], chunk_size := 64)")
+            cursor.execute(
+                f"SELECT red FROM lazycogs_read('{LOCAL}', {BOX}, 5, 'P1D', bands := ['red'], chunk_size := 64)"
+            )
             assert cursor.fetchone() is not None
             held.append(cursor)
         for name in QUERIES:

@@ -1,5 +1,7 @@
-"""Every SQL block of the documents runs as it is printed, in order, in one session, in the root of the project; where the
-block after it is a table, that is what it prints."""
+"""Every SQL block of the documents runs as it is printed, in order, in one session, in the root of the project.
+
+Where the block after it is a table, that is what it prints.
+"""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Where a file's pixels lie: what GDAL writes into GeoKeys, and what strangers do, against pyproj on the CRS that was meant."""
+"""Where a file's pixels lie: what GDAL and strangers write into GeoKeys, against pyproj on the CRS that was meant."""
 
 import json
 import math
@@ -97,7 +97,15 @@ def utm(base, zone, south):
 
 @pytest.mark.parametrize(
     ("code", "lon", "lat"),
-    [(4618, -55, -15), (4267, -95, 38), (4277, -2, 53), (4230, 5, 50), (4301, 139, 36), (4236, 121, 24), (4322, 10, 45)],
+    [
+        (4618, -55, -15),
+        (4267, -95, 38),
+        (4277, -2, 53),
+        (4230, 5, 50),
+        (4301, 139, 36),
+        (4236, 121, 24),
+        (4322, 10, 45),
+    ],
 )
 def test_a_base_by_code(session, tmp_path, code, lon, lat):
     keys = ALBERS | {BASE: code, 3080: float(lon), 3081: float(lat)}
@@ -112,7 +120,7 @@ def test_a_base_by_code(session, tmp_path, code, lon, lat):
 )
 @pytest.mark.parametrize("target", [LONLAT, "EPSG:4326"])
 def test_a_datum_alone_names_its_crs(session, tmp_path, code, lon, lat, target):
-    """By its code or by its name, over the same pixels as the CRS by its code: PROJ's choice would differ by a metre."""
+    """By its code or by its name, over the same pixels as by the CRS's code: another choice is a metre off."""
     crs = CRS(f"EPSG:{code}")
     axes = {2057: crs.ellipsoid.semi_major_metre, 2059: crs.ellipsoid.inverse_flattening}
     citation = f"GCS Name = unnamed|Datum = {crs.datum.name}|Ellipsoid = x|Primem = Greenwich|"

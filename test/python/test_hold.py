@@ -1,6 +1,5 @@
-"""What a process holds, and for whom: memory that no header decides, threads that die, versions of files, queries side by side."""
+"""What a process holds, and for whom: memory, threads that die, versions of files, queries side by side."""
 
-import json
 import os
 import shutil
 import struct

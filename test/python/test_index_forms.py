@@ -1,4 +1,4 @@
-"""What an index says, in every form in which it can say it: types of columns, text, JSON, names, faults of single items.
+"""What an index says, in every form in which it can say it: types, text, JSON, names, faults of single items.
 
 The oracles are pyarrow, which writes the files, Python's json, and DuckDB itself; the pixels are few and known.
 """
@@ -167,7 +167,9 @@ def test_nanoseconds_are_cut_off_not_rounded(con, ones, place, tmp_path):
     assert [time for (time,) in found] == [first, datetime(2024, 5, 3)]
 
 
-@pytest.mark.parametrize("one, other", [("ns tz", "us tz"), ("us", "ns tz"), ("text", "ns tz"), ("date", "us tz"), ("s", "ms tz")])
+@pytest.mark.parametrize(
+    "one, other", [("ns tz", "us tz"), ("us", "ns tz"), ("text", "ns tz"), ("date", "us tz"), ("s", "ms tz")]
+)
 def test_parts_with_other_types_of_time(con, ones, place, tmp_path, one, other):
     for n, kind in enumerate((one, other)):
         rows = table(place, id=[f"p{n}"], assets=[data(ones)]).drop_columns(["datetime"])
@@ -309,7 +311,9 @@ def test_an_item_without_a_time_is_named_or_listed(con, ones, place, tmp_path, f
         rows = table(place, id=["a", "b"], assets=[data(ones)] * 2, datetime=["2024-05-03T12:00:00Z", "soon"])
         words = "'soon' is not a timestamp"
     else:
-        rows = table(place, id=["a", "b"], assets=[data(ones)] * 2, properties=[good, "{torn"]).drop_columns(["datetime"])
+        rows = table(place, id=["a", "b"], assets=[data(ones)] * 2, properties=[good, "{torn"]).drop_columns(
+            ["datetime"]
+        )
         words = "'properties' is not readable as JSON"
     source = written(tmp_path / "items.parquet", rows)
     with pytest.raises(duckdb.Error, match=f"item 'b'.*{words}"):
@@ -433,7 +437,9 @@ def test_nan_is_missing(con, ones, place, tmp_path, form):
         rows = rows.append_column("p", pa.array(values, {"double": pa.float64(), "float": pa.float32()}[form]))
         rows = rows.append_column("nothing", pa.array([None] * 6, pa.null()))
     else:
-        texts = [json.dumps({"datetime": f"2024-05-03T12:0{n}:00Z", "p": v, "nothing": None}) for n, v in enumerate(values)]
+        texts = [
+            json.dumps({"datetime": f"2024-05-03T12:0{n}:00Z", "p": v, "nothing": None}) for n, v in enumerate(values)
+        ]
         rows = rows.drop_columns(["datetime"]).append_column("properties", pa.array(texts))
     source = written(tmp_path / "items.parquet", rows)
     assert plan(con, source, sortby=["p"]) == "one three five inf nan null"
@@ -497,7 +503,20 @@ def test_many_asset_keys(con, ones, place, tmp_path):
 
 # -- names of the file and ours --------------------------------------------------------------------------------------
 
-OURS = ["c1", "c0", "filename", "FileName", "base", "file_row_number", "file_index", "rowid", "item", "t", "json", "band"]
+OURS = [
+    "c1",
+    "c0",
+    "filename",
+    "FileName",
+    "base",
+    "file_row_number",
+    "file_index",
+    "rowid",
+    "item",
+    "t",
+    "json",
+    "band",
+]
 OURS += ["v", "k", "lazycogs 1", "Lazycogs file", "read_parquet", "items", "objects", "xmin", "href", "row", "red", "i"]
 
 
@@ -593,13 +612,17 @@ BBOX_AS = {
 def test_parts_with_other_assets(con, ones, place, tmp_path, one, other):
     for n, form in enumerate((one, other)):
         plain = written(tmp_path / "plain.parquet", table(place, id=[f"b{n}", f"a{n}"], assets=[data(ones.name)] * 2))
-        con.execute(f"COPY (SELECT * REPLACE ({ASSETS_AS[form]} AS assets) FROM '{plain}') TO '{tmp_path}/part{n}.parquet'")
+        con.execute(
+            f"COPY (SELECT * REPLACE ({ASSETS_AS[form]} AS assets) FROM '{plain}') TO '{tmp_path}/part{n}.parquet'"
+        )
     assert plan(con, f"{tmp_path}/part*.parquet") == "b0 a0 b1 a1"
     assert plan(con, [f"{tmp_path}/part1.parquet", f"{tmp_path}/part0.parquet"]) == "b1 a1 b0 a0"
     assert pixels(con, f"{tmp_path}/part*.parquet", mosaic="count") == [4]
 
 
-@pytest.mark.parametrize("one, other", [("struct", "list"), ("list", "struct"), ("text", "struct"), ("six", "list"), ("text", "six")])
+@pytest.mark.parametrize(
+    "one, other", [("struct", "list"), ("list", "struct"), ("text", "struct"), ("six", "list"), ("text", "six")]
+)
 def test_parts_with_other_boxes(con, ones, place, tmp_path, one, other):
     for n, form in enumerate((one, other)):
         plain = written(tmp_path / "plain.parquet", table(place, id=[f"b{n}", f"a{n}"], assets=[data(ones)] * 2))
@@ -662,7 +685,9 @@ def test_another_href(con, ones, place, tmp_path, form):
     column = {
         "struct": rows,
         "json": [json.dumps(row) for row in rows],
-        "map of text": pa.array([[("data", json.dumps(row["data"]))] for row in rows], pa.map_(pa.string(), pa.string())),
+        "map of text": pa.array(
+            [[("data", json.dumps(row["data"]))] for row in rows], pa.map_(pa.string(), pa.string())
+        ),
         "nested text": [data(ones, alternate=json.dumps(other["alternate"])), data(ones, alternate=None)],
     }[form]
     source = written(tmp_path / "items.parquet", table(place, assets=column))
@@ -686,7 +711,11 @@ SHAPES = {
     "corner": ({"type": "Polygon", "coordinates": [TRIANGLE]}, "i1 i2", "i0 i1 i2"),
     "beyond the long sides": ({"type": "Point", "coordinates": [15.4, 47.9]}, "", "i1 i2"),
     "inside of two": ({"type": "Point", "coordinates": [15.1, 46.1]}, "i1 i2", "i1 i2"),
-    "a line across all": ({"type": "LineString", "coordinates": [[13, 46.5], [17, 46.5]]}, "i0 i1 i2 i3", "i0 i1 i2 i3"),
+    "a line across all": (
+        {"type": "LineString", "coordinates": [[13, 46.5], [17, 46.5]]},
+        "i0 i1 i2 i3",
+        "i0 i1 i2 i3",
+    ),
 }
 
 

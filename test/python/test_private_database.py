@@ -19,7 +19,7 @@ def good(tmp_path):
 
 @pytest.fixture
 def harmful(tmp_path):
-    """Assets that are text in one file and a STRUCT in the next: DuckDB 2.0.0 has an internal error, 1.5.6 reads them."""
+    """Assets that are text in one file and a STRUCT in the next: an internal error of DuckDB 2.0.0."""
     box = "{xmin: 14.9::DOUBLE, ymin: 46.0::DOUBLE, xmax: 15.9::DOUBLE, ymax: 47.9::DOUBLE} AS bbox"
     paths = []
     with duckdb.connect() as plain:

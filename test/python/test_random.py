@@ -137,7 +137,7 @@ def write_archive(folder, dtype, scenes_):
 
 
 def is_near(index, grid, bands):
-    """Whether a step is one of nothing, because an item lies within the margin around the grid and has no pixels there."""
+    """Whether a step is one of nothing: an item lies within the margin around the grid and has no pixels there."""
     west, south, east, north = grid.bbox
     margin = 40 * max(1e-5, grid.resolution if grid.crs == "EPSG:4326" else 1)
     wider = Grid((west - margin, south - margin, east + margin, north + margin), grid.crs, grid.resolution)

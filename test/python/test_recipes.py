@@ -49,9 +49,9 @@ def test_to_xarray(con, fixtures, to_xarray):
     assert pyproj.CRS(found.spatial_ref.attrs["crs_wkt"]) == pyproj.CRS("EPSG:32615")
     assert found.spatial_ref.attrs["GeoTransform"].split() == ["733000.0", "20.0", "0", "4934500.0", "0", "-20.0"]
     assert found.attrs == {"_FillValue": 0, "grid_mapping": "spatial_ref"}
-    for time, step in wanted.items():
+    for when, step in wanted.items():
         for name, band in step.items():
-            array = found.sel(band=name, time=np.datetime64(time)).values
+            array = found.sel(band=name, time=np.datetime64(when)).values
             expected = np.where(band.valid, band.values, 0)
             assert (array == expected)[~band.doubt].all()
             assert band.valid.any()

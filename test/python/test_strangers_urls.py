@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from helpers import call, moved
-from server import RangeServer
 from small import grid, index, item, raster
 from test_sandbox import GRID, ONE, READERS, lock, refused
 from test_stores import KEY, KEYS, RIGHT, WHERE, bare_environment, bucket, total, with_options  # noqa: F401
@@ -89,7 +88,7 @@ FORGED = [
 def test_no_body_is_read_without_a_bound(con, bucket, tmp_path, way, head):  # noqa: F811
     """An answer of another range, an endless object, an endless refusal: an error, and a few megabytes at most."""
     con.execute("SET lazycogs_max_retries = 1; SET lazycogs_http_timeout = 10")
-    meta = "\nETag: \"1\"\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT"
+    meta = '\nETag: "1"\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT'
     with answering(f"HTTP/1.1 {head}{meta}\nConnection: close", ENDLESS) as (url, taken):
         href = f"{url}/bucket/{KEY}" if way == "http" else f"{way}://bucket/{KEY}"
         items = index_of(tmp_path, bucket, href)

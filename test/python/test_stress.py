@@ -1,4 +1,4 @@
-"""Everything at once, at random: many connections, tiny budgets, interrupts, dropped cursors, forked children, failing servers.
+"""Everything at once, at random: connections, tiny budgets, interrupts, dropped cursors, forks, failing servers.
 
 Every answer is right, or an error that says why. What the process holds when it is quiet again is what it held before.
 LAZYCOGS_SOAK_SECONDS says for how long (25 s; `make soak` an hour), LAZYCOGS_SOAK_SEED with which seed.
@@ -61,4 +61,3 @@ def test_everything_at_once(extension, fixtures, tmp_path):
     assert after["threads"] <= before["threads"] + 4, told
     assert after["files"] <= before["files"] + 8 and after["sockets"] <= before["sockets"] + 8, told
     assert after["mib"] <= before["mib"] + 120, told
-
