@@ -4,6 +4,7 @@ Usage: stress.py EXTENSION LOCAL REMOTE FAILING SECONDS SEED
 """
 
 import collections
+import contextlib
 import ctypes
 import faulthandler
 import json
@@ -20,15 +21,16 @@ import duckdb
 EXTENSION, LOCAL, REMOTE, FAILING, SECONDS, SEED = sys.argv[1:]
 WORKERS, CURSORS = 6, 600
 # What an error may say: the server's part, an interrupt, or a cursor that was closed. Anything else is a finding.
-EXPECTED = ("HTTP ", "timed out", "nterrupt", "INTERRUPT", "connection failed", "the body", "the server sent", "replaced",
-            "is truncated")  # fmt: skip
+EXPECTED = ("HTTP ", "timed out", "nterrupt", "INTERRUPT", "connection failed", "the body", "the server sent",
+            "replaced", "is truncated")  # fmt: skip
 BOX = "[733000, 4930000, 737000, 4934500], 'EPSG:32615'"
 QUERIES = {
-    "native": f"SELECT time, sum(red), count(red), count(*) FROM lazycogs_read('{{}}', {BOX}, 20, 'P1D', bands := ['red']",
+    "native": "SELECT time, sum(red), count(red), count(*) "
+    f"FROM lazycogs_read('{{}}', {BOX}, 20, 'P1D', bands := ['red']",
     "mean": f"SELECT time, sum(red), count(red) FROM lazycogs_read('{{}}', {BOX}, 40, 'P1M', bands := ['red'], "
     "mosaic := 'highest'",
-    "other crs": "SELECT time, sum(red), count(red) FROM lazycogs_read('{}', [-90.1, 44.45, -90.0, 44.55], 'OGC:CRS84', "
-    "0.0004, 'P1M', bands := ['red']",
+    "other crs": "SELECT time, sum(red), count(red) "
+    "FROM lazycogs_read('{}', [-90.1, 44.45, -90.0, 44.55], 'OGC:CRS84', 0.0004, 'P1M', bands := ['red']",
     "chunks": f"SELECT time, sum(octet_length(red)), count(*) FROM lazycogs_read_chunks('{{}}', {BOX}, 20, 'P1D', "
     "bands := ['red'], chunk_size := 64",
     "info": f"SELECT items, steps, width FROM lazycogs_info('{{}}', {BOX}, 20, 'P1D', bands := ['red']",
@@ -52,13 +54,12 @@ def sql(name, items, extra=""):
 def state():
     # What is free and still held is glibc's business.
     ctypes.CDLL(None).malloc_trim(0)
-    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    with open("/proc/self/status") as file:
+        status = dict(line.split(":", 1) for line in file)
     names = []
     for fd in os.listdir("/proc/self/fd"):
-        try:
+        with contextlib.suppress(OSError):
             names.append(os.readlink(f"/proc/self/fd/{fd}"))
-        except OSError:
-            pass
     return {
         "threads": int(status["Threads"]),
         "files": len(names),
