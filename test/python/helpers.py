@@ -22,13 +22,13 @@ def literal(value):
     return "'" + str(value).replace("'", "''") + "'"
 
 
-def moved(index, base, path):
-    """A copy of an index at `path`, whose hrefs, which are relative, begin with `base`."""
+def moved(index, base, path, name=lambda href: href.removeprefix("./")):
+    """A copy of an index at `path`, whose hrefs begin with `base`; `name` is what stays of each one."""
     table = pq.read_table(index)
     rows = table.to_pylist()
     for row in rows:
         for asset in row["assets"].values():
-            asset["href"] = f"{base}/{asset['href'].removeprefix('./')}"
+            asset["href"] = f"{base}/{name(asset['href'])}"
     pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
     return path
 

@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from helpers import call
+from helpers import call, moved
 from model import Grid
 from small import grid, index, item, raster, stack, values
 from test_lifetime import in_child, linux_only
@@ -231,7 +231,7 @@ class Memory(MemoryFileSystem):
 def test_each_database_reads_its_own_files(connect, tmp_path):
     """The same URL in three databases with three file systems; and in one of them, replaced."""
     items = index(tmp_path, [item("x", {"data": raster(tmp_path / "0.tif", np.zeros((32, 32), "uint8"))})])
-    remote = moved_to(items, "s3://bucket", tmp_path / "remote.parquet")
+    remote = moved(items, "s3://bucket", tmp_path / "remote.parquet", os.path.basename)
     contents = [raster(tmp_path / f"{v}.tif", np.full((32, 32), v, "uint8")).read_bytes() for v in range(1, 5)]
     held = []
     for content in contents[:3]:
@@ -248,19 +248,6 @@ def test_each_database_reads_its_own_files(connect, tmp_path):
     files.pipe("s3://bucket/0.tif", contents[3])
     assert con.execute("EXECUTE q").fetchone() == (4,)
     assert values(con, remote, grid(2)) == [[4, 4]]
-
-
-def moved_to(items, base, path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(items)
-    rows = table.to_pylist()
-    for row in rows:
-        for asset in row["assets"].values():
-            asset["href"] = f"{base}/{os.path.basename(asset['href'])}"
-    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
-    return path
 
 
 # Queries side by side

@@ -176,17 +176,23 @@ def test_an_alpha_band_asked_for_by_name_is_data(con, tmp_path):
     assert np.ma.getmaskarray(masked(con, one(both), WHERE, 2)[1]).sum() > 100
 
 
-@pytest.mark.parametrize("source", ["mask", "nodata", "alpha", "nothing"])
-def test_an_explicit_nodata_counts_besides(con, tmp_path, source):
-    """Beside mask and alpha, and in the place of the file's nodata."""
+def told_by(tmp_path, source, nodata):
+    """A file of two bands that says what is valid by `source`, and its values."""
     values = noise((2, HEIGHT, WIDTH), most=4)
     tags = dict(PLACE)
     if source == "nodata":
-        tags["t42113"] = (2, b"0\0")
+        tags["t42113"] = (2, nodata)
     if source == "alpha":
         tags["t338"] = (tiffs.SHORT, [UNASSOCIATED])
     images = [tiffs.image(values, **tags)] + ([mask_of(1)] if source == "mask" else [])
     path = tiffs.write(tmp_path / "file.tif", *images)
+    return path, values
+
+
+@pytest.mark.parametrize("source", ["mask", "nodata", "alpha", "nothing"])
+def test_an_explicit_nodata_counts_besides(con, tmp_path, source):
+    """Beside mask and alpha, and in the place of the file's nodata."""
+    path, values = told_by(tmp_path, source, b"0\0")
     with rasterio.open(path) as file:
         valid = file.read_masks(1) != 0 if source != "nodata" else np.ones_like(values[0], bool)
     band = masked(con, one(path), WHERE, 2, nodata=3)[0]
@@ -196,14 +202,7 @@ def test_an_explicit_nodata_counts_besides(con, tmp_path, source):
 @pytest.mark.parametrize("source", ["mask", "nodata", "alpha", "nothing"])
 def test_nodata_of_stac_counts_where_the_file_says_nothing(con, tmp_path, source):
     """Who opens the file with GDAL does not see it."""
-    values = noise((2, HEIGHT, WIDTH), most=4)
-    tags = dict(PLACE)
-    if source == "nodata":
-        tags["t42113"] = (2, b"1\0")
-    if source == "alpha":
-        tags["t338"] = (tiffs.SHORT, [UNASSOCIATED])
-    images = [tiffs.image(values, **tags)] + ([mask_of(1)] if source == "mask" else [])
-    path = tiffs.write(tmp_path / "file.tif", *images)
+    path, values = told_by(tmp_path, source, b"1\0")
     with rasterio.open(path) as file:
         valid = file.read_masks(1) != 0
     if source == "nothing":
