@@ -10,7 +10,8 @@ use crate::request::Request;
 
 /// The error where no item matches, with what was asked for and what may be wrong with it.
 pub fn nothing_matches(request: &Request, area: &Area) -> Error {
-    nothing(request, area, &looks_like_degrees(request).or_else(|| elsewhere(request)).unwrap_or_default())
+    let degrees = extent::looks_like_degrees(request.bbox, &request.crs);
+    nothing(request, area, &degrees.or_else(|| elsewhere(request)).unwrap_or_default())
 }
 
 /// The error where items match by their boxes, but none by its footprint.
@@ -20,7 +21,7 @@ pub fn nothing_touches(request: &Request, area: &Area) -> Error {
 
 fn nothing(request: &Request, area: &Area, why: &str) -> Error {
     let selection = &request.selection;
-    let mut text = format!("no item matches: {}", typed_box(request));
+    let mut text = format!("no item matches: {}", extent::typed(request.bbox, &request.crs));
     // The box is refused for other reasons where a CRS has no longitude and latitude.
     if request.crs.lonlat().is_ok_and(|lonlat| !request.crs.same_as(&lonlat)) {
         let boxes: Vec<String> =
@@ -37,21 +38,12 @@ fn nothing(request: &Request, area: &Area, why: &str) -> Error {
     Error::Items(text + why)
 }
 
-/// `bbox [1, 2, 3, 4] in EPSG:32615`, as it was typed.
-fn typed_box(request: &Request) -> String {
-    extent::typed(request.bbox, &request.crs)
-}
-
 fn some_of(ids: &[String]) -> String {
     const SHOWN: usize = 5;
     match ids.len() {
         0..=SHOWN => format!("{ids:?}"),
         all => format!("{:?} and {} more", &ids[..SHOWN], all - SHOWN),
     }
-}
-
-fn looks_like_degrees(request: &Request) -> Option<String> {
-    extent::looks_like_degrees(request.bbox, &request.crs)
 }
 
 /// Which mistake would explain it: looked for in the index, at the place alone.
