@@ -230,7 +230,7 @@ impl Composer {
             self.cube.headers.forget(&self.cube.object(found)?, found.crs.as_ref()).await;
         }
         let error = error.within_once(asset_context(request, &item.id, key, found));
-        self.failures.record(Failure::new(request, item, key, found, &error));
+        self.failures.record(Failure::new(request, &item.id, key, found, &error));
         if request.errors == OnError::Raise { Err(error) } else { Ok(()) }
     }
 

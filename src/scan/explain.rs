@@ -133,7 +133,7 @@ fn open(
         let (_, opened) = match cube.open(&item.id, &band.asset, found).await {
             Ok(opened) => opened,
             Err(error) if cube.request.errors == OnError::Ignore && error != Error::Cancelled => {
-                failures.record(Failure::new(&cube.request, item, &band.asset, found, &error));
+                failures.record(Failure::new(&cube.request, &item.id, &band.asset, found, &error));
                 return Ok(None);
             }
             Err(error) => return Err(error),

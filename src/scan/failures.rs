@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
 use crate::items::{Asset, Item};
-use crate::plan::{Cube, asset_location};
+use crate::plan::{Cube, Unread, asset_location};
 use crate::request::{Caller, Request};
 use crate::store::shown;
 
@@ -29,9 +29,9 @@ impl Failure {
         Failure { item: item.id.to_string(), asset: String::new(), href: String::new(), message, attempts: 1 }
     }
 
-    pub fn new(request: &Request, item: &Item, asset_key: &str, asset: &Asset, error: &Error) -> Failure {
+    pub fn new(request: &Request, item: &str, asset_key: &str, asset: &Asset, error: &Error) -> Failure {
         Failure {
-            item: item.id.to_string(),
+            item: item.to_owned(),
             asset: asset_key.to_owned(),
             href: asset_location(request, asset),
             message: shown::message(&error.to_string()),
@@ -113,14 +113,8 @@ impl Attendance {
     /// As [`Attendance::start`], for the query of a cube, with what bind could not read.
     pub fn of(cube: &Cube) -> Attendance {
         let attendance = Attendance::start(cube.request.caller);
-        for unread in &cube.unread {
-            attendance.0.record(Failure {
-                item: unread.item.clone(),
-                asset: unread.key.clone(),
-                href: asset_location(&cube.request, &unread.asset),
-                message: unread.error.to_string(),
-                attempts: unread.error.attempts(),
-            });
+        for Unread { item, key, asset, error } in &cube.unread {
+            attendance.0.record(Failure::new(&cube.request, item, key, asset, error));
         }
         attendance
     }
