@@ -94,20 +94,20 @@ pub fn give(buffer: Pixels) {
     }
 }
 
-/// Bytes whose buffer is given back when the last reference to them goes.
-pub fn shared(bytes: Vec<u8>) -> Bytes {
-    struct Lent(Vec<u8>);
+/// The bytes of a buffer, which is given back when the last reference to them goes.
+pub fn lent(buffer: Pixels) -> Bytes {
+    struct Lent(Pixels);
     impl AsRef<[u8]> for Lent {
         fn as_ref(&self) -> &[u8] {
-            &self.0
+            self.0.as_bytes()
         }
     }
     impl Drop for Lent {
         fn drop(&mut self) {
-            give(Pixels::UInt8(std::mem::take(&mut self.0)));
+            give(self.0.take());
         }
     }
-    Bytes::from_owner(Lent(bytes))
+    Bytes::from_owner(Lent(buffer))
 }
 
 /// Bytes of the buffers that wait for a taker.

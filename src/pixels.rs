@@ -287,6 +287,11 @@ impl Pixels {
         self.len() == 0
     }
 
+    /// The values, which are none in `self` from then on.
+    pub fn take(&mut self) -> Pixels {
+        std::mem::replace(self, Pixels::UInt8(Vec::new()))
+    }
+
     /// 1 for each value that is not zero.
     pub fn nonzero(&self) -> Vec<u8> {
         fn marks<T: Pixel>(values: &[T]) -> Vec<u8> {

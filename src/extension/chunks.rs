@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::api::{BindInfo, InitInfo, TableFunction, Type};
 use super::arguments;
+use super::arrow::Blob;
 use super::vectors::Chunk;
+use crate::buffers;
 use crate::cog::Nodata;
 use crate::error::Result;
 use crate::pixels::{Pixel, Pixels};
@@ -76,8 +78,9 @@ impl TableFunction for ReadChunks {
                 Some(band) if band < cube.bands.len() => {
                     let nodata = cube.bands[global.bands[layer]].nodata;
                     let (pixels, valid) = &mut tile.layers[layer];
-                    fill_invalid(pixels, valid, nodata);
-                    output.column(i).set_bytes(0, pixels.as_bytes());
+                    let mut pixels = pixels.take();
+                    fill_invalid(&mut pixels, valid, nodata);
+                    output.column(i).refer_to(&Blob::new(buffers::lent(pixels))?);
                     layer += 1;
                 }
                 Some(_) => {}

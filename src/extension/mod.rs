@@ -2,8 +2,10 @@
 
 mod api;
 mod arguments;
+mod arrow;
 mod chunks;
 mod context;
+mod database;
 mod explain;
 mod info;
 mod read;

@@ -13,37 +13,12 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use duckdb::ffi;
 
 use super::context::take_message;
+use super::database;
 
 const EXPRESSIONS: [&str; 2] = [
     "list_reduce([1, 2], lambda a, b: a + b)",
     "list_transform([1, 2], lambda x: list_reduce([x, 2], lambda y, z: sleep_ms(0)))",
 ];
-
-/// An in-memory database of one thread, in which no file is ever read. Never closed: the expressions are of it.
-static DATABASE: LazyLock<Option<Handle>> = LazyLock::new(open);
-
-#[derive(Clone, Copy)]
-struct Handle(ffi::duckdb_database);
-
-// SAFETY: a duckdb_database may be used from any thread; this one is never closed, so the handle cannot dangle.
-unsafe impl Send for Handle {}
-// SAFETY: as for `Send`.
-unsafe impl Sync for Handle {}
-
-fn open() -> Option<Handle> {
-    let (mut raw, mut config): (ffi::duckdb_database, ffi::duckdb_config) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: the config is created and destroyed here; a null path asks for an in-memory database, whose handle is valid once
-    // the call has succeeded.
-    unsafe {
-        if ffi::duckdb_create_config(&mut config) != ffi::DuckDBSuccess {
-            return None;
-        }
-        ffi::duckdb_set_config(config, c"threads".as_ptr(), c"1".as_ptr());
-        let opened = ffi::duckdb_open_ext(ptr::null(), &mut raw, config, ptr::null_mut());
-        ffi::duckdb_destroy_config(&mut config);
-        (opened == ffi::DuckDBSuccess).then_some(Handle(raw))
-    }
-}
 
 struct Expression(ffi::duckdb_expression);
 
@@ -84,14 +59,10 @@ pub unsafe fn interrupted(context: ffi::duckdb_client_context) -> bool {
 /// means the same: this one gives no sign.
 fn bound(sql: &str) -> Option<Expression> {
     let statement = CString::new(format!("SELECT lazycogs_keep({sql})")).ok()?;
-    let database = *DATABASE.as_ref()?;
     let given = || GIVEN.lock().unwrap_or_else(PoisonError::into_inner).take();
-    // SAFETY: the database is never closed; connection and statement are created, used and destroyed here.
+    let mut connection = database::connect()?;
+    // SAFETY: the connection is open; it and the statement are used and destroyed here.
     unsafe {
-        let mut connection: ffi::duckdb_connection = ptr::null_mut();
-        if ffi::duckdb_connect(database.0, &mut connection) != ffi::DuckDBSuccess {
-            return None;
-        }
         register_keep(connection);
         let mut prepared: ffi::duckdb_prepared_statement = ptr::null_mut();
         ffi::duckdb_prepare(connection, statement.as_ptr(), &mut prepared);

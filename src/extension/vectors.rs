@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 
 use duckdb::ffi;
 
+use super::arrow::Blob;
 use crate::pixels::Pixel;
 
 /// The output chunk of one scan call.
@@ -93,6 +94,12 @@ impl Column {
     pub unsafe fn set<T: Copy>(&mut self, row: usize, value: T) {
         // SAFETY: by the contract of this function.
         unsafe { self.values::<T>(row + 1)[row].write(value) };
+    }
+
+    /// Makes the column what a chunk of one row holds, without a copy.
+    pub fn refer_to(&mut self, blob: &Blob) {
+        // SAFETY: both vectors live, and are BLOBs; the column keeps what it refers to.
+        unsafe { ffi::duckdb_vector_reference_vector(self.raw, blob.vector()) }
     }
 
     /// Writes text or bytes into a VARCHAR or BLOB column.

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use super::task::Owned;
 use crate::buffers;
 use crate::error::Result;
+use crate::pixels::Pixels;
 use crate::store::{ByteSource, in_turn, turn};
 
 /// A request that any number of readers wait for. It goes on as long as one of them is there.
@@ -126,7 +127,7 @@ fn split(bytes: Bytes, first: u64, tiles: &[Range<u64>]) -> HashMap<u64, Arc<Byt
         }
         let mut own: Vec<u8> = buffers::take(to - from);
         own.copy_from_slice(&bytes[from..to]);
-        buffers::shared(own)
+        buffers::lent(Pixels::UInt8(own))
     };
     tiles.iter().map(|tile| (tile.start, Arc::new(part(tile)))).collect()
 }

@@ -11,6 +11,7 @@ use super::Access;
 use super::counters::{COUNTERS, add, count_bytes, count_request};
 use crate::buffers;
 use crate::error::{Error, Result};
+use crate::pixels::Pixels;
 
 /// A file may be written twice within the granularity of its times: one as young as this may be another next time. Some systems
 /// count seconds, or two of them; those that tell fractions count the ticks of their kernel, of 10 ms at most.
@@ -96,7 +97,7 @@ pub fn read_file(path: &Path, range: Range<u64>, access: &Access) -> Result<(Byt
     let mut bytes: Vec<u8> = buffers::take((end - start) as usize);
     read_at(&file, &mut bytes, start).map_err(failed)?;
     count_bytes(bytes.len() as u64);
-    Ok((buffers::shared(bytes), FileVersion::of(&metadata).map(|version| version.tag())))
+    Ok((buffers::lent(Pixels::UInt8(bytes)), FileVersion::of(&metadata).map(|version| version.tag())))
 }
 
 #[cfg(unix)]

@@ -11,6 +11,7 @@ use url::Url;
 use super::counters::{count_bytes, count_request};
 use super::{Access, Location};
 use crate::buffers;
+use crate::pixels::Pixels;
 
 /// A server that ignores Range sends the whole object; this much of it may be read past to reach the range.
 const SKIP_LIMIT: u64 = 16 * 1024 * 1024;
@@ -141,7 +142,7 @@ async fn partial(response: Response, range: Range<u64>) -> Result<Bytes, Failure
     if bytes.len() as u64 != expected {
         return Err(other_length(bytes.len(), expected));
     }
-    Ok(buffers::shared(bytes))
+    Ok(buffers::lent(Pixels::UInt8(bytes)))
 }
 
 /// How many bytes a partial answer promises: those asked for, from the first one on, as far as the object goes.
