@@ -11,6 +11,7 @@ import threading
 import time
 
 import duckdb
+import numpy as np
 import pytest
 from helpers import call, moved
 from model import Grid
@@ -244,3 +245,48 @@ print(json.dumps([before, alone, settled()]))
         assert after["files"] <= before["files"] + 4
         assert after["sockets"] <= before["sockets"] + 4
         assert after["mib"] <= before["mib"] + 40
+
+
+CONSUMERS = {
+    "rows": "FROM chunks",
+    "sorted": "FROM chunks ORDER BY step DESC, col",
+    "kept": "FROM kept",
+    "lists": "SELECT unnest(list(step)), unnest(list(row)), unnest(list(col)), unnest(list(red)) FROM chunks",
+    "joined": "SELECT a.* FROM chunks a JOIN kept b USING (step, row, col)",
+    "cut": "SELECT step, row, col, red[1:3] || red[4:octet_length(red)] FROM chunks",
+}
+
+
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_blobs_outlive_the_scan_that_made_them(con, fixtures, consumer):
+    # Their bytes are buffers of the extension, which it uses again as soon as DuckDB has let go of them.
+    index = fixtures / "archive/items.parquet"
+    chunks = call("lazycogs_read_chunks", index, GRID, chunk_size=64, **ALL)
+    con.execute(
+        f"CREATE TEMP VIEW chunks AS SELECT time AS step, chunk_row AS row, chunk_col AS col, red FROM {chunks}"
+    )
+    con.execute("CREATE TEMP TABLE kept AS FROM chunks")
+    rows = con.execute(CONSUMERS[consumer]).fetchall()
+    sql = f"SELECT coalesce(red, 0) AS red FROM {call('lazycogs_read', index, GRID, **ALL)} ORDER BY time, y DESC, x"
+    cube = con.execute(sql).fetchnumpy()["red"].reshape(-1, GRID.height, GRID.width)
+    steps = sorted({row[0] for row in rows})
+    assert len(rows) == len(cube) * -(-GRID.height // 64) * -(-GRID.width // 64)
+    for step, row, col, red in rows:
+        tile = cube[steps.index(step), row * 64 : row * 64 + 64, col * 64 : col * 64 + 64]
+        assert np.array_equal(np.frombuffer(red, "uint16").reshape(tile.shape), tile)
+
+
+@linux_only
+def test_memory_of_blobs_is_released(extension, fixtures):
+    finer = Grid(GRID.bbox, GRID.crs, 2)
+    chunks = call("lazycogs_read_chunks", fixtures / "archive/items.parquet", finer, period="P1M", **ALL)
+    code = """
+sizes = []
+for _ in range(12):
+    con.execute(sql).fetchall()
+    sizes.append(state()["mib"])
+print(json.dumps(sizes))
+"""
+    sizes = in_child(extension, f"SELECT sum(octet_length(red)) FROM {chunks}", code)
+    # 9 MB a month, 12 times: what is not given back would show.
+    assert max(sizes[6:]) < sizes[5] + 20, sizes
