@@ -5,8 +5,8 @@
 use std::cell::RefCell;
 
 use lzma_rust2::{Action, Status, XzStream};
-use weezl::{BitOrder, LzwStatus, decode};
 
+use super::lzw;
 use crate::error::{Error, Result};
 
 /// LZMA's largest preset has a dictionary of 64 MiB; a stream that asks for more than this is refused.
@@ -163,38 +163,13 @@ pub fn zstd(input: &[u8], out: &mut [u8]) -> Result<usize> {
     })
 }
 
-/// TIFF's LZW: most significant bit first, codes grow one early. Files from before TIFF 6.0 have the least significant bit
-/// first and no early change; libtiff knows them by their first code, a clear code (256) in the other bit order.
+/// Files from before TIFF 6.0 are known as libtiff knows them: by their first code, a clear code (256) in the other bit order.
 fn lzw(input: &[u8], out: &mut [u8]) -> Result<usize> {
-    let old_style = matches!(input, [0, second, ..] if second & 1 == 1);
-    if old_style {
-        let mut decoder = decode::Configuration::new(BitOrder::Lsb, 8).with_yield_on_full_buffer(true).build();
-        return lzw_with(&mut decoder, input, out);
-    }
-    thread_local! {
-        static DECODER: RefCell<decode::Decoder> = RefCell::new(
-            decode::Configuration::with_tiff_size_switch(BitOrder::Msb, 8).with_yield_on_full_buffer(true).build(),
-        );
-    }
-    DECODER.with_borrow_mut(|decoder| {
-        decoder.reset();
-        lzw_with(decoder, input, out)
-    })
-}
-
-fn lzw_with(decoder: &mut decode::Decoder, input: &[u8], out: &mut [u8]) -> Result<usize> {
-    let (mut read, mut written) = (0, 0);
-    while written < out.len() {
-        let step = decoder.decode_bytes(&input[read..], &mut out[written..]);
-        read += step.consumed_in;
-        written += step.consumed_out;
-        match step.status {
-            Ok(LzwStatus::Ok) if step.consumed_in + step.consumed_out > 0 => {}
-            Ok(_) => break,
-            Err(e) => return Err(corrupt(Compression::Lzw, e)),
-        }
-    }
-    Ok(written)
+    let written = match input {
+        [0, second, ..] if second & 1 == 1 => lzw::decode::<lzw::Lsb>(input, out),
+        _ => lzw::decode::<lzw::Msb>(input, out),
+    };
+    written.map_err(|why| corrupt(Compression::Lzw, why))
 }
 
 /// Apple's run-length scheme, TIFF 6.0 section 9: a control byte `n`, then `n + 1` literal bytes, or one byte to be
@@ -242,6 +217,8 @@ fn lzma(input: &[u8], out: &mut [u8]) -> Result<usize> {
 
 #[cfg(test)]
 mod tests {
+    use weezl::BitOrder;
+
     use super::*;
 
     #[test]

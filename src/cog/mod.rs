@@ -13,6 +13,7 @@ pub mod headers;
 mod ifd;
 mod jpeg;
 mod lerc;
+mod lzw;
 mod metadata;
 pub mod opened;
 mod predictor;
