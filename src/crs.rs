@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use proj_sys as ffi;
 
 use crate::error::{Error, Result};
+use crate::mutex::lock;
 
 pub mod parts;
 mod proj;
@@ -174,10 +175,6 @@ pub fn proj_version() -> String {
     // SAFETY: a static, NUL-terminated text.
     let info = unsafe { ffi::proj_info() };
     format!("{}.{}.{}", info.major, info.minor, info.patch)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[cfg(test)]

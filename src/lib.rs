@@ -12,6 +12,7 @@ pub mod grid;
 pub mod interrupt;
 pub mod items;
 pub mod mosaic;
+mod mutex;
 pub mod pixels;
 pub mod place;
 pub mod plan;

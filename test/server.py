@@ -46,6 +46,8 @@ class Fault:
     truncate: bytes of the body that are sent before the connection closes.
     reset: closes with a TCP reset, in the middle of the body. ignore_range: 200 and the whole object.
     wrong_length: what is added to the true Content-Length. replace_with: bytes that the object has from now on.
+    headers: {name: text, or None to leave it out} instead of those of a good answer; {first}, {last}, {size} in them are
+    those of the range. part_status: instead of 206.
     """
 
     times: int | None = None
@@ -60,6 +62,8 @@ class Fault:
     ignore_range: bool = False
     wrong_length: int = 0
     replace_with: bytes | None = None
+    headers: dict = field(default_factory=dict)
+    part_status: int = 206
 
 
 class RangeServer:
@@ -219,15 +223,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(416, None, f"bytes */{size}")
             return
         body = content[start:stop]
-        status = 206 if ranged else 200
+        status = fault.part_status if ranged else 200
         self.send_response(status)
-        if ranged:
-            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
-        if not fault.ignore_range:
-            self.send_header("Accept-Ranges", "bytes")
-        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()[:32]}"')
-        self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
-        self.send_header("Content-Length", str(len(body) + fault.wrong_length))
+        headers = {
+            "Content-Range": "bytes {first}-{last}/{size}" if ranged else None,
+            "Accept-Ranges": None if fault.ignore_range else "bytes",
+            "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
+            "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT",
+            "Content-Length": str(len(body) + fault.wrong_length),
+        }
+        for name, text in (headers | fault.headers).items():
+            if text is not None:
+                self.send_header(name, text.format(first=start, last=stop - 1, size=size))
         if self.command == "HEAD":
             self._count(status, 0)
             self.end_headers()

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use super::opened::{Opened, place};
 use crate::error::{Error, Result};
 use crate::store::counters::{COUNTERS, add};
-use crate::store::{ByteSource, FileVersion, Location, Object};
+use crate::store::{ByteSource, FileVersion, Location, Object, Version};
 
 /// Bytes of headers that the process keeps, and that each query keeps beside them.
 const PROCESS_BYTES: u64 = 128 << 20;
@@ -41,12 +41,12 @@ impl Key {
         }
     }
 
-    /// Whether the next query may be sure that the header is still that of the file. An ETag is compared with each later answer,
-    /// see [`Opened::pin`]; a young file may change once more and look the same.
-    fn outlives_its_query(&self, object: &Object, etag: Option<&str>) -> bool {
+    /// Whether the next query may be sure that the header is still that of the file. What a server says of the version is compared
+    /// with each later answer, see [`Opened::pin`]; a young file may change once more and look the same.
+    fn outlives_its_query(&self, object: &Object, version: &Version) -> bool {
         match &self.location {
             Location::File(_) => self.version.is_some_and(|version| version.is_settled()),
-            _ => !object.is_foreign() && etag.is_some(),
+            _ => !object.is_foreign() && version.is_told(),
         }
     }
 }
@@ -132,9 +132,9 @@ async fn read(object: Arc<Object>, key: Key) -> Result<Arc<Opened>> {
     add(&COUNTERS.header_misses, 1);
     let source: &dyn ByteSource = &permitted;
     let cog = super::open(source).await?;
-    let etag = object.etag();
-    let outlives = key.outlives_its_query(&object, etag.as_deref());
-    let opened = Arc::new(place(cog, key.crs.as_deref(), etag)?);
+    let version = object.version();
+    let outlives = key.outlives_its_query(&object, &version);
+    let opened = Arc::new(place(cog, key.crs.as_deref(), version)?);
     if outlives {
         PROCESS.insert(key, opened.clone()).await;
     }

@@ -6,7 +6,7 @@ use super::{Cog, CogCrs, Level};
 use crate::crs::Crs;
 use crate::error::{Error, Result};
 use crate::grid::Affine;
-use crate::store::Object;
+use crate::store::{Object, Version};
 
 /// A COG whose place on the Earth is known.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Opened {
     pub crs: Crs,
     /// Pixel corner of the full resolution to CRS.
     pub transform: Affine,
-    etag: Option<String>,
+    version: Version,
 }
 
 impl Opened {
@@ -34,14 +34,14 @@ impl Opened {
 
     /// Makes later reads of `object` fail where it is no longer the version whose header this is.
     pub fn pin(&self, object: &Object) {
-        object.expect_etag(self.etag.clone());
+        object.expect(self.version.clone());
     }
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// Finds out where the pixels of `cog` lie.
-pub(crate) fn place(cog: Cog, stac_crs: Option<&str>, etag: Option<String>) -> Result<Opened> {
+pub(crate) fn place(cog: Cog, stac_crs: Option<&str>, version: Version) -> Result<Opened> {
     let (transform, definition) = match (cog.georeference(), stac_crs, cog.transform) {
         (Ok((transform, definition)), _, _) => (transform, definition.to_owned()),
         (Err(Error::Crs(_)), Some(stac), Some(transform)) => (transform, stac.to_owned()),
@@ -56,5 +56,5 @@ pub(crate) fn place(cog: Cog, stac_crs: Option<&str>, etag: Option<String>) -> R
         (Err(_), Some(stac)) if matches!(cog.crs, CogCrs::Definition(_)) => Crs::new(stac)?,
         (Err(e), _) => return Err(e),
     };
-    Ok(Opened { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), cog, crs, transform, etag })
+    Ok(Opened { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), cog, crs, transform, version })
 }

@@ -9,9 +9,10 @@ use std::sync::{LazyLock, Mutex};
 
 use proj_sys as ffi;
 
+use super::KNOWN_LIMIT;
 use super::proj::{self, Context, List, Object};
-use super::{KNOWN_LIMIT, lock};
 use crate::error::{Error, Result};
+use crate::mutex::lock;
 
 /// How map coordinates come from longitude and latitude.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

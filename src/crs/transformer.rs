@@ -10,8 +10,9 @@ use std::sync::{Arc, LazyLock, Mutex};
 use proj_sys as ffi;
 
 use super::proj::{Context, Object, shown};
-use super::{Crs, Pair, lock};
+use super::{Crs, Pair};
 use crate::error::{Error, Result};
+use crate::mutex::lock;
 
 /// Transformers that nobody uses.
 static POOL: LazyLock<Mutex<HashMap<Pair, Vec<Transformer>>>> = LazyLock::new(Mutex::default);

@@ -144,23 +144,23 @@ fn has_httpfs(threads: usize) -> bool {
 
 fn fetch(url: String, store: &Session) -> Result<Fetched> {
     let context = || format!("items '{}'", shown::place(&url));
-    let name = url.split(['?', '#']).next().unwrap_or(&url);
-    if has_wildcard(name) {
+    let location = Location::resolve(&url, None).map_err(|e| e.within(context()))?;
+    let name = location.path().into_owned();
+    if has_wildcard(&name) {
         return Err(Error::Items(format!(
             "{}: a glob of URLs needs httpfs (INSTALL httpfs), and no store_options; or list the files",
             context()
         )));
     }
     let failed = |e: std::io::Error| Error::Items(format!("{}: cannot write a temporary file: {e}", context()));
-    let path = temporary(name.rsplit('/').next().unwrap_or(name));
+    let path = temporary(name.rsplit('/').next().unwrap_or(&name));
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&path).map_err(failed)?;
     let kept = Temporary(path);
-    let object = Location::resolve(&url, None).and_then(|location| store.object(location, None));
-    let copied = object.and_then(|object| interrupt::wait(copy(&object, &mut file))?);
+    let copied = store.object(location, None).and_then(|object| interrupt::wait(copy(&object, &mut file))?);
     copied.map_err(|e| e.within(context()))?;
     Ok(Fetched { path: path_text(&kept.0)?, origin: url, _file: Some(kept) })
 }

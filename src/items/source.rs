@@ -339,10 +339,18 @@ fn escape_wildcards(path: &str) -> String {
     })
 }
 
+/// A question mark is a letter of a local name, begins the query of an http URL, and may be either in a bucket.
 pub(super) fn is_json(path: &str) -> bool {
-    let path = path.split('?').next().unwrap_or(path).to_ascii_lowercase();
-    let path = path.trim_end_matches(".gz").trim_end_matches(".zst");
-    [".json", ".geojson", ".ndjson", ".jsonl"].iter().any(|suffix| path.ends_with(suffix))
+    let named = |path: &str| {
+        let path = path.to_ascii_lowercase();
+        let path = path.trim_end_matches(".gz").trim_end_matches(".zst");
+        [".json", ".geojson", ".ndjson", ".jsonl"].iter().any(|suffix| path.ends_with(suffix))
+    };
+    let is_http = path.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
+    match local(path) {
+        Some(_) => named(path),
+        None => (!is_http && named(path)) || path.split(['?', '#']).next().is_some_and(named),
+    }
 }
 
 #[cfg(test)]
@@ -351,10 +359,12 @@ mod tests {
 
     #[test]
     fn json_is_known_by_its_name() {
-        for path in ["a.json", "b.GEOJSON", "s3://c/d.ndjson?x=1", "e.jsonl", "f.json.gz"] {
+        for path in
+            ["a.json", "b.GEOJSON", "s3://c/d.ndjson?x=1", "e.jsonl", "f.json.gz", "what?.json", "s3://c/g#1?.json"]
+        {
             assert!(is_json(path), "{path}");
         }
-        for path in ["a.parquet", "json", "x.json/y.parquet", "dir/"] {
+        for path in ["a.parquet", "json", "x.json/y.parquet", "dir/", "a.json?x", "https://h/a?b=c.json"] {
             assert!(!is_json(path), "{path}");
         }
     }

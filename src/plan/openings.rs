@@ -96,7 +96,7 @@ fn opening(session: &Session, item: &str, asset: &FirstAsset, (replace, base): H
         path: match (&location, &config) {
             (_, Some(config)) => config.address.key.to_string(),
             (Location::File(_), _) => location.to_string(),
-            (Location::Http(url) | Location::Cloud(url), _) => url.path().to_owned(),
+            _ => location.path().into_owned(),
         },
         config,
         signed,

@@ -2,10 +2,11 @@
 //! one of them holds are bounded.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::error::Error;
 use crate::items::{Asset, Item};
+use crate::mutex::lock;
 use crate::plan::{Cube, Unread, asset_location};
 use crate::request::{Caller, Request};
 use crate::store::shown;
@@ -59,10 +60,6 @@ struct List {
 
 /// By connection, in the order in which their queries began.
 static LISTS: Mutex<VecDeque<(Caller, Arc<Mutex<List>>)>> = Mutex::new(VecDeque::new());
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl List {
     fn record(&mut self, failure: Failure) {

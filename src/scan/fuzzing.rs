@@ -14,6 +14,7 @@ use crate::cog::opened::{self, Opened};
 use crate::crs::Crs;
 use crate::error::{Error, Result};
 use crate::grid::Grid;
+use crate::store::Version;
 use crate::warp::{Mapping, Source};
 
 /// Maps `grid` to `level` of `cog`, as if that lay in the CRS `source`, and plans the read; how many tiles it would take.
@@ -21,7 +22,7 @@ use crate::warp::{Mapping, Source};
 /// # Errors
 /// A file that lies nowhere on the Earth.
 pub fn map_window(cog: Cog, level: usize, (grid, crs): (&Grid, &Crs), source: &Crs) -> Result<usize> {
-    let opened = opened::place(cog, None, None)?;
+    let opened = opened::place(cog, None, Version::default())?;
     let source = Source { crs: source.clone(), ..source_of(&opened, level) };
     let Some(mapping) = Mapping::new(grid, crs, grid.rect(), &source)? else { return Ok(0) };
     let samples = [0, opened.cog.samples - 1];
@@ -45,7 +46,7 @@ fn source_of(opened: &Opened, level: usize) -> Source {
 /// # Errors
 /// A file that lies nowhere on the Earth; tiles that do not decode.
 pub fn read_window(file: &Bytes, cog: Cog, level: usize, grid: &Grid, most: u64) -> Result<u64> {
-    let opened = opened::place(cog, None, None)?;
+    let opened = opened::place(cog, None, Version::default())?;
     let source = source_of(&opened, level);
     let Some(mapping) = Mapping::new(grid, &opened.crs, grid.rect(), &source)? else { return Ok(0) };
     if mapping.window_pixels() > most {

@@ -7,7 +7,6 @@ use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
-use url::Url;
 
 use super::{Location, Service};
 use crate::error::{Error, Result};
@@ -43,7 +42,7 @@ impl Access {
             (_, Location::File(_)) if self.no_files => Err(disabled()),
             (None, _) => Ok(()),
             (Some(only), Location::File(path)) if real(path).is_some_and(|real| only.has_file(&real)) => Ok(()),
-            (Some(only), Location::Http(url) | Location::Cloud(url)) if only.has_url(url) => Ok(()),
+            (Some(only), Location::Http(_) | Location::Cloud(_)) if only.has_url(location) => Ok(()),
             _ => Err(forbidden(location)),
         }
     }
@@ -100,15 +99,16 @@ fn forbidden(location: &Location) -> Error {
 }
 
 impl Allowed {
-    fn has_url(&self, url: &Url) -> bool {
+    fn has_url(&self, location: &Location) -> bool {
+        let (url, path) = (location.as_given(), location.path());
         // Some servers take `%2f` for a slash, and `..` behind it for the folder above.
-        let decoded = percent_decode_str(url.path()).decode_utf8_lossy();
+        let decoded = percent_decode_str(&path).decode_utf8_lossy();
         if decoded.split(['/', '\\']).any(|part| part == "..") {
             return false;
         }
         let urls = |texts: &[String]| texts.iter().filter_map(|text| as_url(text)).collect::<Vec<_>>();
-        urls(&self.directories).iter().any(|directory| url.as_str().starts_with(directory.as_str()))
-            || urls(&self.paths).iter().any(|path| path == url.as_str())
+        urls(&self.directories).iter().any(|directory| url.starts_with(directory.as_str()))
+            || urls(&self.paths).contains(&url)
     }
 
     /// `path` has no links: neither `..` nor a symbolic link leads out of a folder.

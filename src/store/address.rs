@@ -3,12 +3,13 @@
 //! The library's own recognition knows fewer forms (no buckets with dots, no Google hosts, no S3 hosts without a region), so
 //! the host is read here, and the library is told bucket, region and endpoint.
 
-use object_store::path::Path;
+use object_store::path::{Path, PathPart};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use super::CloudUrl;
+use super::cloud_url::is_sas;
 use super::meaning::is_label;
-use super::shown;
 use crate::error::{Error, Result};
 
 /// A kind of object store.
@@ -61,16 +62,16 @@ impl Address {
     /// The address of an s3, gs or az URL.
     ///
     /// # Errors
-    /// A URL without a bucket, or with a path that cannot be a key.
-    pub fn of_cloud(url: &Url) -> Result<Address> {
-        let wrong = |what: &str| Error::Store(format!("'{}' {what}", shown::url(url)));
+    /// A URL without a bucket, or with a key that cannot be one.
+    pub fn of_cloud(url: &CloudUrl) -> Result<Address> {
+        let wrong = |what: &str| Error::Store(format!("'{url}' {what}"));
         let service = Service::of_scheme(url.scheme()).ok_or_else(|| wrong("names no object store"))?;
-        let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(|| wrong("names no bucket"))?;
-        let mut address = Address::new(service, host.to_owned(), url.path()).map_err(|e| wrong(&e))?;
+        let host = url.host().ok_or_else(|| wrong("names no bucket"))?;
+        let mut address = Address::new(service, host.to_owned(), url.key()).map_err(|e| wrong(&e))?;
         if service != Service::Azure {
             return address.checked().map_err(|e| wrong(&e));
         }
-        address.sas = url.query().filter(|query| is_sas(query)).map(str::to_owned);
+        address.sas = url.sas().map(str::to_owned);
         // container@account.host, as Hadoop writes it; account.host/container, as DuckDB does; or a bare container.
         let user = decoded(url.username());
         match (user.is_empty(), host.split_once('.')) {
@@ -84,9 +85,9 @@ impl Address {
                 address.account = Some(host.to_owned());
             }
             (true, Some((account, _))) => {
-                let (container, rest) = split_first(url.path()).ok_or_else(|| wrong("names no container"))?;
+                let (container, rest) = url.key().split_once('/').ok_or_else(|| wrong("names no container"))?;
                 address = Address { key: key(rest).map_err(|e| wrong(&e))?, ..address };
-                address.bucket = container;
+                address.bucket = container.to_owned();
                 address.account = Some(account.to_owned());
                 address.endpoint = Some(azure_endpoint(host).ok_or_else(|| wrong("is on no host of Azure's"))?);
             }
@@ -127,12 +128,11 @@ impl Address {
         }
     }
 
-    fn new(service: Service, bucket: String, path: &str) -> Result<Address, String> {
-        let key = key(path)?;
+    fn new(service: Service, bucket: String, named: &str) -> Result<Address, String> {
         Ok(Address {
             service,
             bucket,
-            key,
+            key: key(named)?,
             account: None,
             region: None,
             endpoint: None,
@@ -141,10 +141,16 @@ impl Address {
         })
     }
 
-    /// The bucket is the first part of the path.
+    /// The path of a URL is the key.
+    fn in_host(service: Service, bucket: &str, path: &str) -> Option<Address> {
+        let path = percent_decode_str(path.strip_prefix('/')?).decode_utf8().ok()?;
+        Address::new(service, bucket.to_owned(), &path).ok()
+    }
+
+    /// The bucket is the first part of the path of a URL.
     fn in_path(service: Service, path: &str) -> Option<Address> {
-        let (bucket, rest) = split_first(path)?;
-        Address::new(service, bucket, rest).ok()
+        let (bucket, _) = path.strip_prefix('/')?.split_once('/').filter(|(bucket, _)| !bucket.is_empty())?;
+        Address::in_host(service, &decoded(bucket), path.get(bucket.len() + 1..)?)
     }
 }
 
@@ -171,7 +177,7 @@ fn s3(host: &str, path: &str) -> Option<Address> {
     let bucket = labels.get(..at)?.join(".");
     let mut address = match bucket.is_empty() {
         true => Address::in_path(Service::S3, path)?,
-        false => Address::new(Service::S3, bucket, path).ok()?,
+        false => Address::in_host(Service::S3, &bucket, path)?,
     };
     address.region = region.map(str::to_owned);
     address.endpoint = Some(S3_ANYWHERE.to_owned());
@@ -204,7 +210,7 @@ fn r2(host: &str, path: &str) -> Option<Address> {
         _ => return None,
     };
     let mut address = match bucket {
-        Some(bucket) => Address::new(Service::S3, bucket.to_owned(), path).ok()?,
+        Some(bucket) => Address::in_host(Service::S3, bucket, path)?,
         None => Address::in_path(Service::S3, path)?,
     };
     address.virtual_host = bucket.is_some();
@@ -219,7 +225,7 @@ fn google(host: &str, path: &str) -> Option<Address> {
     let mut address = match host.strip_suffix(HOST)? {
         "" => Address::in_path(Service::Gcs, path)
             .filter(|address| !["storage", "download", "upload", "batch"].contains(&address.bucket.as_str()))?,
-        bucket => Address::new(Service::Gcs, bucket.strip_suffix('.')?.to_owned(), path).ok()?,
+        bucket => Address::in_host(Service::Gcs, bucket.strip_suffix('.')?, path)?,
     };
     address.endpoint = Some(format!("https://{HOST}"));
     Some(address)
@@ -244,22 +250,20 @@ fn azure_endpoint(host: &str) -> Option<String> {
     (known && !account.is_empty()).then(|| format!("https://{account}.blob.{suffix}"))
 }
 
-fn is_sas(query: &str) -> bool {
-    query.split('&').any(|pair| pair.starts_with("sig="))
-}
-
-/// `/first/rest` as (first, rest).
-fn split_first(path: &str) -> Option<(String, &str)> {
-    let (first, rest) = path.strip_prefix('/')?.split_once('/')?;
-    (!first.is_empty()).then(|| (decoded(first), rest))
-}
-
 fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-fn key(path: &str) -> Result<Path, String> {
-    Path::from_url_path(path).map_err(|e| format!("is no key of an object store: {e}"))
+/// The key as it stands, whatever is between its slashes; but the library has no key that begins with one.
+fn key(text: &str) -> Result<Path, String> {
+    if text.starts_with('/') {
+        return Err("has a key that begins with a slash, which is not supported".into());
+    }
+    // Joined one by one: all at once, the library leaves out empty ones.
+    text.split('/').try_fold(Path::ROOT, |key, part| {
+        let part = PathPart::parse(part).map_err(|e| format!("is no key of an object store: {e}"))?;
+        Ok(key.join(part))
+    })
 }
 
 #[cfg(test)]
@@ -268,10 +272,9 @@ mod tests {
 
     /// service bucket key [account] [region] [endpoint], `-` for what is not said.
     fn told(text: &str) -> String {
-        let url = Url::parse(text).unwrap();
-        let address = match Service::of_scheme(url.scheme()) {
-            Some(_) => Address::of_cloud(&url).ok(),
-            None => Address::of_https(&url),
+        let address = match text.starts_with("http") {
+            true => Address::of_https(&Url::parse(text).unwrap()),
+            false => CloudUrl::parse(text).and_then(|url| Address::of_cloud(&url)).ok(),
         };
         let Some(a) = address else { return "none".into() };
         let show = |text: &Option<String>| text.as_ref().map_or("-", |t| t.trim_start_matches("https://")).to_owned();
@@ -366,7 +369,7 @@ mod tests {
         ] {
             assert_eq!(told(url), wanted, "{url}");
         }
-        let sas = |url: &str| Address::of_cloud(&Url::parse(url).unwrap()).unwrap().sas;
+        let sas = |url: &str| Address::of_cloud(&CloudUrl::parse(url).unwrap()).unwrap().sas;
         assert_eq!(sas("az://c@acct/a.tif?sv=1&sig=a%2Fb").as_deref(), Some("sv=1&sig=a%2Fb"));
         assert_eq!(sas("az://c@acct/a.tif?versionid=1"), None);
     }
@@ -386,7 +389,7 @@ mod tests {
             "https://s3.amazonaws.com/a%2F..%2Fb/k",
             "https://acct.blob.core.windows.net/c%3F/k",
             "https://storage.googleapis.com/%2E%2E/k",
-            "s3://b/..%2F..%2Fc/k",
+            "https://s3.amazonaws.com/b/..%2F..%2Fc/k",
         ] {
             assert_eq!(told(url), "none", "{url}");
         }
@@ -398,12 +401,19 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_decoded_once() {
-        let key = |url: &str| Address::of_cloud(&Url::parse(url).unwrap()).map(|a| a.key.to_string());
-        assert_eq!(key("s3://b/a%20b/%C3%A9%2B.tif").unwrap(), "a b/é+.tif");
-        assert_eq!(key("s3://b/a b+c=d.tif").unwrap(), "a b+c=d.tif");
-        assert_eq!(key("s3://b/a%2520b.tif").unwrap(), "a%20b.tif");
-        assert!(key("s3://b/a//b.tif").unwrap_err().to_string().contains("no key"));
+    fn keys_stand_as_they_are_and_paths_are_decoded_once() {
+        let key = |url: &str| CloudUrl::parse(url).and_then(|url| Address::of_cloud(&url)).map(|a| a.key.to_string());
+        for name in ["a%20b/%C3%A9%2B.tif", "a b+c=d.tif", "a//b.tif", "a#1?b.tif", "[1].", "a/"] {
+            for root in ["s3://b", "gs://b", "az://c@acct", "az://acct.blob.core.windows.net/c"] {
+                assert_eq!(key(&format!("{root}/{name}")).unwrap(), name);
+            }
+        }
+        let of_https = |url: &str| Address::of_https(&Url::parse(url).unwrap()).map(|a| a.key.to_string());
+        for root in ["https://s3.amazonaws.com/b", "https://b.s3.amazonaws.com", "https://storage.googleapis.com/b"] {
+            assert_eq!(of_https(&format!("{root}/a%20b//%C3%A9%2B%2520.tif#x")).as_deref(), Some("a b//é+%20.tif"));
+        }
+        assert!(key("s3://b//a.tif").unwrap_err().to_string().contains("begins with a slash"));
+        assert!(key("s3://b/a\tb.tif").unwrap_err().to_string().contains("no key"));
         assert!(key("s3:///a.tif").unwrap_err().to_string().contains("no bucket"));
     }
 }

@@ -15,6 +15,7 @@ use super::address::Service;
 use super::config::Config;
 use super::connector::{Connector, chained};
 use super::http::{Failure, Fetched};
+use super::version::Version;
 use crate::error::{Error, Result};
 
 /// What a client was made of.
@@ -88,24 +89,22 @@ fn build(config: &Config, timeout: Duration) -> object_store::Result<Arc<dyn Obj
 pub async fn get(store: &dyn ObjectStore, config: &Config, range: Range<u64>) -> Result<Fetched, Failure> {
     let options = GetOptions { range: Some(GetRange::Bounded(range)), ..Default::default() };
     let result = store.get_opts(&config.address.key, options).await.map_err(|e| chained(&e))?;
-    let (etag, size) = (result.meta.e_tag.clone(), result.meta.size);
+    let version = result.extensions.get::<Version>().cloned().unwrap_or_default();
     let bytes = result.bytes().await.map_err(|e| chained(&e))?;
-    Ok(Fetched { bytes, etag, size: Some(size) })
+    Ok(Fetched { bytes, version })
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use url::Url;
-
     use super::*;
-    use crate::store::Address;
+    use crate::store::{Address, CloudUrl};
 
     #[test]
     fn clients_are_kept_while_they_are_few() {
         let of = |bucket: &str| {
-            let address = Address::of_cloud(&Url::parse(&format!("s3://{bucket}/a")).unwrap()).unwrap();
+            let address = Address::of_cloud(&CloudUrl::parse(&format!("s3://{bucket}/a")).unwrap()).unwrap();
             let config = Config::resolve(address, None, &BTreeMap::new(), &BTreeMap::new()).unwrap();
             client(&config, Duration::from_secs(1)).unwrap()
         };

@@ -1,12 +1,15 @@
 use url::Url;
 
 use super::*;
+use crate::store::CloudUrl;
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 
 fn config(href: &str, hints: Option<&Hints>, options: Pairs, environment: Pairs) -> Config {
-    let url = Url::parse(href).unwrap();
-    let address = Address::of_https(&url).or_else(|| Address::of_cloud(&url).ok()).unwrap();
+    let address = match href.starts_with("https:") {
+        true => Address::of_https(&Url::parse(href).unwrap()).unwrap(),
+        false => Address::of_cloud(&CloudUrl::parse(href).unwrap()).unwrap(),
+    };
     let map = |pairs: Pairs| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
     Config::resolve(address, hints, &map(options), &map(environment)).unwrap()
 }
@@ -115,7 +118,7 @@ fn endpoints() {
 
 /// What is wrong with it, or "right".
 fn wrong(href: &str, hints: Option<&Hints>, options: Pairs, environment: Pairs) -> String {
-    let address = Address::of_cloud(&Url::parse(href).unwrap()).unwrap();
+    let address = Address::of_cloud(&CloudUrl::parse(href).unwrap()).unwrap();
     let map = |pairs: Pairs| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
     Config::resolve(address, hints, &map(options), &map(environment)).map_or_else(|e| e.to_string(), |_| "right".into())
 }

@@ -12,11 +12,12 @@ use object_store::client::{
     HttpService,
 };
 use object_store::{ClientOptions, Error as StoreError};
-use reqwest::header::{HeaderMap, HeaderValue, RANGE, RETRY_AFTER};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED, RANGE, RETRY_AFTER};
 use reqwest::{Client, StatusCode};
 
 use super::counters::{count_bytes, count_request};
-use super::http::{Failure, MOST_AT_ONCE, other_length, promised, refused, total_of, transport};
+use super::http::{Failure, MOST_AT_ONCE, is_partial, other_length, promised, refused, total_of, transport};
+use super::version::Version;
 use crate::runtime;
 
 /// Bytes of an answer that is no part of an object: a token, a refusal.
@@ -92,17 +93,37 @@ impl HttpService for Service {
         let asked = request.headers().get(RANGE).map(asked_range).transpose().map_err(told)?;
         count_request();
         let response = self.client.call(request).await.map_err(|e| told(chained(&e)))?;
-        let (parts, body) = response.into_parts();
+        let (mut parts, body) = response.into_parts();
         let bytes = match asked {
             None => whole(body, MOST_OF_ANSWER).await,
+            Some(asked) if is_partial(parts.status, &parts.headers, &asked) => {
+                let bytes = partial(&parts.headers, body, &asked).await.map_err(told)?;
+                // Beside the headers, of which the library wants more than stores send.
+                parts.extensions.insert(Version::of_headers(&parts.headers, total_of(&parts.headers)));
+                parts.status = StatusCode::PARTIAL_CONTENT;
+                parts.headers = plain(asked.start, bytes.len() as u64).map_err(told)?;
+                Ok(bytes)
+            }
             Some(_) if parts.status == StatusCode::OK => {
                 Err(Failure::lasting("the server ignores Range requests, which a COG needs".into()))
             }
-            Some(asked) if parts.status == StatusCode::PARTIAL_CONTENT => partial(&parts.headers, body, &asked).await,
             Some(_) => Err(refused_because(parts.status, &parts.headers, body).await),
         };
         Ok(HttpResponse::from_parts(parts, bytes.map_err(told)?.into()))
     }
+}
+
+/// The headers that the library reads of a part, as it likes them.
+fn plain(start: u64, length: u64) -> Result<HeaderMap, Failure> {
+    let end = start.saturating_add(length);
+    let range = HeaderValue::try_from(format!("bytes {start}-{}/{end}", end.saturating_sub(1)));
+    let range = range.map_err(|e| Failure::lasting(e.to_string()))?;
+    Ok(HeaderMap::from_iter([
+        (CONTENT_RANGE, range),
+        (CONTENT_LENGTH, HeaderValue::from(length)),
+        (ETAG, HeaderValue::from_static("\"\"")),
+        (LAST_MODIFIED, HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT")),
+    ]))
 }
 
 /// `bytes=0-99` as 0..100: the library asks for nothing else.

@@ -49,13 +49,12 @@ impl Hints {
 
 #[cfg(test)]
 mod tests {
-    use url::Url;
-
     use super::*;
+    use crate::store::CloudUrl;
 
     #[test]
     fn an_endpoint_is_filled_in() {
-        let address = Address::of_cloud(&Url::parse("s3://b/a.tif").unwrap()).unwrap();
+        let address = Address::of_cloud(&CloudUrl::parse("s3://b/a.tif").unwrap()).unwrap();
         let of = |endpoint: &str| {
             let hints = Hints { endpoint: Some(endpoint.into()), ..Hints::default() };
             hints.endpoint_of(&address)

@@ -4,11 +4,17 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER};
+use jiff::Timestamp;
+use percent_encoding::{CONTROLS, percent_encode};
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE,
+    RETRY_AFTER,
+};
 use reqwest::{Client, Response, StatusCode};
 use url::Url;
 
 use super::counters::{count_bytes, count_request};
+use super::version::{self, Version};
 use super::{Access, Location};
 use crate::buffers;
 use crate::pixels::Pixels;
@@ -25,10 +31,7 @@ const MOST_REDIRECTS: usize = 10;
 /// Bytes, and what the answer says about the object they belong to.
 pub struct Fetched {
     pub bytes: Bytes,
-    /// The ETag, else the Last-Modified time.
-    pub etag: Option<String>,
-    /// Bytes of the whole object.
-    pub size: Option<u64>,
+    pub version: Version,
 }
 
 /// A failed attempt.
@@ -70,7 +73,9 @@ pub async fn get(
     for _ in 0..=MOST_REDIRECTS {
         count_request();
         let left = deadline.saturating_duration_since(Instant::now());
-        let request = client.get(url.clone()).header(RANGE, format!("bytes={}-{last}", range.start)).timeout(left);
+        // A range of what somebody compresses on the way is no range of the object.
+        let request = client.get(url.clone()).header(RANGE, format!("bytes={}-{last}", range.start));
+        let request = request.header(ACCEPT_ENCODING, "identity").timeout(left);
         let response = request.send().await.map_err(|e| transport(&e))?;
         match redirected(&url, &response) {
             Some(next) => url = permitted(next?, access)?,
@@ -85,10 +90,12 @@ fn redirected(from: &Url, response: &Response) -> Option<Result<Url, Failure>> {
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
     }
-    let location = response.headers().get(LOCATION)?.to_str().ok();
-    let Some(mut next) = location.and_then(|text| from.join(text).ok()) else {
+    // What is not ASCII stands for its bytes, in whatever encoding the server writes.
+    let location = percent_encode(response.headers().get(LOCATION)?.as_bytes(), CONTROLS).to_string();
+    let Ok(mut next) = from.join(&location) else {
         return Some(Err(Failure::lasting("the server redirects to what is no URL".into())));
     };
+    next.set_fragment(None);
     if next.origin() == from.origin() && next.username().is_empty() && next.password().is_none() {
         // Neither fails for a URL that has a host, as every http URL does.
         let named = next.set_username(from.username()).and_then(|()| next.set_password(from.password()));
@@ -109,25 +116,37 @@ fn permitted(url: Url, access: &Access) -> Result<Url, Failure> {
 }
 
 async fn answer(response: Response, range: Range<u64>) -> Result<Fetched, Failure> {
-    // A server without ETags may at least say when the object was written.
-    let version = response.headers().get(ETAG).or_else(|| response.headers().get(LAST_MODIFIED));
-    let etag = version.map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
-    let mut size = total_of(response.headers());
+    let size = total_of(response.headers());
+    let mut version = Version::of_headers(response.headers(), size);
     let bytes = match response.status() {
-        StatusCode::PARTIAL_CONTENT => partial(response, range).await?,
+        status if is_partial(status, response.headers(), &range) => partial(response, range).await?,
         StatusCode::OK => {
-            size = response.content_length();
+            version.size = response.content_length();
             whole(response, range).await?
         }
         StatusCode::RANGE_NOT_SATISFIABLE if size.is_some_and(|size| size <= range.start) => Bytes::new(),
         status => return Err(refused(status, response.headers().get(RETRY_AFTER))),
     };
-    Ok(Fetched { bytes, etag, size })
+    Ok(Fetched { bytes, version })
+}
+
+fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    header(headers, CONTENT_LENGTH)?.parse().ok()
 }
 
 /// The size of the object that a Content-Range tells.
 pub fn total_of(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_RANGE)?.to_str().ok()?.rsplit_once('/')?.1.trim().parse().ok()
+    header(headers, CONTENT_RANGE)?.rsplit_once('/')?.1.trim().parse().ok()
+}
+
+/// Whether the body is a part of the object: some servers say 200 all the same, and mean what their Content-Range says.
+pub fn is_partial(status: StatusCode, headers: &HeaderMap, asked: &Range<u64>) -> bool {
+    let is_told = || headers.contains_key(CONTENT_RANGE) && promised(headers, asked).ok() == content_length(headers);
+    status == StatusCode::PARTIAL_CONTENT || status == StatusCode::OK && content_length(headers).is_some() && is_told()
 }
 
 async fn partial(response: Response, range: Range<u64>) -> Result<Bytes, Failure> {
@@ -147,8 +166,10 @@ async fn partial(response: Response, range: Range<u64>) -> Result<Bytes, Failure
 
 /// How many bytes a partial answer promises: those asked for, from the first one on, as far as the object goes.
 pub fn promised(headers: &HeaderMap, asked: &Range<u64>) -> Result<u64, Failure> {
-    let given = headers.get(CONTENT_RANGE).and_then(|v| v.to_str().ok()).and_then(parse_content_range);
-    match given {
+    if !headers.contains_key(CONTENT_RANGE) {
+        return untold(headers, asked);
+    }
+    match header(headers, CONTENT_RANGE).and_then(parse_content_range) {
         Some((start, end, total)) if start == asked.start && end <= asked.end => {
             if end < asked.end && total.is_some_and(|t| t > end) {
                 return Err(Failure::passing("the server sent less than the range asked for".into()));
@@ -157,6 +178,20 @@ pub fn promised(headers: &HeaderMap, asked: &Range<u64>) -> Result<u64, Failure>
         }
         _ => Err(Failure::lasting("the server answered another range than the one asked for".into())),
     }
+}
+
+/// What a part without a Content-Range can be: all that was asked for, or a whole object that is shorter.
+fn untold(headers: &HeaderMap, asked: &Range<u64>) -> Result<u64, Failure> {
+    let kind = header(headers, CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
+    if kind.starts_with("multipart/byteranges") {
+        let message = "the server answers one range with several parts (multipart/byteranges), which no COG needs";
+        return Err(Failure::lasting(message.into()));
+    }
+    let wanted = asked.end.saturating_sub(asked.start);
+    let fits = |length: &u64| *length > 0 && (*length == wanted || *length < wanted && asked.start == 0);
+    content_length(headers).filter(fits).ok_or_else(|| {
+        Failure::lasting("the server sends a part of the object (206) and does not say which (no Content-Range)".into())
+    })
 }
 
 /// A body of another length than was promised.
@@ -205,9 +240,16 @@ pub fn refused(status: StatusCode, retry_after: Option<&HeaderValue>) -> Failure
     let retry = status == StatusCode::TOO_MANY_REQUESTS
         || status == StatusCode::REQUEST_TIMEOUT
         || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED);
-    let wait = retry_after.and_then(|v| v.to_str().ok()?.parse().ok()).map(Duration::from_secs);
+    let wait = retry_after.and_then(|value| pause(value.to_str().ok()?.trim()));
     let message = format!("HTTP {status}{hint}");
     Failure { message, retry, wait, status: Some(status.as_u16()), ..Failure::default() }
+}
+
+/// Seconds, or the time until when.
+fn pause(text: &str) -> Option<Duration> {
+    let seconds = text.parse().ok();
+    let until = || u64::try_from(version::seconds(text)?.saturating_sub(Timestamp::now().as_second())).ok();
+    seconds.or_else(until).map(Duration::from_secs)
 }
 
 /// What TLS has to say comes as an I/O error of invalid data, perhaps inside another; no connection makes one of itself.
@@ -236,10 +278,12 @@ pub fn transport(error: &reqwest::Error) -> Failure {
     Failure { message: format!("connection failed: {cause}"), retry: !error.is_builder(), ..Failure::default() }
 }
 
-/// `bytes 0-99/1234` as (0, 100, Some(1234)); `None` of what is no range of an object of that size.
+/// `bytes 0-99/1234` as (0, 100, Some(1234)); `None` of what is no range of an object of that size. The unit is written in any
+/// case, and by some servers with a colon or an equals sign behind it.
 fn parse_content_range(value: &str) -> Option<(u64, u64, Option<u64>)> {
     let number = |text: &str| text.trim().parse::<u64>().ok();
-    let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
+    let rest = value.get(..5).filter(|unit| unit.eq_ignore_ascii_case("bytes")).and_then(|_| value.get(5..))?;
+    let (range, total) = rest.strip_prefix([' ', '\t', ':', '='])?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let (start, end) = (number(first)?, number(last)?.checked_add(1)?);
     let total = if total.trim() == "*" { None } else { Some(number(total)?) };
@@ -254,7 +298,13 @@ mod tests {
     fn content_ranges() {
         assert_eq!(parse_content_range("bytes 0-99/1234"), Some((0, 100, Some(1234))));
         assert_eq!(parse_content_range("bytes 5-5/*"), Some((5, 6, None)));
+        for one in
+            ["Bytes 0-99/1234", "BYTES  0-99/1234", "bytes\t0 - 99 / 1234", "bytes=0-99/1234", "bytes: 0-99/1234"]
+        {
+            assert_eq!(parse_content_range(one), Some((0, 100, Some(1234))), "{one}");
+        }
         assert_eq!(parse_content_range("bytes */1234"), None);
+        assert_eq!(parse_content_range("bytes0-99/1234"), None);
         assert_eq!(parse_content_range("items 0-1/2"), None);
         for forged in ["5-0/*", "5-4/*", "0-18446744073709551615/*", "0-9/5", "0-9/x", "-1-5/*", "0-/9"] {
             assert_eq!(parse_content_range(&format!("bytes {forged}")), None, "{forged}");

@@ -1,10 +1,12 @@
 //! An href as it stands in an item, made absolute.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use super::CloudUrl;
 use super::address::Service;
 use super::shown::{self, Secrets};
 use crate::error::{Error, Result};
@@ -13,26 +15,28 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Location {
     File(PathBuf),
+    /// Without a fragment, which no server sees.
     Http(Url),
     /// s3, gs, az and their aliases; see [`super::address`].
-    Cloud(Url),
+    Cloud(CloudUrl),
 }
 
 impl Location {
-    /// Resolves `href` against `base`, the file or URL that named it. What a URL named is remote, too.
+    /// Resolves `href` against `base`, the file or URL that named it. What a URL named is remote, too. Blanks at the ends belong
+    /// to the name of a file or an object, and not to an http URL.
     ///
     /// # Errors
     /// A scheme that is not served, a malformed URL, a local file of an item that is none.
     pub fn resolve(href: &str, base: Option<&str>) -> Result<Location> {
         match remote(base)? {
-            Some(base) => match Location::joined(href.trim(), &base)? {
+            Some(base) => match base.join(href)? {
                 Location::File(_) => Err(Error::Store(
                     "the item comes from a URL, and its href names a file of this machine; pass allow_local := true if it may"
                         .into(),
                 )),
                 remote => Ok(remote),
             },
-            None => Location::beside(href.trim(), base),
+            None => Location::beside(href, base),
         }
     }
 
@@ -41,44 +45,83 @@ impl Location {
     /// # Errors
     /// A scheme that is not served, a malformed URL.
     pub fn resolve_anywhere(href: &str, base: Option<&str>) -> Result<Location> {
-        let href = href.trim();
         match remote(base)? {
             Some(_) if Path::new(href).is_absolute() && !href.starts_with("//") => Ok(Location::File(href.into())),
-            Some(base) => Location::joined(href, &base),
+            Some(base) => base.join(href),
             None => Location::beside(href, base),
         }
-    }
-
-    /// An href as a URL names it: relative, `/of/the/server`, `//of.another/server`, or absolute.
-    fn joined(href: &str, base: &Url) -> Result<Location> {
-        some(href)?;
-        // What joins is a URL of any scheme: a line break inside is skipped, and `fi\nle:` is `file:`.
-        let url =
-            base.join(href).map_err(|e| Error::Store(format!("'{}' is no relative URL: {e}", shown::place(href))))?;
-        Location::from_url(url)
     }
 
     /// An href that a file named, or nobody.
     fn beside(href: &str, base: Option<&str>) -> Result<Location> {
         some(href)?;
-        if let Some(url) = absolute_url(href)? {
-            return Location::from_url(url);
+        if let Some(url) = Absolute::of(href)? {
+            return url.location();
         }
         if Path::new(href).is_absolute() {
             return Ok(Location::File(href.into()));
         }
-        match base.map(|base| (base, absolute_url(base))) {
-            Some((_, Ok(Some(url)))) => Ok(Location::File(sibling(&file_path(&url)?, href))),
+        match base.map(|base| (base, Absolute::of(base))) {
+            Some((_, Ok(Some(Absolute::Url(url))))) => Ok(Location::File(sibling(&file_path(&url)?, href))),
             Some((base, _)) => Ok(Location::File(sibling(Path::new(base), href))),
             None => Ok(Location::File(href.into())),
         }
     }
+}
 
-    fn from_url(url: Url) -> Result<Location> {
+/// What has a scheme of its own.
+enum Absolute {
+    Cloud(CloudUrl),
+    /// Of any scheme.
+    Url(Url),
+}
+
+impl Absolute {
+    /// What `text` names if it has a scheme of two letters or more (one letter is a Windows drive). Blanks in front of a scheme
+    /// are skipped, as in any URL.
+    fn of(text: &str) -> Result<Option<Absolute>> {
+        let named = text.trim_start_matches(|c: char| c <= ' ');
+        let Some((scheme, rest)) = named.split_once(':') else { return Ok(None) };
+        let is_scheme = scheme.len() > 1 && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+        let known = WITHOUT_SLASHES.iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        if !is_scheme || !(known || rest.starts_with("//")) {
+            return Ok(None);
+        }
+        if Service::of_scheme(&scheme.to_ascii_lowercase()).is_some() {
+            return CloudUrl::parse(named).map(|url| Some(Absolute::Cloud(url)));
+        }
+        let url = Url::parse(named).map_err(|e| Error::Store(format!("'{}' is no URL: {e}", shown::place(text))))?;
+        Ok(Some(Absolute::Url(url)))
+    }
+
+    /// An href as a URL names it: relative, `/of/the/server`, `//of.another/server`, or absolute.
+    fn join(&self, href: &str) -> Result<Location> {
+        some(href)?;
+        if let Some(absolute) = Absolute::of(href)? {
+            return absolute.location();
+        }
+        match self {
+            Absolute::Cloud(base) => base.join(href).map(Location::Cloud),
+            // What joins is a URL of any scheme: a line break inside is skipped, and `fi\nle:` is `file:`.
+            Absolute::Url(base) => match base.join(href) {
+                Ok(url) => Absolute::Url(url).location(),
+                Err(e) => Err(Error::Store(format!("'{}' is no relative URL: {e}", shown::place(href)))),
+            },
+        }
+    }
+
+    fn location(self) -> Result<Location> {
+        let mut url = match self {
+            Absolute::Cloud(url) => return Ok(Location::Cloud(url)),
+            Absolute::Url(url) => url,
+        };
         match url.scheme() {
             "file" => Ok(Location::File(file_path(&url)?)),
-            "http" | "https" => Ok(Location::Http(url)),
-            scheme if Service::of_scheme(scheme).is_some() => Ok(Location::Cloud(url)),
+            "http" | "https" => {
+                url.set_fragment(None);
+                Ok(Location::Http(url))
+            }
+            scheme if Service::of_scheme(scheme).is_some() => CloudUrl::parse(url.as_str()).map(Location::Cloud),
             other => Err(Error::Store(format!(
                 "the scheme '{other}' is not served; use a path, file, http(s), s3, gs or az (href_replace can rewrite hrefs)"
             ))),
@@ -91,15 +134,27 @@ impl Location {
     pub fn as_given(&self) -> String {
         match self {
             Location::File(path) => path.to_string_lossy().into_owned(),
-            Location::Http(url) | Location::Cloud(url) => url.to_string(),
+            Location::Http(url) => url.to_string(),
+            Location::Cloud(url) => url.as_given(),
+        }
+    }
+
+    /// The path of a file or of an http URL, or the key of an object: what has neither query nor signature.
+    pub fn path(&self) -> Cow<'_, str> {
+        match self {
+            Location::File(path) => path.to_string_lossy(),
+            Location::Http(url) => url.path().into(),
+            Location::Cloud(url) => url.key().into(),
         }
     }
 
     /// What of it is not to be shown, whoever repeats it.
     pub fn secrets(&self) -> Secrets {
         let mut secrets = Secrets::default();
-        if let Location::Http(url) | Location::Cloud(url) = self {
-            secrets.add_url(url);
+        match self {
+            Location::File(_) => {}
+            Location::Http(url) => secrets.add_url(url),
+            Location::Cloud(url) => url.add_secrets(&mut secrets),
         }
         secrets
     }
@@ -110,7 +165,8 @@ impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Location::File(path) => f.write_str(&shown::place(&path.to_string_lossy())),
-            Location::Http(url) | Location::Cloud(url) => f.write_str(&shown::url(url)),
+            Location::Http(url) => f.write_str(&shown::url(url)),
+            Location::Cloud(url) => url.fmt(f),
         }
     }
 }
@@ -124,13 +180,13 @@ pub fn is_remote(base: Option<&str>) -> Result<bool> {
 }
 
 fn some(href: &str) -> Result<()> {
-    if href.is_empty() { Err(Error::Store("the href is empty".into())) } else { Ok(()) }
+    if href.trim().is_empty() { Err(Error::Store("the href is empty".into())) } else { Ok(()) }
 }
 
 /// The base as a URL of a server, if it is one.
-fn remote(base: Option<&str>) -> Result<Option<Url>> {
-    let url = base.map(absolute_url).transpose()?.flatten();
-    Ok(url.filter(|url| url.scheme() != "file"))
+fn remote(base: Option<&str>) -> Result<Option<Absolute>> {
+    let url = base.map(Absolute::of).transpose()?.flatten();
+    Ok(url.filter(|url| !matches!(url, Absolute::Url(url) if url.scheme() == "file")))
 }
 
 /// The path that `text` names as a file URL, without a look at what is a pattern in it; any other text as it is.
@@ -153,17 +209,6 @@ pub fn plain_path(text: &str) -> Result<String> {
 
 /// Schemes that may come without slashes behind the colon.
 const WITHOUT_SLASHES: [&str; 3] = ["file", "memory", "data"];
-
-/// `text` as a URL if it has a scheme of two letters or more (one letter is a Windows drive).
-fn absolute_url(text: &str) -> Result<Option<Url>> {
-    let Some((scheme, rest)) = text.split_once(':') else { return Ok(None) };
-    let is_scheme = scheme.len() > 1 && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-    let known = WITHOUT_SLASHES.iter().any(|known| scheme.eq_ignore_ascii_case(known));
-    if !is_scheme || !(known || rest.starts_with("//")) {
-        return Ok(None);
-    }
-    Url::parse(text).map(Some).map_err(|e| Error::Store(format!("'{}' is no URL: {e}", shown::place(text))))
-}
 
 fn file_path(url: &Url) -> Result<PathBuf> {
     url.to_file_path().map_err(|()| Error::Store(format!("'{}' names no file on this machine", shown::url(url))))
@@ -193,6 +238,30 @@ mod tests {
         assert_eq!(resolved("file:/data/a.tif", None), "/data/a.tif");
         assert_eq!(resolved("a:b.tif", Some("/items/x.parquet")), "/items/a:b.tif");
         assert_eq!(resolved("a.tif", Some("https://host/dir/x.parquet?sig=1")), "https://host/dir/a.tif");
+    }
+
+    #[test]
+    fn names_stand_as_they_are() {
+        for name in ["a#1.tif", "a?b.tif", "a%41.tif", " a b.tif ", "[1]+é.", "a\\b.tif"] {
+            for folder in ["/data", "s3://b/k", "gs://b", "az://c@acct/k"] {
+                let whole = format!("{folder}/{name}");
+                let given = |href: &str, base| Location::resolve(href, base).unwrap().as_given();
+                assert_eq!(given(&whole, None), whole);
+                assert_eq!(given(name, Some(&format!("{folder}/items.parquet"))), whole);
+            }
+            assert_eq!(Location::resolve(name, None).unwrap(), Location::File(name.into()));
+        }
+        let given = |href: &str| Location::resolve(href, None).unwrap().as_given();
+        assert_eq!(given(" http://h/a b%20é.tif?c#d "), "http://h/a%20b%20%C3%A9.tif?c");
+        assert_eq!(given(" s3://b/a "), "s3://b/a ");
+        assert_eq!(given("file:///a%20b%23.tif"), "/a b#.tif");
+    }
+
+    #[test]
+    fn what_is_read_elsewhere_may_name_what_is_read_here() {
+        let of = |href: &str| resolved(href, Some("hf://datasets/x/items.parquet"));
+        assert_eq!(of("https://h/a.tif"), "https://h/a.tif");
+        assert!(of("a.tif").contains("'hf'") && of("file:///a.tif").contains("allow_local"));
     }
 
     #[test]
@@ -228,11 +297,12 @@ mod tests {
         ] {
             assert_eq!(resolved(href, base), wanted);
         }
-        for href in ["file:///etc/passwd", "file:/etc/passwd", "FILE:etc/passwd", "fi\nle:///etc/passwd", " file:///x"]
-        {
+        for href in ["file:///etc/passwd", "file:/etc/passwd", "FILE:etc/passwd", " file:///x"] {
             assert!(resolved(href, base).contains("allow_local"), "{href}: {}", resolved(href, base));
             assert!(resolved(href, Some("s3://b/items.parquet")).contains("allow_local"), "{href}");
         }
+        assert!(resolved("fi\nle:///etc/passwd", base).contains("allow_local"));
+        assert_eq!(resolved("fi\nle:///x", Some("s3://b/items.parquet")), "s3://b/fi\nle:///x");
         assert_eq!(resolved("/k/a.tif", Some("s3://b/dir/items.parquet")), "s3://b/k/a.tif");
         assert!(resolved("C:/a.tif", base).contains("'c'"));
         assert!(resolved("a.tif", Some("https://ho st/items.parquet")).contains("no URL"));

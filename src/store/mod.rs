@@ -6,6 +6,7 @@
 pub mod access;
 pub mod address;
 mod cloud;
+mod cloud_url;
 pub mod config;
 mod connector;
 pub mod counters;
@@ -18,6 +19,7 @@ mod object;
 mod permits;
 pub mod session;
 pub mod shown;
+mod version;
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -28,6 +30,7 @@ use bytes::Bytes;
 use crate::error::Result;
 pub use access::{Access, Allowed};
 pub use address::{Address, Service};
+pub use cloud_url::CloudUrl;
 pub use config::Config;
 pub use file::{FileVersion, file_version};
 pub use hints::Hints;
@@ -36,6 +39,7 @@ pub use meaning::is_name;
 pub use object::Object;
 pub use permits::{in_turn, turn};
 pub use session::{Options, Route, Session};
+pub use version::Version;
 
 /// One object, open for ranged reads.
 #[async_trait]

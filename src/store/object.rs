@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -18,8 +18,9 @@ use super::http::{self, Failure, Fetched};
 use super::permits::Permit;
 use super::session::{Route, Session};
 use super::shown::Secrets;
-use super::{ByteSource, Files, Location, cloud};
+use super::{ByteSource, Files, Location, Version, cloud};
 use crate::error::{Error, Result};
+use crate::mutex::lock;
 use crate::runtime::{self, Blocking};
 
 /// So many buckets are known to be in another region than was thought.
@@ -28,23 +29,13 @@ const REGIONS_KEPT: u64 = 1024;
 /// In which region a bucket turned out to be, by endpoint and bucket.
 static REGIONS: LazyLock<Cache<(Option<String>, String), String>> = LazyLock::new(|| Cache::new(REGIONS_KEPT));
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// One object of a store.
 pub struct Object {
     location: Location,
     route: Route,
     session: Session,
-    known: Mutex<Known>,
-}
-
-/// What the first answer said: every later one must have the same ETag.
-#[derive(Default)]
-struct Known {
-    etag: Option<String>,
-    size: Option<u64>,
+    /// What the answers so far said: a later one must not contradict it.
+    known: Mutex<Version>,
 }
 
 impl std::fmt::Debug for Object {
@@ -122,42 +113,39 @@ impl Object {
         let (session, traffic) = (self.session.clone(), self.session.traffic().clone());
         let read = move || traffic.of_blocking(|| read_file(&path, range, &session.options().access));
         let (bytes, version) = runtime::blocking(Blocking::Files, read).await??;
-        self.check_etag(version, None)?;
+        self.check(version.map(Version::of_tag).unwrap_or_default())?;
         Ok(bytes)
     }
 
     /// Expects the version of an earlier read: another one is an error.
-    pub fn expect_etag(&self, etag: Option<String>) {
-        locked(&self.known).etag = etag;
+    pub fn expect(&self, version: Version) {
+        *lock(&self.known) = version;
     }
 
-    pub fn etag(&self) -> Option<String> {
-        locked(&self.known).etag.clone()
+    pub fn version(&self) -> Version {
+        lock(&self.known).clone()
     }
 
-    fn check_etag(&self, etag: Option<String>, size: Option<u64>) -> Result<()> {
-        let mut known = locked(&self.known);
-        known.size = size.or(known.size);
-        match (known.etag.as_deref(), etag) {
-            (Some(known), Some(etag)) if known != etag && matches!(self.location, Location::File(_)) => {
+    fn check(&self, version: Version) -> Result<()> {
+        let mut known = lock(&self.known);
+        match (known.change(&version), &self.location) {
+            (None, _) => {
+                known.complete(version);
+                Ok(())
+            }
+            (Some(_), Location::File(_)) => {
                 let message = "the file was replaced since its header was read; run the query again";
                 Err(Error::Changed(message.to_owned()))
             }
-            (Some(known), Some(etag)) if known != etag => Err(Error::Changed(format!(
-                "the object was replaced since its header was read (its ETag changed from {known} to {etag}); run the query \
-                 again"
+            (Some(change), _) => Err(Error::Changed(format!(
+                "the object was replaced since its header was read ({change}); run the query again"
             ))),
-            (None, Some(etag)) => {
-                known.etag = Some(etag);
-                Ok(())
-            }
-            _ => Ok(()),
         }
     }
 
     async fn read_remote(&self, range: Range<u64>) -> Result<Bytes> {
         // Some stores refuse to be asked for what is beyond the end, and do not say where that is.
-        if locked(&self.known).size.is_some_and(|size| size <= range.start) {
+        if lock(&self.known).size.is_some_and(|size| size <= range.start) {
             return Ok(Bytes::new());
         }
         let outcome = match (&self.route, &self.location) {
@@ -167,7 +155,7 @@ impl Object {
         };
         match outcome {
             Ok(fetched) => {
-                self.check_etag(fetched.etag, fetched.size)?;
+                self.check(fetched.version)?;
                 Ok(fetched.bytes)
             }
             Err(Failed { failure, attempts }) => {
@@ -199,7 +187,7 @@ impl Object {
     async fn read_http(&self, url: &Url, store: Option<&Config>, range: Range<u64>) -> Result<Fetched, Failed> {
         let bucket = store.map(|config| (config.address.service, config.address.bucket.clone()));
         if let (Some(config), Some(bucket)) = (store, &bucket)
-            && locked(&self.session.signed).contains(bucket)
+            && lock(&self.session.signed).contains(bucket)
         {
             return self.read_store(config, range).await;
         }
@@ -209,7 +197,7 @@ impl Object {
         match (plain, store, bucket) {
             (Err(refused), Some(config), Some(bucket)) if asks_for_signature(config, &refused.failure) => {
                 let fetched = self.read_store(config, range).await?;
-                locked(&self.session.signed).insert(bucket);
+                lock(&self.session.signed).insert(bucket);
                 Ok(fetched)
             }
             (plain, ..) => plain,
@@ -247,7 +235,7 @@ impl Object {
         };
         match self.persist(read).await {
             Err(Failed { failure, .. }) if failure.size.is_some_and(|size| size <= start) => {
-                Ok(Fetched { bytes: Bytes::new(), etag: None, size: failure.size })
+                Ok(Fetched { bytes: Bytes::new(), version: Version::of_size(failure.size) })
             }
             outcome => outcome,
         }

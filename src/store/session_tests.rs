@@ -6,7 +6,7 @@ use url::Url;
 
 use super::*;
 use crate::runtime;
-use crate::store::ByteSource;
+use crate::store::{ByteSource, CloudUrl};
 
 /// Answers as many connections as there are answers, with what `answer` makes of each request's head.
 fn server(count: usize, answer: fn(&str) -> String) -> String {
@@ -80,7 +80,7 @@ fn https_stays_https_unless_a_signature_is_at_hand() {
 /// An https URL of a bucket whose server is here.
 fn behind(session: &Session, url: &str) -> Object {
     let address =
-        Address { endpoint: Some(url.into()), ..Address::of_cloud(&Url::parse("s3://b/a.tif").unwrap()).unwrap() };
+        Address { endpoint: Some(url.into()), ..Address::of_cloud(&CloudUrl::parse("s3://b/a.tif").unwrap()).unwrap() };
     let config = session.configured(address, None).unwrap();
     let location = Location::Http(Url::parse(&format!("{url}/b/a.tif")).unwrap());
     Object::new(location, Route::Http(Some(config)), session.clone())
@@ -126,7 +126,7 @@ fn the_region_that_a_bucket_names_is_taken() {
         false => answered("400 Bad Request", "x-amz-bucket-region: eu-central-1\r\n", ""),
     });
     let of = |session: &Session| {
-        let mut address = Address::of_cloud(&Url::parse("s3://moved/a.tif").unwrap()).unwrap();
+        let mut address = Address::of_cloud(&CloudUrl::parse("s3://moved/a.tif").unwrap()).unwrap();
         address.endpoint = Some(url.clone());
         let route = Route::Store(session.configured(address, None).unwrap());
         let location = Location::resolve("s3://moved/a.tif", None).unwrap();

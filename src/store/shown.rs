@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use regex::{Captures, Regex};
 use url::Url;
 
-use super::Service;
+use super::{CloudUrl, Service};
 
 /// Shorter texts are too likely to be a part of something else.
 const SHORTEST_SECRET: usize = 4;
@@ -32,8 +32,14 @@ pub fn place(text: &str) -> String {
     let text = text.trim();
     let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| !scheme.contains(['/', '?', '#', '@']))
     else {
-        return without_scheme(text);
+        return path(text);
     };
+    // The key of an object is no part of a URL.
+    if Service::of_scheme(&scheme.to_ascii_lowercase()).is_some()
+        && let Ok(url) = CloudUrl::read(text)
+    {
+        return url.to_string();
+    }
     if let Ok(parsed) = Url::parse(text) {
         return url(&parsed);
     }
@@ -47,7 +53,7 @@ pub fn place(text: &str) -> String {
 }
 
 /// A path; or a URL that lost its scheme, with name and password in front or a signature behind.
-fn without_scheme(text: &str) -> String {
+pub fn path(text: &str) -> String {
     let is_url = text.starts_with("//") || text.starts_with("\\\\");
     // A name and password in any part: a relative href is put behind the folder of its file.
     let unnamed = |part: &str| match part.rsplit_once('@') {

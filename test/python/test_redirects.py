@@ -10,6 +10,7 @@ from server import RangeServer
 from small import raster
 from test_sandbox import lock, refused
 from test_stores import KEY, KEYS, RIGHT, WHERE, bare_environment, headers, index, total, with_options  # noqa: F401
+from test_stores import PATH as MOVED
 
 PATH = "bucket/k/a b+é.tif"
 
@@ -26,7 +27,7 @@ def two(tmp_path):
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_followed(con, two, tmp_path, status):
     here, there = two
-    here.fault("moved.tif", status=status, location=f"{there.url}/bucket/{KEY}")
+    here.fault("moved.tif", status=status, location=f"{there.url}/bucket/{MOVED}")
     assert total(con, index(tmp_path, here, f"{here.url}/moved.tif")) == RIGHT
     assert there.requests(PATH)
 
@@ -36,7 +37,7 @@ def test_names_signatures_and_referers_stay(con, two, tmp_path):
     here, there = two
     url = here.url.replace("://", "://reader:s3cret@")
     here.fault("first.tif", status=302, location="/second.tif")
-    here.fault("second.tif", status=302, location=f"{there.url}/bucket/{KEY}")
+    here.fault("second.tif", status=302, location=f"{there.url}/bucket/{MOVED}")
     assert total(con, index(tmp_path, here, f"{url}/first.tif?sig=topsecret")) == RIGHT
     basic = "Basic " + base64.b64encode(b"reader:s3cret").decode()
     assert [headers(request).get("authorization") for request in here.requests()[:2]] == [basic, basic]
@@ -48,8 +49,8 @@ def test_names_signatures_and_referers_stay(con, two, tmp_path):
 
 def test_what_is_allowed_is_asked_again(con, two, tmp_path):
     here, there = two
-    here.fault("allowed/moved.tif", status=302, location=f"{there.url}/bucket/{KEY}")
-    here.fault("allowed/up.tif", status=302, location=f"../bucket/{KEY}")
+    here.fault("allowed/moved.tif", status=302, location=f"{there.url}/bucket/{MOVED}")
+    here.fault("allowed/up.tif", status=302, location=f"../bucket/{MOVED}")
     items = [index(tmp_path / name, here, f"{here.url}/allowed/{name}.tif") for name in ("moved", "up")]
     sql = [call("lazycogs_read", path, WHERE, bands=["data"]) for path in items]
     lock(con, tmp_path, f"{here.url}/allowed/")
@@ -61,7 +62,7 @@ def test_what_is_allowed_is_asked_again(con, two, tmp_path):
 
 def test_an_allowed_redirect(con, two, tmp_path):
     here, there = two
-    here.fault("allowed/moved.tif", status=302, location=f"{there.url}/bucket/{KEY}")
+    here.fault("allowed/moved.tif", status=302, location=f"{there.url}/bucket/{MOVED}")
     items = index(tmp_path / "x", here, f"{here.url}/allowed/moved.tif")
     lock(con, tmp_path, f"{here.url}/allowed/", f"{there.url}/bucket/")
     assert total(con, items) == RIGHT
@@ -89,7 +90,7 @@ def test_stores_are_not_redirected(con, two, tmp_path, monkeypatch, href):
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     here, there = two
-    here.fault(PATH, status=307, location=f"{there.url}/bucket/{KEY}")
+    here.fault(PATH, status=307, location=f"{there.url}/bucket/{MOVED}")
     options = {"endpoint": here.url} | ({"bearer_token": "token"} if href.startswith("gs") else {})
     sql = with_options(call("lazycogs_read", index(tmp_path, here, href), WHERE), options)
     message = refused(con, f"FROM {sql}")

@@ -75,7 +75,7 @@ def s3(scene):
 
 
 def index_of(scene, client):
-    path = index(scene.folder, scene, HREF)
+    path = index(scene.folder, scene, KEY)
     client.put_object(Bucket="closed", Key="items.parquet", Body=path.read_bytes())
 
 
@@ -86,7 +86,7 @@ def without_httpfs_or_cache(con):
 
 def test_s3_takes_our_signatures(con, scene, s3, tmp_path):
     _, options = s3
-    assert total(con, index(tmp_path, scene, f"s3://closed/{HREF}"), **options) == RIGHT
+    assert total(con, index(tmp_path, scene, f"s3://closed/{KEY}"), **options) == RIGHT
 
 
 def test_s3_takes_those_of_the_environment(con, scene, s3, tmp_path, monkeypatch):
@@ -94,7 +94,7 @@ def test_s3_takes_those_of_the_environment(con, scene, s3, tmp_path, monkeypatch
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", options["access_key_id"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", options["secret_access_key"])
     monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-    assert total(con, index(tmp_path, scene, f"s3://closed/{HREF}")) == RIGHT
+    assert total(con, index(tmp_path, scene, f"s3://closed/{KEY}")) == RIGHT
 
 
 def test_s3_index_and_hrefs_relative_to_it(con, scene, s3):
@@ -105,7 +105,7 @@ def test_s3_index_and_hrefs_relative_to_it(con, scene, s3):
 def test_s3_refuses_others(con, scene, s3, tmp_path):
     """The server does check: a wrong secret and no signature fail, and say why."""
     url, options = s3
-    items = index(tmp_path, scene, f"s3://closed/{HREF}")
+    items = index(tmp_path, scene, f"s3://closed/{KEY}")
     message = failure(con, items, **(options | {"secret_access_key": "wrong"}))
     assert "403" in message and "SignatureDoesNotMatch" in message and "item 'one' asset 'data'" in message
     assert "403" in failure(con, items, endpoint=url)
@@ -159,7 +159,7 @@ def signature(azure, expiry="2099-01-01"):
 
 def test_azure_takes_our_signatures(con, scene, azure, tmp_path):
     _, options = azure
-    assert total(con, index(tmp_path, scene, f"az://closed/{HREF}"), **options) == RIGHT
+    assert total(con, index(tmp_path, scene, f"az://closed/{KEY}"), **options) == RIGHT
 
 
 def test_azure_takes_shared_access_signatures(con, scene, azure, tmp_path):
@@ -167,20 +167,20 @@ def test_azure_takes_shared_access_signatures(con, scene, azure, tmp_path):
     url, options = azure
     sas = signature(azure)
     public = {name: value for name, value in options.items() if name != "account_key"}
-    assert total(con, index(tmp_path, scene, f"az://closed/{HREF}?{sas}"), **public) == RIGHT
-    assert total(con, index(tmp_path, scene, f"az://closed/{HREF}"), **public, sas_token=sas) == RIGHT
+    assert total(con, index(tmp_path, scene, f"az://closed/{KEY}?{sas}"), **public) == RIGHT
+    assert total(con, index(tmp_path, scene, f"az://closed/{KEY}"), **public, sas_token=sas) == RIGHT
     assert total(con, index(tmp_path, scene, f"{url}/closed/{HREF}?{sas}")) == RIGHT
 
 
 def test_azure_refuses_others(con, scene, azure, tmp_path):
     _, options = azure
-    items = index(tmp_path, scene, f"az://closed/{HREF}")
+    items = index(tmp_path, scene, f"az://closed/{KEY}")
     wrong = "d3JvbmcgYXMgaXQgaXMgd3JvbmcgYXMgaXQgaXMgd3JvbmcgYXMgaXQgaXM="
     message = failure(con, items, **(options | {"account_key": wrong}))
     assert "403" in message and "AuthorizationFailure" in message
     unsigned = {name: value for name, value in options.items() if name != "account_key"}
     assert any(status in failure(con, items, **unsigned) for status in ("403", "404", "409"))
-    expired = index(tmp_path, scene, f"az://closed/{HREF}?{signature(azure, '2001-01-01')}")
+    expired = index(tmp_path, scene, f"az://closed/{KEY}?{signature(azure, '2001-01-01')}")
     assert "403" in failure(con, expired, **unsigned)
 
 
