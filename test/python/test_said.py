@@ -13,7 +13,18 @@ from test_sandbox import refused
 from test_stores import RIGHT, WHERE, bare_environment, index, total, with_options  # noqa: F401
 
 OLD, NEW = "Thu, 01 Jan 2026 00:00:00 GMT", "Thu, 01 Jan 2026 00:00:01 GMT"
-NAMES = ["a#1.tif", "a?b.tif", "a%41.tif", "a%20b.tif", "a b+c.tif", "[1].tif", "é{x}.tif", "a//b.tif", "k/a.", "a&b=c;d,e@f.tif"]
+NAMES = [
+    "a#1.tif",
+    "a?b.tif",
+    "a%41.tif",
+    "a%20b.tif",
+    "a b+c.tif",
+    "[1].tif",
+    "é{x}.tif",
+    "a//b.tif",
+    "k/a.",
+    "a&b=c;d,e@f.tif",
+]
 
 
 @pytest.fixture
@@ -155,8 +166,6 @@ def test_keys_stand_as_they_are(con, server, tmp_path, scheme, relative):
     """Absolute, and relative to an index in the bucket."""
     options = {"endpoint": server.url} | ({"account_name": "acct"} if scheme == "az" else {})
     for number, name in enumerate([*NAMES, " a.tif ", "k/%2e%2e/a.tif"]):
-        if relative and name.startswith("a//"):
-            continue
         server.alias(f"b/p/{name}", server.content)
         items = index(tmp_path / str(number), server, name if relative else f"{scheme}://b/p/{name}")
         if relative:
