@@ -223,7 +223,7 @@ def test_a_certificate_that_nobody_signed(con, scene, https, tmp_path):
     items = index(tmp_path, scene, f"{url}/{HREF}")
     message = failure(con, items)
     assert "item 'one' asset 'data'" in message and "TLS" in message and "attempts" not in message
-    s3 = index(tmp_path, scene, "s3://k/a%20b+%C3%A9.tif")
+    s3 = index(tmp_path, scene, f"s3://{KEY}")
     assert "TLS" in failure(con, s3, endpoint=url)
     # The server is a simple one, but it is reached.
     assert "Range" in failure(con, s3, endpoint=url, allow_invalid_certificates="true")
