@@ -46,8 +46,8 @@ class Fault:
     truncate: bytes of the body that are sent before the connection closes.
     reset: closes with a TCP reset, in the middle of the body. ignore_range: 200 and the whole object.
     wrong_length: what is added to the true Content-Length. replace_with: bytes that the object has from now on.
-    headers: {name: text, or None to leave it out} instead of those of a good answer; a text may have {first}, {last} and
-    {size} of the range in it. part_status: instead of 206.
+    headers: {name: text, or None to leave it out} instead of those of a good answer; a text may have {first}, {last}
+    and {size} of the range in it. part_status: instead of 206.
     """
 
     times: int | None = None

@@ -94,7 +94,8 @@ fn opening(session: &Session, item: &str, asset: &FirstAsset, (replace, base): H
         href: location.to_string(),
         access,
         path: match (&location, &config) {
-            (_, Some(config)) => config.address.key.to_string(),
+            // A key may look as if a signature stood behind it.
+            (_, Some(config)) => shown::path(config.address.key.as_ref()),
             (Location::File(_), _) => location.to_string(),
             _ => location.path().into_owned(),
         },
