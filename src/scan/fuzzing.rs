@@ -5,16 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::executor::block_on;
 
-use super::flights::Flights;
-use super::raster::assemble;
-use super::tiles::TileCache;
-use super::window::{self, Keep};
 use crate::cog::Cog;
 use crate::cog::opened::{self, Opened};
 use crate::crs::Crs;
 use crate::error::{Error, Result};
 use crate::grid::Grid;
 use crate::store::Version;
+use crate::scan::compose::decode::assemble;
+use crate::scan::read::requests::Flights;
+use crate::scan::read::window::{self, Keep};
+use crate::scan::shared::cache::TileCache;
 use crate::warp::{Mapping, Source};
 
 /// Maps `grid` to `level` of `cog`, as if that lay in the CRS `source`, and plans the read; how many tiles it would take.

@@ -1,156 +1,22 @@
-//! Runs a plan: units are read, composed and handed over in the order of the plan, as many at once as the memory
-//! budget allows. A scan that is dropped stops its reads.
+//! Runs a plan.
+//!
+//! In: the units of a [`Cube`](crate::plan::Cube), each an output tile of one step with its items. Out: finished tiles, in the order of
+//! the plan. `read/` takes a unit to the bytes of the source tiles that it needs, `compose/` takes those bytes to an output tile, and
+//! neither knows the other; `run.rs` and `unit.rs` above them bring the two together. `watch/` tells how far a scan is and what failed;
+//! `shared/` is what all of them have in common.
 
-mod ahead;
-mod bar;
 mod compose;
-mod coverage;
 pub mod explain;
-mod failures;
-mod faults;
-mod feed;
-mod flights;
 #[doc(hidden)]
 pub mod fuzzing;
-mod groups;
-mod larder;
-mod layer;
-mod memory;
-pub mod progress;
-mod raster;
 mod read;
-mod task;
-mod tiles;
-mod together;
-mod window;
+mod run;
+mod shared;
+mod unit;
+mod watch;
 
-use std::sync::Arc;
-
-use futures::stream::StreamExt;
-use tokio::sync::{Mutex, mpsc};
-
-use ahead::Begun;
-use groups::Group;
-use progress::{Progress, Running};
-use task::Owned;
-
-pub use compose::{Composer, Tile};
-pub use failures::{Attendance, Failure, failures_of};
-pub use tiles::{TileCache, bytes_held};
-
-use crate::buffers::{Allowance, allow};
-use crate::error::{Error, Result};
-use crate::interrupt;
-use crate::plan::{Cube, bytes_per_pixel};
-use crate::runtime;
-use crate::store::counters::{COUNTERS, add};
-use crate::store::in_turn;
-
-/// Groups that are planned, and whose headers are opened, ahead of those whose reads begin.
-const GROUPS_AHEAD: usize = 32;
-/// Units whose reads have begun that may wait for their turn.
-const UNITS_AHEAD: usize = 32;
-/// One finished tile waits for DuckDB while another is emitted.
-const TILES_WAITING: u64 = 2;
-/// Units at work for each compute thread: while some wait for the items that fill their holes, others keep it busy.
-const MOST_PER_THREAD: u64 = 4;
-
-/// A running scan.
-pub struct Scan {
-    incoming: Mutex<Incoming>,
-    running: Running,
-    _attendance: Attendance,
-    /// As many bytes of buffers as its output tiles may take stay at hand for the next ones.
-    _buffers: Allowance,
-}
-
-/// Tiles as they come, and how they ended.
-struct Incoming {
-    tiles: mpsc::Receiver<Tile>,
-    driver: Owned<Result<()>>,
-    end: Option<Result<()>>,
-}
-
-impl Scan {
-    /// Starts to read `bands` (positions in `cube.bands`) of every unit of the cube, for the SQL function `function`.
-    pub fn start(function: &'static str, cube: Arc<Cube>, bands: Vec<usize>) -> Result<Scan> {
-        let (in_flight, buffers) = (in_flight(&cube, &bands), allow(cube.request.memory_budget / 8));
-        cube.headers.begin_scan();
-        let running = Running::start(function, &cube)?;
-        let attendance = Attendance::of(&cube);
-        let composer = Arc::new(Composer::new(cube.clone(), bands, attendance.failures().clone()));
-        let (send, tiles) = mpsc::channel(1);
-        let (io, plan) = (runtime::io()?, runtime::plan()?);
-        let (groups, planned) = mpsc::channel(GROUPS_AHEAD);
-        let planner = Owned::spawn_on(&plan, groups::plan(composer.clone(), io.clone(), groups, running.progress()));
-        let driver = Owned::spawn_on(&io, drive(composer, (planner, planned), in_flight, send, running.progress()));
-        let incoming = Mutex::new(Incoming { tiles, driver, end: None });
-        Ok(Scan { incoming, running, _attendance: attendance, _buffers: buffers })
-    }
-
-    /// The next tile, in the order of the plan; `None` after the last. A call that is given up takes no tile.
-    pub async fn receive(&self) -> Option<Result<Tile>> {
-        let mut incoming = self.incoming.lock().await;
-        if let Some(tile) = incoming.tiles.recv().await {
-            return Some(Ok(tile));
-        }
-        self.running.end();
-        if incoming.end.is_none() {
-            let outcome = incoming.driver.join().await;
-            incoming.end = Some(outcome.and_then(|outcome| outcome));
-        }
-        incoming.end.clone()?.err().map(Err)
-    }
-
-    /// As [`Scan::receive`], on a thread that may be blocked.
-    pub fn next(&self) -> Option<Result<Tile>> {
-        interrupt::wait(self.receive()).unwrap_or_else(|e| Some(Err(e)))
-    }
-}
-
-/// Makes the tiles of a plan, and ends well only if they are as many as were planned.
-async fn drive(
-    composer: Arc<Composer>,
-    (planner, groups): (Owned<Result<u64>>, mpsc::Receiver<Group>),
-    in_flight: usize,
-    send: mpsc::Sender<Tile>,
-    progress: Arc<Progress>,
-) -> Result<()> {
-    let (begun, waiting) = mpsc::channel(UNITS_AHEAD);
-    let mut ahead = Owned::spawn(ahead::ahead(composer.clone(), (planner, groups), begun));
-    let waiting = futures::stream::unfold(waiting, |mut queue| async move { Some((queue.recv().await?, queue)) });
-    let tasks = waiting.map(|begun: Begun| {
-        let composer = composer.clone();
-        async move {
-            let mut task = Owned::spawn(in_turn(begun.turn, composer.compose(begun)));
-            task.join().await?
-        }
-    });
-    let mut tiles = std::pin::pin!(tasks.buffered(in_flight));
-    let mut made = 0;
-    // Room first: a finished tile that waits outside the queue is memory that nobody counts.
-    while let Ok(room) = send.reserve().await {
-        faults::point("driver");
-        let Some(tile) = tiles.next().await.transpose()? else {
-            let planned = ahead.join().await??;
-            return if made == planned { Ok(()) } else { Err(lost(planned, made)) };
-        };
-        made += 1;
-        progress.tile_done();
-        add(&COUNTERS.pixels, tile.layers.iter().map(|(_, valid)| valid.len() as u64).sum());
-        room.send(tile);
-    }
-    Ok(())
-}
-
-fn lost(planned: u64, made: u64) -> Error {
-    Error::Corrupt(format!("internal error, please report it: {planned} tiles were planned, {made} were made"))
-}
-
-/// How many units may be at work, so that they fit into a quarter of the memory budget with the tiles that wait to be emitted.
-fn in_flight(cube: &Cube, bands: &[usize]) -> usize {
-    let pixels = cube.tiling.rect(0, 0).pixels();
-    let per_pixel: usize = bands.iter().map(|b| bytes_per_pixel(&cube.request, &cube.bands[*b])).sum();
-    let fit = cube.request.memory_budget / 4 / (pixels * per_pixel).max(1) as u64;
-    fit.saturating_sub(TILES_WAITING).clamp(1, MOST_PER_THREAD * cube.request.threads as u64) as usize
-}
+pub use run::Scan;
+pub use shared::cache::bytes_held;
+pub use unit::Tile;
+pub use watch::failures::{Attendance, Failure, failures_of};
+pub use watch::progress;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::future::try_join_all;
 
-use super::flights::{Flights, Joined};
-use super::larder::{Larder, Row};
-use super::tiles::{Decoded, TileCache};
 use crate::buffers::SCRATCH;
 use crate::cog::Level;
 use crate::cog::opened::Opened;
 use crate::error::{Error, Result};
+use crate::scan::read::requests::{Flights, Joined};
+use crate::scan::shared::cache::{Decoded, TileCache};
+use crate::scan::shared::neighbours::{Larder, Row};
 use crate::store::{ByteSource, merge_ranges};
 use crate::warp::Mapping;
 

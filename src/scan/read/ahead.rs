@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::compose::Composer;
-use super::coverage::Coverage;
-use super::faults;
-use super::groups::Group;
-use super::memory::{Reservation, part, rounded};
-use super::read::{ReadItem, Slots, Target};
-use super::task::Owned;
-use super::together::Seat;
 use crate::error::{Error, Result};
 use crate::items::Item;
 use crate::plan::Unit;
 use crate::runtime::tell;
+use crate::scan::read::batch::Seat;
+use crate::scan::read::coverage::Coverage;
+use crate::scan::read::groups::Group;
+use crate::scan::read::reader::{ReadItem, Slots, Target};
+use crate::scan::shared::faults;
+use crate::scan::shared::memory::{Reservation, part, rounded};
+use crate::scan::shared::task::Owned;
+use crate::scan::unit::Composer;
 use crate::store::in_turn;
 
 /// Items that are read ahead of the one that the mosaic waits for.

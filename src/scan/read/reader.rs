@@ -6,20 +6,20 @@ use futures::TryFutureExt;
 use futures::future::join_all;
 use tokio::sync::oneshot;
 
-use super::compose::Composer;
-use super::faults;
-use super::feed::{Content, Part, Stored, counted_window};
-use super::larder::Row;
-use super::memory::{Reservation, shrink};
-use super::raster::assemble;
-use super::together::{Order, Seat};
-use super::window::{self, Fetched, Keep};
 use crate::cog::opened::Opened;
 use crate::error::{Error, Result};
 use crate::grid::Rect;
 use crate::items::{Asset, Item};
 use crate::plan::{Band, Geometry, Unit};
 use crate::runtime::tell;
+use crate::scan::compose::decode::assemble;
+use crate::scan::compose::feed::{Content, Part, Stored, counted_window};
+use crate::scan::read::batch::{Order, Seat};
+use crate::scan::read::window::{self, Fetched, Keep};
+use crate::scan::shared::faults;
+use crate::scan::shared::memory::{Reservation, shrink};
+use crate::scan::shared::neighbours::Row;
+use crate::scan::unit::Composer;
 use crate::store::Object;
 use crate::warp::Mapping;
 
@@ -91,7 +91,7 @@ impl Planned {
 
 impl Composer {
     /// Bytes that reading an item for a unit is likely to take: its share of the tile, by their bounding boxes.
-    pub(super) fn cost(&self, item: &Item, unit: &Unit) -> u64 {
+    pub fn cost(&self, item: &Item, unit: &Unit) -> u64 {
         /// Tiles are read whole, and some files compress less than the sampled ones.
         const MARGIN: f64 = 1.25;
         /// More than any budget, and little enough to be summed: one pixel of a coarse grid may be the whole world.
@@ -106,7 +106,7 @@ impl Composer {
     }
 
     /// Everything that one item has to give, fetched. `settled` is for each band what no item can change any more.
-    pub(super) async fn read_item(
+    pub async fn read_item(
         self: Arc<Self>,
         item: Arc<Item>,
         target: Target,
@@ -284,7 +284,7 @@ impl Composer {
     }
 
     /// The bands in the order of the output, each with the position of its asset.
-    pub(super) fn with_assets(&self) -> impl Iterator<Item = (usize, &Band)> {
+    pub fn with_assets(&self) -> impl Iterator<Item = (usize, &Band)> {
         self.bands.iter().map(|b| {
             let band = &self.cube.bands[*b];
             (self.assets.iter().position(|key| *key == band.asset).unwrap_or(usize::MAX), band)

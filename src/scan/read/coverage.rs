@@ -3,12 +3,12 @@
 //! Footprints only decide what is asked for together; whether an item can still add a pixel is decided by its real
 //! pixels' places, and what is missing after one wave is asked for in the next.
 
-use super::layer::Layer;
 use crate::crs::transformer;
 use crate::error::Result;
 use crate::grid::Rect;
 use crate::items::Item;
 use crate::plan::Cube;
+use crate::scan::compose::layer::Layer;
 
 /// Cells along one side of a tile.
 const SIDE: usize = 8;

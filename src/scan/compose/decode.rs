@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::tiles::Decoded;
-use super::window::{Fetched, Reads, TileSet, TileUse, image};
 use crate::buffers::{self, SCRATCH};
 use crate::cog::Nodata;
 use crate::cog::opened::Opened;
 use crate::cog::{Level, decode_tile, sparse_pixel};
 use crate::error::{Error, Result};
 use crate::pixels::{Pixel, Pixels};
+use crate::scan::read::window::{Fetched, Reads, TileSet, TileUse, image};
+use crate::scan::shared::cache::Decoded;
 use crate::store::counters::{COUNTERS, add};
 use crate::warp::{Mapping, Sampler, Window};
 use crate::with_type;

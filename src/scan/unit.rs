@@ -7,18 +7,6 @@ use moka::sync::Cache;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::ahead::{Begun, Queue, Reading};
-use super::coverage::Coverage;
-use super::failures::{Failure, Failures};
-use super::faults;
-use super::feed::feed;
-use super::flights::Flights;
-use super::larder::Larder;
-use super::layer::Layer;
-use super::memory::Memory;
-use super::read::{Delivery, ReadItem};
-use super::task::Owned;
-use super::tiles::TileCache;
 use crate::buffers;
 use crate::error::{Error, Result};
 use crate::grid::Rect;
@@ -27,6 +15,18 @@ use crate::pixels::Pixels;
 use crate::plan::{Cube, Geometry, Unit, asset_context};
 use crate::request::OnError;
 use crate::runtime;
+use crate::scan::compose::feed::feed;
+use crate::scan::compose::layer::Layer;
+use crate::scan::read::ahead::{Begun, Queue, Reading};
+use crate::scan::read::coverage::Coverage;
+use crate::scan::read::reader::{Delivery, ReadItem};
+use crate::scan::read::requests::Flights;
+use crate::scan::shared::cache::TileCache;
+use crate::scan::shared::faults;
+use crate::scan::shared::memory::Memory;
+use crate::scan::shared::neighbours::Larder;
+use crate::scan::shared::task::Owned;
+use crate::scan::watch::failures::{Failure, Failures};
 use crate::warp::Mapping;
 
 /// A finished output tile.
@@ -60,20 +60,20 @@ pub struct Composer {
     pub bands: Vec<usize>,
     /// The asset keys of the bands, as the items were asked for.
     pub assets: Vec<String>,
-    pub(super) mappings: Cache<(Rect, Geometry), Option<Arc<Mapping>>>,
-    pub(super) tiles: TileCache,
+    pub mappings: Cache<(Rect, Geometry), Option<Arc<Mapping>>>,
+    pub tiles: TileCache,
     /// Decoded tiles for neighbours, where the cache does not keep them.
-    pub(super) larder: Option<Arc<Larder>>,
-    pub(super) flights: Arc<Flights>,
-    pub(super) failures: Failures,
+    pub larder: Option<Arc<Larder>>,
+    pub flights: Arc<Flights>,
+    pub failures: Failures,
     /// For the reads of units at work, and for those of units to come. Two, since the first must never wait for the second.
     memory: Memory,
-    pub(super) memory_ahead: Memory,
+    pub memory_ahead: Memory,
     /// For large tiles while they are decoded. Who holds some waits for nothing else.
-    pub(super) decoding: Memory,
+    pub decoding: Memory,
     /// A window of more pixels is read in parts, one after the other: a source without overviews may be a thousand times finer
     /// than the output.
-    pub(super) window_pixels: u64,
+    pub window_pixels: u64,
     pool: OnceLock<Arc<ThreadPool>>,
 }
 
@@ -270,10 +270,7 @@ impl Composer {
     }
 
     /// Runs `body` on a compute thread.
-    pub(super) async fn on_pool<T: Send + 'static>(
-        &self,
-        body: impl FnOnce() -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    pub async fn on_pool<T: Send + 'static>(&self, body: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         let (send, receive) = tokio::sync::oneshot::channel();
         self.pool()?.spawn(move || {
             if send.is_closed() {

@@ -4,9 +4,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::layer::{Layer, Patch};
-use super::raster::{Lent, Raster, Tiles, assemble};
-use super::window::{Fetched, Reads};
 use crate::buffers;
 use crate::cog::opened::Opened;
 use crate::error::{Error, Result};
@@ -14,6 +11,9 @@ use crate::grid::Rect;
 use crate::items::{Asset, Item};
 use crate::plan::{Band, Cube};
 use crate::request::OnError;
+use crate::scan::compose::decode::{Lent, Raster, Tiles, assemble};
+use crate::scan::compose::layer::{Layer, Patch};
+use crate::scan::read::window::{Fetched, Reads};
 use crate::warp::{Kind, Mapping, runs};
 
 /// What one asset of one item gives to one output tile.

@@ -10,10 +10,10 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use tokio::runtime::Handle;
 
-use super::task::Owned;
 use crate::buffers;
 use crate::error::Result;
 use crate::pixels::Pixels;
+use crate::scan::shared::task::Owned;
 use crate::store::{ByteSource, in_turn, turn};
 
 /// A request that any number of readers wait for. It goes on as long as one of them is there.

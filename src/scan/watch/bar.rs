@@ -5,9 +5,9 @@ use std::io::{IsTerminal, Write, stderr};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::progress::{Progress, State};
 use crate::error::Result;
 use crate::runtime;
+use crate::scan::watch::progress::{Progress, State};
 
 /// A query that ends before this shows no bar.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::tiles::{Decoded, TileKey};
 use crate::cog::Level;
 use crate::cog::opened::Opened;
 use crate::error::Result;
 use crate::plan::Cube;
+use crate::scan::shared::cache::{Decoded, TileKey};
 
 /// The larder of one scan.
 pub struct Larder {

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::flights::{Flight, Flights, Joined};
 use crate::runtime::tell;
+use crate::scan::read::requests::{Flight, Flights, Joined};
 use crate::store::{ByteSource, merge_ranges};
 
 /// The reads that wait for each other.

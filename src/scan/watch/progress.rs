@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use super::bar;
 use crate::error::Result;
 use crate::plan::Cube;
 use crate::runtime;
+use crate::scan::watch::bar;
 use crate::store::counters::Traffic;
 
 /// Stands for a number of tiles that is not known.

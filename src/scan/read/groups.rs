@@ -7,16 +7,16 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::ahead::Begun;
-use super::compose::Composer;
-use super::failures::Failure;
-use super::faults;
-use super::memory::rounded;
-use super::progress::Progress;
-use super::together::{Seat, Together};
 use crate::error::{Error, Result};
 use crate::plan::{Unit, Units};
 use crate::runtime;
+use crate::scan::read::ahead::Begun;
+use crate::scan::read::batch::{Seat, Together};
+use crate::scan::shared::faults;
+use crate::scan::shared::memory::rounded;
+use crate::scan::unit::Composer;
+use crate::scan::watch::failures::Failure;
+use crate::scan::watch::progress::Progress;
 
 /// Units of one group, at most.
 const MOST_UNITS: usize = 16;

@@ -1,0 +1,10 @@
+//! What reading and composing have in common.
+//!
+//! The plain data that the one hands to the other, decoded tiles that are kept for others, the memory that is shared, and tasks that
+//! end with their owner.
+
+pub mod cache;
+pub mod faults;
+pub mod memory;
+pub mod neighbours;
+pub mod task;
