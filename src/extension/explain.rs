@@ -11,9 +11,8 @@ use crate::error::Result;
 use crate::interrupt;
 use crate::plan::{Cube, Units};
 use crate::request::Request;
-use crate::scan::Attendance;
 use crate::scan::explain::{Row, rows as plan_rows};
-use crate::scan::progress::Running;
+use crate::scan::{Recording, Running};
 
 pub struct Explain;
 
@@ -55,7 +54,7 @@ pub struct Global {
     columns: Vec<usize>,
     assets: Vec<String>,
     state: Mutex<State>,
-    attendance: Attendance,
+    recording: Recording,
     running: Running,
 }
 
@@ -95,7 +94,7 @@ impl TableFunction for Explain {
         let state = Mutex::new(State { units, ready: VecDeque::new() });
         info.set_max_threads(1);
         let running = Running::start(Self::NAME, &bind.cube)?;
-        Ok(Global { columns: info.columns(), assets, state, attendance: Attendance::of(&bind.cube), running })
+        Ok(Global { columns: info.columns(), assets, state, recording: Recording::of(&bind.cube), running })
     }
 
     fn scan(bind: &Bind, global: &Global, _: &mut (), output: &mut Chunk) -> Result<()> {
@@ -110,7 +109,7 @@ impl TableFunction for Explain {
                 &global.assets,
                 &unit,
                 bind.headers,
-                global.attendance.failures(),
+                global.recording.failures(),
             )?);
             global.running.progress().tile_done();
         }

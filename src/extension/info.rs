@@ -7,7 +7,7 @@ use super::vectors::Chunk;
 use crate::error::Result;
 use crate::plan::Cube;
 use crate::request::Request;
-use crate::scan::Attendance;
+use crate::scan::Recording;
 
 pub struct Info;
 
@@ -61,7 +61,7 @@ impl TableFunction for Info {
 
     fn init(cube: &Cube, info: &InitInfo) -> Result<Once> {
         // Nothing fails later than at bind.
-        drop(Attendance::of(cube));
+        drop(Recording::of(cube));
         Ok(Once::new(info, describe(cube)?))
     }
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 
+use super::read::window::{self, Keep};
+use super::shared::cache::TileCache;
+use super::watch::failures::{Failure, Failures};
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::items::Item;
 use crate::plan::{Band, Cube, Unit, asset_context, asset_location, of_places};
 use crate::request::OnError;
-use crate::scan::read::window::{self, Keep};
-use crate::scan::shared::cache::TileCache;
-use crate::scan::watch::failures::{Failure, Failures};
 use crate::warp::{Mapping, pixel_size};
 
 /// One read of one band of one item for one unit; without an item where a unit has none that carries the band.

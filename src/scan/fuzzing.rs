@@ -5,16 +5,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::executor::block_on;
 
+use super::compose::decode::{decode, on_grid};
+use super::read::requests::InFlight;
+use super::read::window::{self, Keep};
+use super::shared::cache::TileCache;
+use super::shared::part::Stored;
 use crate::cog::Cog;
 use crate::cog::opened::{self, Opened};
 use crate::crs::Crs;
 use crate::error::{Error, Result};
 use crate::grid::Grid;
 use crate::store::Version;
-use crate::scan::compose::decode::assemble;
-use crate::scan::read::requests::Flights;
-use crate::scan::read::window::{self, Keep};
-use crate::scan::shared::cache::TileCache;
 use crate::warp::{Mapping, Source};
 
 /// Maps `grid` to `level` of `cog`, as if that lay in the CRS `source`, and plans the read; how many tiles it would take.
@@ -53,16 +54,14 @@ pub fn read_window(file: &Bytes, cog: Cog, level: usize, grid: &Grid, most: u64)
         return Ok(0);
     }
     let samples = [0, opened.cog.samples - 1];
-    let reads = window::plan(Keep::for_later(&TileCache::shared(0)), &opened, level, &samples, &mapping, None);
-    let fetched = block_on(window::fetch(&Arc::new(file.clone()), opened.id, &reads, &Flights::default()))?;
-    let raster = assemble(&opened, &reads, &fetched, &samples, &mapping, None)?;
-    let whole = raster.samples.iter().all(|plane| plane.len() as u64 == mapping.window_pixels());
-    if !whole {
-        return Err(Error::Corrupt(format!(
-            "internal error: a window of {} pixels lacks some",
-            mapping.window_pixels()
-        )));
+    let pixels = mapping.window_pixels();
+    let plan = window::plan(Keep::for_later(&TileCache::shared(0)), &opened, level, &samples, &mapping, None);
+    let bytes = block_on(window::fetch(&Arc::new(file.clone()), opened.id, &plan, &InFlight::default()))?;
+    let stored = Stored { mapping: Arc::new(mapping), plan, bytes };
+    let raster = decode(&opened, &stored, &samples, None)?;
+    if raster.samples.iter().any(|plane| plane.len() as u64 != pixels) {
+        return Err(Error::Corrupt(format!("internal error: a window of {pixels} pixels lacks some")));
     }
-    raster.on_grid(&mapping);
-    Ok(mapping.window_pixels())
+    on_grid(raster, &stored.mapping);
+    Ok(pixels)
 }

@@ -18,5 +18,6 @@ mod watch;
 pub use run::Scan;
 pub use shared::cache::bytes_held;
 pub use unit::Tile;
-pub use watch::failures::{Attendance, Failure, failures_of};
+pub use watch::failures::{Failure, Recording, failures_of};
 pub use watch::progress;
+pub use watch::running::Running;

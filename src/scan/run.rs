@@ -6,18 +6,23 @@ use std::sync::Arc;
 use futures::stream::StreamExt;
 use tokio::sync::{Mutex, mpsc};
 
+use super::compose::decode::decode_on_grid;
+use super::read::ahead;
+use super::read::groups::{self, Group};
+use super::read::reader::Reader;
+use super::read::unit::UnitReads;
+use super::shared::faults;
+use super::shared::state::Shared;
+use super::shared::task::Owned;
+use super::unit::{Maker, Tile};
+use super::watch::failures::Recording;
+use super::watch::progress::Progress;
+use super::watch::running::Running;
 use crate::buffers::{Allowance, allow};
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::plan::{Cube, bytes_per_pixel};
 use crate::runtime;
-use crate::scan::read::ahead::{self, Begun};
-use crate::scan::read::groups::{self, Group};
-use crate::scan::shared::faults;
-use crate::scan::shared::task::Owned;
-use crate::scan::unit::{Composer, Tile};
-use crate::scan::watch::failures::Attendance;
-use crate::scan::watch::progress::{Progress, Running};
 use crate::store::counters::{COUNTERS, add};
 use crate::store::in_turn;
 
@@ -34,7 +39,7 @@ const MOST_PER_THREAD: u64 = 4;
 pub struct Scan {
     incoming: Mutex<Incoming>,
     running: Running,
-    _attendance: Attendance,
+    _recording: Recording,
     /// As many bytes of buffers as its output tiles may take stay at hand for the next ones.
     _buffers: Allowance,
 }
@@ -52,15 +57,18 @@ impl Scan {
         let (in_flight, buffers) = (in_flight(&cube, &bands), allow(cube.request.memory_budget / 8));
         cube.headers.begin_scan();
         let running = Running::start(function, &cube)?;
-        let attendance = Attendance::of(&cube);
-        let composer = Arc::new(Composer::new(cube.clone(), bands, attendance.failures().clone()));
+        let recording = Recording::of(&cube);
+        let shared = Arc::new(Shared::new(cube, bands));
+        let reader = Arc::new(Reader::new(shared.clone(), decode_on_grid));
+        let watch = (running.progress(), recording.failures().clone());
+        let maker = Arc::new(Maker { shared, reader: reader.clone(), failures: recording.failures().clone() });
         let (send, tiles) = mpsc::channel(1);
         let (io, plan) = (runtime::io()?, runtime::plan()?);
         let (groups, planned) = mpsc::channel(GROUPS_AHEAD);
-        let planner = Owned::spawn_on(&plan, groups::plan(composer.clone(), io.clone(), groups, running.progress()));
-        let driver = Owned::spawn_on(&io, drive(composer, (planner, planned), in_flight, send, running.progress()));
+        let planner = Owned::spawn_on(&plan, groups::plan(reader, io.clone(), groups, watch));
+        let driver = Owned::spawn_on(&io, drive(maker, (planner, planned), in_flight, send, running.progress()));
         let incoming = Mutex::new(Incoming { tiles, driver, end: None });
-        Ok(Scan { incoming, running, _attendance: attendance, _buffers: buffers })
+        Ok(Scan { incoming, running, _recording: recording, _buffers: buffers })
     }
 
     /// The next tile, in the order of the plan; `None` after the last. A call that is given up takes no tile.
@@ -85,19 +93,19 @@ impl Scan {
 
 /// Makes the tiles of a plan, and ends well only if they are as many as were planned.
 async fn drive(
-    composer: Arc<Composer>,
+    maker: Arc<Maker>,
     (planner, groups): (Owned<Result<u64>>, mpsc::Receiver<Group>),
     in_flight: usize,
     send: mpsc::Sender<Tile>,
     progress: Arc<Progress>,
 ) -> Result<()> {
     let (begun, waiting) = mpsc::channel(UNITS_AHEAD);
-    let mut ahead = Owned::spawn(ahead::ahead(composer.clone(), (planner, groups), begun));
+    let mut ahead = Owned::spawn(ahead::ahead(maker.reader.clone(), (planner, groups), begun));
     let waiting = futures::stream::unfold(waiting, |mut queue| async move { Some((queue.recv().await?, queue)) });
-    let tasks = waiting.map(|begun: Begun| {
-        let composer = composer.clone();
+    let tasks = waiting.map(|reads: UnitReads| {
+        let maker = maker.clone();
         async move {
-            let mut task = Owned::spawn(in_turn(begun.turn, composer.compose(begun)));
+            let mut task = Owned::spawn(in_turn(reads.turn, maker.tile(reads)));
             task.join().await?
         }
     });

@@ -1,33 +1,23 @@
-//! One unit becomes one output tile: items are read in the order of the mosaic, decoded, warped and fed to it.
+//! One unit becomes one output tile: what its items bring is fed to the mosaic of each band, in their order.
 
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
 
-use moka::sync::Cache;
-use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use super::compose::feed::feed;
+use super::compose::layer::Layer;
+use super::read::reader::{Delivery, Reader};
+use super::read::unit::UnitReads;
+use super::shared::faults;
+use super::shared::state::Shared;
+use super::watch::failures::{Failure, Failures};
 use crate::buffers;
 use crate::error::{Error, Result};
 use crate::grid::Rect;
 use crate::items::Item;
 use crate::pixels::Pixels;
-use crate::plan::{Cube, Geometry, Unit, asset_context};
+use crate::plan::{Unit, asset_context};
 use crate::request::OnError;
-use crate::runtime;
-use crate::scan::compose::feed::feed;
-use crate::scan::compose::layer::Layer;
-use crate::scan::read::ahead::{Begun, Queue, Reading};
-use crate::scan::read::coverage::Coverage;
-use crate::scan::read::reader::{Delivery, ReadItem};
-use crate::scan::read::requests::Flights;
-use crate::scan::shared::cache::TileCache;
-use crate::scan::shared::faults;
-use crate::scan::shared::memory::Memory;
-use crate::scan::shared::neighbours::Larder;
-use crate::scan::shared::task::Owned;
-use crate::scan::watch::failures::{Failure, Failures};
-use crate::warp::Mapping;
 
 /// A finished output tile.
 #[derive(Debug)]
@@ -46,121 +36,39 @@ impl Drop for Tile {
     }
 }
 
-/// Whether what one band takes from one item may stay in the process's cache for the next query.
-fn is_small(cube: &Cube, tiles: &TileCache) -> bool {
-    let widest = cube.bands.iter().map(|band| band.source_dtype.size()).max().unwrap_or(1);
-    let pixels = cube.request.grid.width as f64 * cube.request.grid.height as f64 * cube.source_pixels;
-    tiles.has_room_for((pixels * widest as f64) as u64)
-}
-
-/// What the units of one scan share.
-pub struct Composer {
-    pub cube: Arc<Cube>,
-    /// Positions in `cube.bands`, in the order of the output.
-    pub bands: Vec<usize>,
-    /// The asset keys of the bands, as the items were asked for.
-    pub assets: Vec<String>,
-    pub mappings: Cache<(Rect, Geometry), Option<Arc<Mapping>>>,
-    pub tiles: TileCache,
-    /// Decoded tiles for neighbours, where the cache does not keep them.
-    pub larder: Option<Arc<Larder>>,
-    pub flights: Arc<Flights>,
+/// Makes the output tiles of a scan.
+pub struct Maker {
+    pub shared: Arc<Shared>,
+    pub reader: Arc<Reader>,
     pub failures: Failures,
-    /// For the reads of units at work, and for those of units to come. Two, since the first must never wait for the second.
-    memory: Memory,
-    pub memory_ahead: Memory,
-    /// For large tiles while they are decoded. Who holds some waits for nothing else.
-    pub decoding: Memory,
-    /// A window of more pixels is read in parts, one after the other: a source without overviews may be a thousand times finer
-    /// than the output.
-    pub window_pixels: u64,
-    pool: OnceLock<Arc<ThreadPool>>,
 }
 
-/// The largest window, where the budget allows it: 16 million pixels for the 256 MB that it is by default.
-const WINDOW_PIXELS: u64 = 16 << 20;
-const LEAST_WINDOW_PIXELS: u64 = 1 << 16;
-const BUDGET_PER_PIXEL: u64 = 15;
-
-impl Composer {
-    pub fn new(cube: Arc<Cube>, bands: Vec<usize>, failures: Failures) -> Composer {
-        let assets = cube.assets(bands.iter().copied());
-        let (budget, tiles) = (cube.request.memory_budget, TileCache::shared(cube.request.cache_size));
-        let mappings = Cache::builder()
-            .max_capacity(budget / 8)
-            .weigher(|(rect, _): &(Rect, Geometry), mapping: &Option<Arc<Mapping>>| match mapping {
-                Some(mapping) => {
-                    u32::try_from(rect.pixels().saturating_mul(4) + mapping.touched.len()).unwrap_or(u32::MAX)
-                }
-                None => 256,
-            })
-            .build();
-        Composer {
-            bands,
-            assets,
-            mappings,
-            larder: (!is_small(&cube, &tiles)).then(|| Arc::new(Larder::new(cube.clone(), budget / 4))),
-            tiles,
-            flights: Arc::default(),
-            failures,
-            memory: Memory::new(budget / 8),
-            decoding: Memory::new(budget / 4),
-            pool: OnceLock::new(),
-            window_pixels: (budget / BUDGET_PER_PIXEL).clamp(LEAST_WINDOW_PIXELS, WINDOW_PIXELS),
-            // What comes without delay need not be there long before.
-            memory_ahead: Memory::new(if cube.is_local { budget / 16 } else { budget / 4 }),
-            cube,
-        }
-    }
-
-    /// Reads and mosaics a unit.
+impl Maker {
+    /// Makes the tile of a unit.
     ///
     /// # Errors
     /// The failure of the first item, in the order of the mosaic, that is needed and cannot be read.
-    pub async fn compose(self: Arc<Self>, begun: Begun) -> Result<Tile> {
-        let Begun { unit, items, mut coverage, mut reads, .. } = begun;
+    pub async fn tile(self: Arc<Self>, mut reads: UnitReads) -> Result<Tile> {
         faults::point("unit");
-        let (method, pixels) = (self.cube.request.mosaic, unit.rect.pixels());
-        let mut layers: Vec<Layer> =
-            self.bands.iter().map(|b| Layer::new(method, &self.cube.bands[*b], pixels)).collect();
+        let (cube, pixels) = (&self.shared.cube, reads.unit.rect.pixels());
+        let layer = |band: &usize| Layer::new(cube.request.mosaic, &cube.bands[*band], pixels);
+        let mut layers: Vec<Layer> = self.shared.bands.iter().map(layer).collect();
         loop {
-            layers = self.feed_all(&unit, &items, (&mut reads, &mut coverage), layers).await?;
-            match &mut coverage {
-                Some(coverage) if reads.end < items.len() && !layers.iter().all(Layer::is_done) => {
-                    coverage.settle(&layers, unit.rect);
-                    reads.end += coverage.wave(&items[reads.end..]);
-                    reads.settled = Arc::new(Layer::all_settled(&layers));
-                }
-                _ => break,
+            layers = self.feed_all(&mut reads, layers).await?;
+            if !reads.has_more() || layers.iter().all(Layer::is_done) {
+                break;
             }
+            reads.ask_for_more(Layer::all_settled(&layers));
         }
-        Ok(Tile { unit, layers: self.finish(layers).await? })
+        Ok(Tile { layers: self.finish(layers).await?, unit: reads.unit })
     }
 
-    async fn finish(self: &Arc<Self>, layers: Vec<Layer>) -> Result<Vec<(Pixels, Vec<u8>)>> {
-        let composer = self.clone();
-        let finish = move |(i, layer): (usize, Layer)| layer.finish(composer.cube.bands[composer.bands[i]].dtype);
-        if self.cube.request.mosaic.stops_early() {
-            // Values are there as they are, or one cast away.
-            return Ok(layers.into_iter().enumerate().map(finish).collect());
-        }
-        self.on_pool(move || Ok(layers.into_par_iter().enumerate().map(finish).collect())).await
-    }
-
-    /// Feeds the items up to the end of `reads`, in their order, and keeps as many reads ahead as memory allows.
-    async fn feed_all(
-        self: &Arc<Self>,
-        unit: &Unit,
-        items: &[Arc<Item>],
-        (reads, coverage): (&mut Queue, &mut Option<Coverage>),
-        mut layers: Vec<Layer>,
-    ) -> Result<Vec<Layer>> {
-        loop {
-            self.start_reads(unit, items, reads, true).await?;
-            let Some(Reading { item, task, .. }) = reads.pop() else { return Ok(layers) };
-            let failure = match self.delivered(task, unit, items, (&mut *reads, &mut *coverage)).await? {
+    /// Feeds all items that are asked for.
+    async fn feed_all(&self, reads: &mut UnitReads, mut layers: Vec<Layer>) -> Result<Vec<Layer>> {
+        while let Some((item, read)) = reads.next(&self.reader).await? {
+            let failure = match read {
                 Ok(delivery) => {
-                    let (fed, failure) = self.feed(unit.rect, &item, delivery, layers).await?;
+                    let (fed, failure) = self.feed(reads.unit.rect, &item, delivery, layers).await?;
                     layers = fed;
                     failure
                 }
@@ -172,71 +80,15 @@ impl Composer {
                 None => {}
             }
             if layers.iter().all(Layer::is_done) {
-                return Ok(layers);
+                break;
             }
         }
-    }
-
-    /// Starts the reads of the next items, as far as memory allows. The unit is `idle` where it has no read in work.
-    async fn start_reads(
-        self: &Arc<Self>,
-        unit: &Unit,
-        items: &[Arc<Item>],
-        reads: &mut Queue,
-        idle: bool,
-    ) -> Result<()> {
-        reads.fill(self, unit, items, |_| None);
-        while let Some((reading, first)) = reads.without_memory() {
-            // Only a unit that has nothing in work waits for memory: what others hold, they give back.
-            let Some(memory) = self.memory.reserve(self.cost(&reading.item, unit), first && idle).await? else { break };
-            reading.grant(memory);
-        }
-        Ok(())
-    }
-
-    /// What a read brings. Where it takes its time, and the output tile is so small that all of that goes into round trips, the
-    /// items that would fill its holes are asked for beside it, not after it.
-    async fn delivered(
-        self: &Arc<Self>,
-        mut read: Owned<ReadItem>,
-        unit: &Unit,
-        items: &[Arc<Item>],
-        (reads, coverage): (&mut Queue, &mut Option<Coverage>),
-    ) -> Result<ReadItem> {
-        /// What is in a cache is there sooner, what comes from a server later.
-        const AT_ONCE: Duration = Duration::from_millis(5);
-        const HASTY_PIXELS: usize = 32 * 32;
-        if let Some(coverage) = coverage
-            && reads.end < items.len()
-            && unit.rect.pixels() <= HASTY_PIXELS
-            && !self.cube.is_local
-        {
-            if let Ok(delivered) = tokio::time::timeout(AT_ONCE, read.join()).await {
-                return delivered;
-            }
-            reads.end += coverage.wave(&items[reads.end..]);
-            // The read in work holds memory: to wait for more would be to wait for itself.
-            self.start_reads(unit, items, reads, false).await?;
-        }
-        read.join().await
-    }
-
-    /// Takes note of a failure; an error where the call does not ignore it.
-    async fn note(&self, item: &Item, asset: usize, error: Error) -> Result<()> {
-        let request = &self.cube.request;
-        let (key, Some(Some(found))) = (&self.assets[asset], item.assets.get(asset)) else { return Err(error) };
-        if matches!(error, Error::Changed(_) | Error::Corrupt(_)) {
-            // Without ETags a replaced object looks like a broken one: the next query must see the header that is there now.
-            self.cube.headers.forget(&self.cube.object(found)?, found.crs.as_ref()).await;
-        }
-        let error = error.within_once(asset_context(request, &item.id, key, found));
-        self.failures.record(Failure::new(request, &item.id, key, found, &error));
-        if request.errors == OnError::Raise { Err(error) } else { Ok(()) }
+        Ok(layers)
     }
 
     /// Gives the layers back, and what went wrong with which asset.
     async fn feed(
-        self: &Arc<Self>,
+        &self,
         rect: Rect,
         item: &Arc<Item>,
         delivery: Delivery,
@@ -246,40 +98,38 @@ impl Composer {
             return Ok((layers, None));
         }
         let decoding = delivery.parts.iter().map(|part| part.content.decoding(&part.opened)).sum();
-        let decoding = self.decoding.reserve_some(decoding).await?;
-        let (composer, item) = (self.clone(), item.clone());
-        self.on_pool(move || {
+        let decoding = self.shared.decoding.reserve_some(decoding).await?;
+        let (shared, item) = (self.shared.clone(), item.clone());
+        let feed = move || {
             let _decoding = decoding;
             faults::point("compute");
-            let cube = &composer.cube;
-            let bands: Vec<_> = composer.with_assets().collect();
-            let failure = feed(cube, rect, &item, delivery.parts, &bands, &mut layers).err();
+            let bands: Vec<_> = shared.with_assets().collect();
+            let failure = feed(&shared.cube, rect, &item, delivery.parts, &bands, &mut layers).err();
             Ok((layers, failure))
-        })
-        .await
+        };
+        self.shared.on_pool(feed).await
     }
 
-    fn pool(&self) -> Result<&Arc<ThreadPool>> {
-        match self.pool.get() {
-            Some(pool) => Ok(pool),
-            None => {
-                let pool = runtime::compute(self.cube.request.threads)?;
-                Ok(self.pool.get_or_init(|| pool))
-            }
+    /// Takes note of a failure; an error where the call does not ignore it.
+    async fn note(&self, item: &Item, asset: usize, error: Error) -> Result<()> {
+        let cube = &self.shared.cube;
+        let (key, Some(Some(found))) = (&self.shared.assets[asset], item.assets.get(asset)) else { return Err(error) };
+        if matches!(error, Error::Changed(_) | Error::Corrupt(_)) {
+            // Without ETags a replaced object looks like a broken one: the next query must see the header that is there now.
+            cube.headers.forget(&cube.object(found)?, found.crs.as_ref()).await;
         }
+        let error = error.within_once(asset_context(&cube.request, &item.id, key, found));
+        self.failures.record(Failure::new(&cube.request, &item.id, key, found, &error));
+        if cube.request.errors == OnError::Raise { Err(error) } else { Ok(()) }
     }
 
-    /// Runs `body` on a compute thread.
-    pub async fn on_pool<T: Send + 'static>(&self, body: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-        let (send, receive) = tokio::sync::oneshot::channel();
-        self.pool()?.spawn(move || {
-            if send.is_closed() {
-                return;
-            }
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body))
-                .unwrap_or_else(|payload| Err(Error::of_panic(payload.as_ref())));
-            runtime::tell(send, result);
-        });
-        receive.await.map_err(|_| Error::Cancelled)?
+    async fn finish(&self, layers: Vec<Layer>) -> Result<Vec<(Pixels, Vec<u8>)>> {
+        let shared = self.shared.clone();
+        let finish = move |(i, layer): (usize, Layer)| layer.finish(shared.cube.bands[shared.bands[i]].dtype);
+        if self.shared.cube.request.mosaic.stops_early() {
+            // Values are there as they are, or one cast away.
+            return Ok(layers.into_iter().enumerate().map(finish).collect());
+        }
+        self.shared.on_pool(move || Ok(layers.into_par_iter().enumerate().map(finish).collect())).await
     }
 }

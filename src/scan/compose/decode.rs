@@ -1,4 +1,4 @@
-//! The pixels of a source window, from the bytes of its tiles.
+//! From the bytes of tiles to pixels.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,37 +11,26 @@ use crate::cog::opened::Opened;
 use crate::cog::{Level, decode_tile, sparse_pixel};
 use crate::error::{Error, Result};
 use crate::pixels::{Pixel, Pixels};
-use crate::scan::read::window::{Fetched, Reads, TileSet, TileUse, image};
 use crate::scan::shared::cache::Decoded;
+use crate::scan::shared::memory::Reservation;
+use crate::scan::shared::part::Stored;
+use crate::scan::shared::raster::Raster;
+use crate::scan::shared::window::{Fetched, TileSet, TileUse, WindowPlan, image};
 use crate::store::counters::{COUNTERS, add};
 use crate::warp::{Mapping, Sampler, Window};
 use crate::with_type;
 
-/// The pixels of a window: one buffer per sample asked for, and their masks.
-#[derive(Debug)]
-pub struct Raster {
-    pub samples: Vec<Pixels>,
-    /// None, one for all samples, or one for each: 0 where the pixel is invalid.
-    masks: Vec<Vec<u8>>,
-}
-
-/// Decodes the tiles of a planned read into the window of `mapping`: all of them, or those that are `open`. What belongs to
-/// others is unspecified. Runs on the calling thread pool.
+/// Decodes the tiles of a window: all of them, or those that are `open`. What belongs to others is unspecified. Runs on the calling
+/// thread pool.
 ///
 /// # Errors
 /// A tile that does not decode.
-pub fn assemble(
-    opened: &Opened,
-    reads: &Reads,
-    fetched: &Fetched,
-    samples: &[u16],
-    mapping: &Mapping,
-    open: Option<&[bool]>,
-) -> Result<Raster> {
+pub fn decode(opened: &Opened, stored: &Stored, samples: &[u16], open: Option<&[bool]>) -> Result<Raster> {
+    let Stored { mapping, plan, bytes } = stored;
     let mut rasters = Vec::with_capacity(samples.len());
     let mut masks = Vec::new();
-    for (position, set) in reads.sets.iter().enumerate() {
-        let tiles = Tiles::new(opened, reads, fetched, position, open);
+    for (position, set) in plan.sets.iter().enumerate() {
+        let tiles = Tiles::new(opened, plan, bytes, position, open);
         let job = Assembly { tiles, mapping };
         if set.mask {
             let planes = job.run(if job.tiles.level.samples == 1 { &[0] } else { samples })?;
@@ -53,51 +42,44 @@ pub fn assemble(
     Ok(Raster { samples: rasters, masks })
 }
 
-impl Raster {
-    /// Bytes of its buffers.
-    pub fn memory(&self) -> u64 {
-        let samples: usize = self.samples.iter().map(|pixels| pixels.as_bytes().len()).sum();
-        (samples + self.masks.iter().map(Vec::len).sum::<usize>()) as u64
-    }
+/// Decodes a window and brings its pixels to the output grid at once, which takes less memory than a window much finer than it. The
+/// result goes with [`Mapping::identity`]. `decoding` is given back when the window is decoded.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_on_grid(
+    opened: &Opened,
+    stored: &Stored,
+    samples: &[u16],
+    decoding: Option<Reservation>,
+) -> Result<Raster> {
+    let raster = decode(opened, stored, samples, None)?;
+    drop(decoding);
+    Ok(on_grid(raster, &stored.mapping))
+}
 
-    /// The mask of the sample at a position.
-    pub fn mask_of(&self, position: usize) -> Option<&[u8]> {
-        self.masks.get(position).or(self.masks.first()).map(Vec::as_slice)
-    }
-
-    /// The mask that the sample at a position, an alpha band, is for the others.
-    pub fn opaque(&self, position: usize) -> Vec<u8> {
-        let mut opaque = self.samples[position].nonzero();
-        if let Some(mask) = self.mask_of(position) {
-            opaque.iter_mut().zip(mask).for_each(|(opaque, mask)| *opaque &= mask);
-        }
-        opaque
-    }
-
-    /// Brings the pixels to the output grid at once, which takes less memory than a window much finer than it. The result
-    /// goes with [`Mapping::identity`].
-    pub fn on_grid(self, mapping: &Mapping) -> Raster {
-        let (width, height) = (mapping.rect.width as usize, mapping.rect.height as usize);
-        let mut masks = vec![vec![0; width * height]; self.masks.len().max(1)];
-        let place = |(position, pixels): (usize, &Pixels), mask: &mut [u8]| {
-            with_type!(pixels.dtype(), T => {
-                let mut placed: Vec<T> = buffers::take(width * height);
-                let mut scratch = vec![T::default(); width];
-                let (values, mask_in) = (T::slice(pixels).unwrap_or_default(), self.mask_of(position));
-                let window =
-                    Window { values, mask: mask_in, col: mapping.col, row: mapping.row, width: mapping.width };
-                let sampler = Sampler::new(mapping, 0..width, window, None);
-                for (row, (values, valid)) in placed.chunks_mut(width).zip(mask.chunks_mut(width)).enumerate() {
-                    values.copy_from_slice(sampler.place(row, 0..width, &mut scratch, valid));
-                }
-                T::wrap(placed)
-            })
-        };
-        let last = masks.len() - 1;
-        let samples = self.samples.iter().enumerate().map(|at| place(at, &mut masks[at.0.min(last)])).collect();
-        self.samples.into_iter().for_each(buffers::give);
-        Raster { samples, masks }
-    }
+/// Brings the pixels of a window to the output grid.
+pub fn on_grid(raster: Raster, mapping: &Mapping) -> Raster {
+    let (width, height) = (mapping.rect.width as usize, mapping.rect.height as usize);
+    let mut masks = vec![vec![0; width * height]; raster.masks.len().max(1)];
+    let place = |(position, pixels): (usize, &Pixels), mask: &mut [u8]| {
+        with_type!(pixels.dtype(), T => {
+            let mut placed: Vec<T> = buffers::take(width * height);
+            let mut scratch = vec![T::default(); width];
+            let (values, mask_in) = (T::slice(pixels).unwrap_or_default(), raster.mask_of(position));
+            let window =
+                Window { values, mask: mask_in, col: mapping.col, row: mapping.row, width: mapping.width };
+            let sampler = Sampler::new(mapping, 0..width, window, None);
+            for (row, (values, valid)) in placed.chunks_mut(width).zip(mask.chunks_mut(width)).enumerate() {
+                values.copy_from_slice(sampler.place(row, 0..width, &mut scratch, valid));
+            }
+            T::wrap(placed)
+        })
+    };
+    let last = masks.len() - 1;
+    let samples = raster.samples.iter().enumerate().map(|at| place(at, &mut masks[at.0.min(last)])).collect();
+    raster.samples.into_iter().for_each(buffers::give);
+    Raster { samples, masks }
 }
 
 /// The pixels of a tile, on loan.
@@ -112,14 +94,14 @@ pub struct Lent<'p> {
 const HUGE_TILE: usize = 32 << 20;
 static ONE_HUGE_TILE: Mutex<()> = Mutex::new(());
 
-/// The decoded tiles of one set of a planned read.
+/// The decoded tiles of one set of a window.
 pub struct Tiles<'a> {
     opened: &'a Opened,
     pub level: &'a Level,
     set: &'a TileSet,
     position: usize,
     fetched: &'a Fetched,
-    reads: &'a Reads,
+    plan: &'a WindowPlan,
     /// Of the tiles that the mapping knows.
     open: Option<&'a [bool]>,
 }
@@ -127,13 +109,13 @@ pub struct Tiles<'a> {
 impl<'a> Tiles<'a> {
     pub fn new(
         opened: &'a Opened,
-        reads: &'a Reads,
+        plan: &'a WindowPlan,
         fetched: &'a Fetched,
         position: usize,
         open: Option<&'a [bool]>,
     ) -> Tiles<'a> {
-        let set = &reads.sets[position];
-        Tiles { opened, level: image(opened, set), set, position, fetched, reads, open }
+        let set = &plan.sets[position];
+        Tiles { opened, level: image(opened, set), set, position, fetched, plan, open }
     }
 
     fn is_open(&self, tile: usize) -> bool {
@@ -148,7 +130,7 @@ impl<'a> Tiles<'a> {
     pub fn each(&self, body: impl Fn(TileUse, Lent) -> Result<()> + Sync) -> Result<()> {
         let lend = |t: usize, patient| self.with(t, patient, |lent| body(self.set.tiles[t], lent));
         let late = Mutex::new(Vec::new());
-        let at_once = self.reads.at_once(self.level);
+        let at_once = self.plan.at_once(self.level);
         let open: Vec<usize> = (0..self.set.tiles.len()).filter(|t| self.is_open(*t)).collect();
         for open in open.chunks(at_once) {
             open.par_iter().try_for_each(|t| match lend(*t, true)? {
@@ -169,7 +151,7 @@ impl<'a> Tiles<'a> {
         thread_local! {
             static BUFFER: RefCell<Pixels> = const { RefCell::new(Pixels::UInt8(Vec::new())) };
         }
-        if let Some(held) = self.reads.held.get(&(self.position, tile)) {
+        if let Some(held) = self.plan.held.get(&(self.position, tile)) {
             add(&COUNTERS.tile_hits, 1);
             return Ok(Some(body(self.lent(&held.0))));
         }
@@ -178,7 +160,7 @@ impl<'a> Tiles<'a> {
             add(&COUNTERS.tile_misses, 1);
             return Ok(Some(body(Lent { pixels: &sparse_pixel(self.level, self.sparse_value()), width: 0 })));
         }
-        if !whole || self.reads.keep_all || self.is_huge() {
+        if !whole || self.plan.keep_all || self.is_huge() {
             return self.with_shared(tile, patient, body);
         }
         if self.level.tile_len() * self.level.dtype.size() > SCRATCH {
@@ -198,10 +180,10 @@ impl<'a> Tiles<'a> {
     /// As [`Tiles::with`], for a tile that others may need.
     fn with_shared<R>(&self, tile: usize, patient: bool, body: impl FnOnce(Lent) -> R) -> Result<Option<R>> {
         let TileUse { row, col, index, .. } = self.set.tiles[tile];
-        let (reads, key) = (self.reads, (self.opened.id, self.set.level as u32, self.set.mask, index));
+        let (plan, key) = (self.plan, (self.opened.id, self.set.level as u32, self.set.mask, index));
         let alone = self.is_huge().then(|| ONE_HUGE_TILE.lock().unwrap_or_else(PoisonError::into_inner));
-        let kept = || reads.larder.as_ref().map_or_else(|| reads.cache.get(&key), |larder| larder.take(&key));
-        let claim = reads.cache.claim(key);
+        let kept = || plan.neighbours.as_ref().map_or_else(|| plan.cache.get(&key), |tiles| tiles.take(&key));
+        let claim = plan.cache.claim(key);
         if claim.is_none() && patient {
             return Ok(None);
         }
@@ -211,12 +193,12 @@ impl<'a> Tiles<'a> {
             return Ok(Some(body(self.lent(&held.0))));
         }
         let decoded = Arc::new(self.decoded(tile)?);
-        match &reads.larder {
-            Some(larder) => {
-                let users = larder.users(self.opened, self.set.level, self.level, (row, col))?;
-                larder.put(key, &decoded, users, reads.row);
+        match &plan.neighbours {
+            Some(tiles) => {
+                let users = tiles.users(self.opened, self.set.level, self.level, (row, col))?;
+                tiles.put(key, &decoded, users, plan.row);
             }
-            None => reads.cache.insert(key, decoded.clone()),
+            None => plan.cache.insert(key, decoded.clone()),
         }
         drop(claim);
         let result = body(self.lent(&decoded.0));

@@ -1,9 +1,11 @@
 //! Brings what one item gives to the layers of an output tile. Runs on the compute threads.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use super::decode::{Lent, Tiles, decode};
+use super::layer::{Layer, Patch};
 use crate::buffers;
 use crate::cog::opened::Opened;
 use crate::error::{Error, Result};
@@ -11,104 +13,17 @@ use crate::grid::Rect;
 use crate::items::{Asset, Item};
 use crate::plan::{Band, Cube};
 use crate::request::OnError;
-use crate::scan::compose::decode::{Lent, Raster, Tiles, assemble};
-use crate::scan::compose::layer::{Layer, Patch};
-use crate::scan::read::window::{Fetched, Reads};
-use crate::warp::{Kind, Mapping, runs};
-
-/// What one asset of one item gives to one output tile.
-pub struct Part {
-    /// Position among the assets of the scan.
-    pub asset: usize,
-    pub samples: Vec<u16>,
-    pub opened: Arc<Opened>,
-    pub content: Content,
-}
-
-pub enum Content {
-    Stored(Box<Stored>),
-    /// Decoded pixels of windows.
-    Rasters(Vec<(Arc<Mapping>, Raster)>),
-}
-
-/// The bytes of the tiles under a mapping's window.
-pub struct Stored {
-    pub mapping: Arc<Mapping>,
-    pub reads: Reads,
-    pub bytes: Fetched,
-}
-
-impl Content {
-    /// Bytes that decoding takes while it goes on, beside what the decoded pixels take.
-    pub fn decoding(&self, opened: &Opened) -> u64 {
-        match self {
-            Content::Stored(stored) => stored.reads.decoding(opened),
-            Content::Rasters(_) => 0,
-        }
-    }
-}
-
-/// Bytes of a decoded window, as far as they are counted while it waits: small ones are scratch of the thread that decodes.
-pub fn counted_window(bytes: u64) -> u64 {
-    const SMALL: u64 = 8 << 20;
-    if bytes > SMALL { bytes } else { 0 }
-}
-
-impl Part {
-    /// Bytes that it takes while it waits, and while it is fed.
-    pub fn memory(&self) -> u64 {
-        match &self.content {
-            Content::Stored(stored) => {
-                let (mapping, bytes) = (&stored.mapping, stored.reads.cost().1);
-                if self.straight().is_some() {
-                    return bytes;
-                }
-                let pixel = self.samples.len() * self.opened.cog.dtype.size();
-                let places = if matches!(mapping.kind, Kind::Scattered { .. }) { mapping.rect.pixels() * 4 } else { 0 };
-                bytes + counted_window(mapping.window_pixels() * pixel as u64) + places as u64
-            }
-            Content::Rasters(rasters) => rasters.iter().map(|(_, raster)| raster.memory()).sum(),
-        }
-    }
-
-    /// The tiles, and the columns and rows they go to, where they need no window: without a mask, one sample by itself, on
-    /// a grid parallel to the source's.
-    fn straight(&self) -> Option<(&Stored, &[u32], &[u32])> {
-        let Content::Stored(stored) = &self.content else { return None };
-        let Kind::Aligned { cols, rows } = &stored.mapping.kind else { return None };
-        let sets = &stored.reads.sets;
-        let alone = self.opened.level(sets[0].level).samples_per_tile() == 1;
-        (alone && sets.len() == 1 && self.samples.len() == 1).then_some((&**stored, cols, rows))
-    }
-
-    /// `open` as for [`Part::open`].
-    fn decoded(self, open: Option<&[bool]>) -> Result<Part> {
-        let content = match self.content {
-            Content::Stored(stored) => {
-                let Stored { mapping, reads, bytes } = *stored;
-                let raster = assemble(&self.opened, &reads, &bytes, &self.samples, &mapping, open)?;
-                Content::Rasters(vec![(mapping, raster)])
-            }
-            decoded => decoded,
-        };
-        Ok(Part { content, ..self })
-    }
-
-    /// Those of its tiles that can still add a pixel to `layers`; `None` where all of them may.
-    fn open<'l>(&self, rect: Rect, layers: impl Iterator<Item = &'l Layer>) -> Option<Vec<bool>> {
-        let Content::Stored(stored) = &self.content else { return None };
-        let level = self.opened.level(stored.reads.sets[0].level);
-        stored.mapping.open_in_any(rect, (level.tile_width, level.tile_height), layers.map(Layer::settled))
-    }
-}
+use crate::scan::shared::part::{Content, Part, Stored};
+use crate::scan::shared::raster::Raster;
+use crate::warp::{Mapping, runs};
 
 /// The bands that take their pixels from one asset, and their layers.
-struct Takers<'a> {
+struct AssetLayers<'a> {
     cube: &'a Cube,
     rect: Rect,
     asset: &'a Asset,
     layers: Vec<(&'a Band, &'a mut Layer)>,
-    /// As for [`Part::open`].
+    /// As for [`open_tiles`].
     open: Option<Vec<bool>>,
 }
 
@@ -126,30 +41,30 @@ pub fn feed(
     bands: &[(usize, &Band)],
     layers: &mut [Layer],
 ) -> Result<(), (usize, Error)> {
-    let with_takers = parts.into_iter().filter_map(|part| {
+    let with_layers = parts.into_iter().filter_map(|part| {
         let asset = item.assets.get(part.asset)?.as_ref()?;
-        Some((part, Takers { cube, rect, asset, layers: Vec::new(), open: None }))
+        Some((part, AssetLayers { cube, rect, asset, layers: Vec::new(), open: None }))
     });
-    let mut fed: Vec<(Part, Takers)> = with_takers.collect();
+    let mut fed: Vec<(Part, AssetLayers)> = with_layers.collect();
     for ((asset, band), layer) in bands.iter().zip(layers) {
-        if let Some((_, takers)) = fed.iter_mut().find(|(part, _)| part.asset == *asset) {
-            takers.layers.push((*band, layer));
+        if let Some((_, own)) = fed.iter_mut().find(|(part, _)| part.asset == *asset) {
+            own.layers.push((*band, layer));
         }
     }
-    for (part, takers) in &mut fed {
-        takers.open = part.open(rect, takers.layers.iter().map(|(_, layer)| &**layer));
+    for (part, own) in &mut fed {
+        own.open = open_tiles(part, rect, own.layers.iter().map(|(_, layer)| &**layer));
     }
     if cube.request.errors == OnError::Ignore {
-        let decoded = fed.into_par_iter().map(|(part, takers)| {
+        let decoded = fed.into_par_iter().map(|(part, own)| {
             let asset = part.asset;
-            let part = part.decoded(takers.open.as_deref()).map_err(|e| (asset, e))?;
-            Ok((part, takers))
+            let part = decoded(part, own.open.as_deref()).map_err(|e| (asset, e))?;
+            Ok((part, own))
         });
         fed = decoded.collect::<Vec<_>>().into_iter().collect::<Result<_, _>>()?;
     }
-    let take = |(part, takers): (Part, Takers)| {
+    let take = |(part, own): (Part, AssetLayers)| {
         let position = part.asset;
-        takers.take(part).map_err(|e| (position, e))
+        own.take(part).map_err(|e| (position, e))
     };
     // Whole windows one after the other: the tiles of one keep all threads at work, and more of them would be more memory.
     let (straight, windows): (Vec<_>, Vec<_>) = fed.into_iter().partition(|(part, _)| part.straight().is_some());
@@ -157,7 +72,26 @@ pub fn feed(
     windows.into_iter().try_for_each(take)
 }
 
-impl Takers<'_> {
+/// `open` as for [`open_tiles`].
+fn decoded(part: Part, open: Option<&[bool]>) -> Result<Part> {
+    let content = match part.content {
+        Content::Stored(stored) => {
+            let raster = decode(&part.opened, &stored, &part.samples, open)?;
+            Content::Decoded(vec![(stored.mapping.clone(), raster)])
+        }
+        decoded => decoded,
+    };
+    Ok(Part { content, ..part })
+}
+
+/// Those of the tiles of a part that can still add a pixel to `layers`; `None` where all of them may.
+fn open_tiles<'l>(part: &Part, rect: Rect, layers: impl Iterator<Item = &'l Layer>) -> Option<Vec<bool>> {
+    let Content::Stored(stored) = &part.content else { return None };
+    let level = part.opened.level(stored.plan.sets[0].level);
+    stored.mapping.open_in_any(rect, (level.tile_width, level.tile_height), layers.map(Layer::settled))
+}
+
+impl AssetLayers<'_> {
     fn take(mut self, part: Part) -> Result<()> {
         if self.open.as_ref().is_some_and(|open| !open.contains(&true)) {
             return Ok(());
@@ -165,8 +99,8 @@ impl Takers<'_> {
         if let Some((stored, cols, rows)) = part.straight() {
             return self.take_tiles(&part.opened, stored, cols, rows);
         }
-        let part = part.decoded(self.open.as_deref())?;
-        if let Content::Rasters(rasters) = part.content {
+        let part = decoded(part, self.open.as_deref())?;
+        if let Content::Decoded(rasters) = part.content {
             for (mapping, raster) in rasters {
                 self.take_raster(&mapping, &part.opened, &part.samples, raster);
             }
@@ -176,8 +110,8 @@ impl Takers<'_> {
 
     fn take_tiles(self, opened: &Opened, stored: &Stored, cols: &[u32], rows: &[u32]) -> Result<()> {
         let mapping = &stored.mapping;
-        let Takers { cube, rect, asset, layers, open } = self;
-        let tiles = Tiles::new(opened, &stored.reads, &stored.bytes, 0, open.as_deref());
+        let AssetLayers { cube, rect, asset, layers, open } = self;
+        let tiles = Tiles::new(opened, &stored.plan, &stored.bytes, 0, open.as_deref());
         let (tw, th) = (tiles.level.tile_width, tiles.level.tile_height);
         let (cols, rows) = (runs(cols, mapping.col, tw), runs(rows, mapping.row, th));
         let layers = Mutex::new(layers);

@@ -1,5 +1,5 @@
-//! Reads of one item for neighbouring output tiles, fetched together: source tiles that lie one after the other in the file
-//! come in one request, whoever needs them.
+//! Batches of reads: those of one item for neighbouring output tiles are fetched at once, so that source tiles that
+//! lie one after the other in the file come in one request, whoever needs them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::requests::{InFlight, Joined, Request};
 use crate::runtime::tell;
-use crate::scan::read::requests::{Flight, Flights, Joined};
 use crate::store::{ByteSource, merge_ranges};
 
 /// The reads that wait for each other.
-pub struct Together {
-    flights: Arc<Flights>,
+pub struct Batch {
+    in_flight: Arc<InFlight>,
     state: Mutex<State>,
 }
 
@@ -29,7 +29,7 @@ struct State {
 
 /// Kept, not looked at.
 enum Held {
-    Flight(#[expect(dead_code, reason = "held")] Flight),
+    Request(#[expect(dead_code, reason = "held")] Request),
     Tile(#[expect(dead_code, reason = "held")] Arc<Bytes>),
 }
 
@@ -41,18 +41,18 @@ pub struct Order {
     pub range: Range<u64>,
 }
 
-/// The place of one read among them; who gives it up is not waited for.
-pub struct Seat {
-    together: Arc<Together>,
+/// One read of a batch; where it is dropped, the others do not wait for it.
+pub struct Member {
+    batch: Arc<Batch>,
     ordered: bool,
 }
 
-impl Together {
-    /// Seats for so many reads.
-    pub fn seats(flights: &Arc<Flights>, count: usize) -> impl Iterator<Item = Seat> + use<> {
+impl Batch {
+    /// A batch of so many reads.
+    pub fn members(in_flight: &Arc<InFlight>, count: usize) -> impl Iterator<Item = Member> + use<> {
         let state = State { absent: count, orders: Vec::new(), held: Vec::new(), waiting: Vec::new() };
-        let together = Arc::new(Together { flights: flights.clone(), state: Mutex::new(state) });
-        (0..count).map(move |_| Seat { together: together.clone(), ordered: false })
+        let batch = Arc::new(Batch { in_flight: in_flight.clone(), state: Mutex::new(state) });
+        (0..count).map(move |_| Member { batch: batch.clone(), ordered: false })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -60,12 +60,12 @@ impl Together {
     }
 }
 
-impl Seat {
-    /// Says what the read needs, and waits until everybody has: then the requests are made, to be joined as long as the seat is
-    /// kept.
+impl Member {
+    /// Says what the read needs, and waits until everybody has: then the requests are made, to be joined as long as the
+    /// member lives.
     pub async fn order(&mut self, orders: Vec<Order>) {
         let coming = {
-            let mut state = self.together.state();
+            let mut state = self.batch.state();
             state.orders.extend(orders);
             let (told, coming) = oneshot::channel();
             state.waiting.push(told);
@@ -83,11 +83,11 @@ impl Seat {
         if std::mem::replace(&mut self.ordered, true) {
             return;
         }
-        let mut state = self.together.state();
+        let mut state = self.batch.state();
         state.absent -= 1;
         if state.absent == 0 {
             let orders = std::mem::take(&mut state.orders);
-            state.held = depart(orders, &self.together.flights);
+            state.held = make_requests(orders, &self.batch.in_flight);
             for told in state.waiting.drain(..) {
                 // Nobody listens where a read was given up while it waited.
                 tell(told, ());
@@ -96,19 +96,19 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Member {
     fn drop(&mut self) {
         self.arrive();
     }
 }
 
 /// As few requests as bring all that is ordered; those that are under way already are joined.
-fn depart(orders: Vec<Order>, flights: &Flights) -> Vec<Held> {
+fn make_requests(orders: Vec<Order>, in_flight: &InFlight) -> Vec<Held> {
     let mut held = Vec::new();
     let mut missing: BTreeMap<u64, Vec<Order>> = BTreeMap::new();
     for order in orders {
-        match flights.join(&(order.cog, order.range.start)) {
-            Some(Joined::Coming(flight)) => held.push(Held::Flight(flight)),
+        match in_flight.join(&(order.cog, order.range.start)) {
+            Some(Joined::Coming(request)) => held.push(Held::Request(request)),
             Some(Joined::Here(bytes)) => held.push(Held::Tile(bytes)),
             None => missing.entry(order.cog).or_default().push(order),
         }
@@ -120,7 +120,7 @@ fn depart(orders: Vec<Order>, flights: &Flights) -> Vec<Held> {
         ranges.dedup();
         for (range, members) in merge_ranges(&ranges) {
             let tiles = members.into_iter().map(|m| ranges[m].clone()).collect();
-            held.push(Held::Flight(flights.start(&object, cog, range, tiles, |_| true)));
+            held.push(Held::Request(in_flight.start(&object, cog, range, tiles, |_| true)));
         }
     }
     held
@@ -139,24 +139,24 @@ mod tests {
 
     #[test]
     fn neighbours_get_one_request_when_the_last_has_ordered_or_gone() {
-        let flights = Arc::new(Flights::default());
-        let mut seats: Vec<Seat> = Together::seats(&flights, 3).collect();
-        let (mut a, mut b, c) = (seats.remove(0), seats.remove(0), seats.remove(0));
+        let in_flight = Arc::new(InFlight::default());
+        let mut members: Vec<Member> = Batch::members(&in_flight, 3).collect();
+        let (mut a, mut b, c) = (members.remove(0), members.remove(0), members.remove(0));
         let mut first = Box::pin(a.order(vec![order(0..10), order(10..20)]));
         assert!(first.as_mut().now_or_never().is_none(), "two are missing");
         let mut second = Box::pin(b.order(vec![order(10..20), order(20..30)]));
         assert!(second.as_mut().now_or_never().is_none(), "one is missing");
-        assert!(flights.join(&(1, 0)).is_none());
+        assert!(in_flight.join(&(1, 0)).is_none());
         drop(c);
         block_on(async { futures::join!(first, second) });
-        let coming = [0, 10, 20].map(|start| match flights.join(&(1, start)) {
-            Some(Joined::Coming(flight)) => flight,
+        let coming = [0, 10, 20].map(|start| match in_flight.join(&(1, start)) {
+            Some(Joined::Coming(request)) => request,
             _ => panic!("nobody has waited for it yet"),
         });
-        let landed = coming.map(|flight| block_on(flight).unwrap());
-        assert!(landed.iter().all(|one| Arc::ptr_eq(one, &landed[0])), "all three are in one request");
-        assert_eq!(landed[0].values().map(|tile| tile.len()).collect::<Vec<_>>(), [10; 3]);
-        drop((a, b, landed));
-        assert!(flights.join(&(1, 0)).is_none(), "and nobody holds it any more");
+        let answers = coming.map(|request| block_on(request).unwrap());
+        assert!(answers.iter().all(|one| Arc::ptr_eq(one, &answers[0])), "all three are in one request");
+        assert_eq!(answers[0].values().map(|tile| tile.len()).collect::<Vec<_>>(), [10; 3]);
+        drop((a, b, answers));
+        assert!(in_flight.join(&(1, 0)).is_none(), "and nobody holds it any more");
     }
 }

@@ -8,7 +8,6 @@ use crate::error::Result;
 use crate::grid::Rect;
 use crate::items::Item;
 use crate::plan::Cube;
-use crate::scan::compose::layer::Layer;
 
 /// Cells along one side of a tile.
 const SIDE: usize = 8;
@@ -53,12 +52,12 @@ impl Coverage {
         items.len().min(LARGEST_WAVE)
     }
 
-    /// Takes note of what the mosaics have settled.
-    pub fn settle(&mut self, layers: &[Layer], rect: Rect) {
+    /// Takes note of what the mosaics have settled: 1 for each pixel that no item can change any more, for each band.
+    pub fn settle(&mut self, settled: &[Option<Vec<u8>>], rect: Rect) {
         let (width, height) = (rect.width as usize, rect.height as usize);
         self.open.fill(false);
-        for layer in layers.iter().filter(|l| !l.is_done()) {
-            let Some(set) = layer.settled() else { return self.open.fill(true) };
+        for settled in settled {
+            let Some(set) = settled else { return self.open.fill(true) };
             for (row, line) in set.chunks(width).enumerate() {
                 let cell_row = row * SIDE / height;
                 for cell_col in 0..SIDE {

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::batch::{Batch, Member};
+use super::reader::Reader;
+use super::unit::UnitReads;
 use crate::error::{Error, Result};
 use crate::plan::{Unit, Units};
 use crate::runtime;
-use crate::scan::read::ahead::Begun;
-use crate::scan::read::batch::{Seat, Together};
 use crate::scan::shared::faults;
 use crate::scan::shared::memory::rounded;
-use crate::scan::unit::Composer;
-use crate::scan::watch::failures::Failure;
+use crate::scan::watch::failures::{Failure, Failures};
 use crate::scan::watch::progress::Progress;
 
 /// Units of one group, at most.
@@ -25,27 +25,29 @@ const MOST_READS: usize = 512;
 
 /// Neighbouring units of one step whose first reads begin together.
 pub struct Group {
-    pub units: Vec<Begun>,
+    pub units: Vec<UnitReads>,
     /// Its share of [`MOST_READS`], until its reads have begun.
     _reads: OwnedSemaphorePermit,
 }
 
 /// The units of a plan, group by group. Waits while too many reads wait to begin.
 struct Groups {
-    composer: Arc<Composer>,
+    reader: Arc<Reader>,
+    /// For items that have no place in the plan.
+    failures: Failures,
     io: Handle,
     units: Units,
     /// Units so far.
     planned: u64,
     /// The first unit of the next group, and what the end of this one was.
-    pending: Option<Begun>,
+    pending: Option<UnitReads>,
     failed: Option<Error>,
     reads: Arc<Semaphore>,
 }
 
 impl Group {
     /// Its units, whose reads have begun.
-    pub fn into_units(self) -> Vec<Begun> {
+    pub fn into_units(self) -> Vec<UnitReads> {
         self.units
     }
 }
@@ -56,16 +58,16 @@ impl Group {
 /// # Errors
 /// What is wrong with the items or their places. What was planned before is handed over.
 pub async fn plan(
-    composer: Arc<Composer>,
+    reader: Arc<Reader>,
     io: Handle,
     send: mpsc::Sender<Group>,
-    progress: Arc<Progress>,
+    (progress, failures): (Arc<Progress>, Failures),
 ) -> Result<u64> {
     faults::point("planner");
-    let (cube, assets) = (composer.cube.clone(), composer.assets.clone());
+    let (cube, assets) = (reader.shared.cube.clone(), reader.shared.assets.clone());
     let units = runtime::on_thread("lazycogs-index", move || Units::new(cube, &assets))?.await?;
     let reads = Arc::new(Semaphore::new(MOST_READS));
-    let mut groups = Groups { composer, io, units, planned: 0, pending: None, failed: None, reads };
+    let mut groups = Groups { reader, failures, io, units, planned: 0, pending: None, failed: None, reads };
     // Room first: a group that waits outside the queue has begun to open its headers.
     while let Ok(room) = send.reserve().await {
         let Some(group) = groups.next().await? else {
@@ -87,42 +89,43 @@ impl Groups {
         if units.is_empty() { Ok(None) } else { self.opened(units).await.map(Some) }
     }
 
-    async fn next_unit(&mut self) -> Option<Result<Begun>> {
+    async fn next_unit(&mut self) -> Option<Result<UnitReads>> {
         if let Some(pending) = self.pending.take() {
             return Some(Ok(pending));
         }
         let unit = self.units.next().await;
         for item in self.units.take_left_out() {
-            self.composer.failures.record(Failure::of_item(&item));
+            self.failures.record(Failure::of_item(&item));
         }
         let unit = unit?;
         self.planned += u64::from(unit.is_ok());
-        Some(unit.and_then(|unit| Begun::new(&self.composer, unit, self.planned)))
+        let shared = &self.reader.shared;
+        Some(unit.and_then(|unit| UnitReads::new(&shared.cube, shared.bands.len(), unit, self.planned)))
     }
 
     /// The next units, as many as fit into half of the memory for reads ahead.
-    async fn collect(&mut self) -> Result<Vec<Begun>> {
-        let (mut group, mut cost): (Vec<Begun>, u64) = (Vec::new(), 0);
+    async fn collect(&mut self) -> Result<Vec<UnitReads>> {
+        let (mut group, mut cost): (Vec<UnitReads>, u64) = (Vec::new(), 0);
         while group.len() < MOST_UNITS {
-            let begun = match self.next_unit().await {
+            let unit = match self.next_unit().await {
                 None => break,
                 Some(Err(e)) if group.is_empty() => return Err(e),
                 Some(Err(e)) => {
                     self.failed = Some(e);
                     break;
                 }
-                Some(Ok(begun)) => begun,
+                Some(Ok(unit)) => unit,
             };
-            cost += begun.first_items().iter().map(|item| rounded(self.composer.cost(item, &begun.unit))).sum::<u64>();
-            let fits = cost <= self.composer.memory_ahead.total() / 2;
-            let same_step = group.first().is_none_or(|first| first.unit.time_index == begun.unit.time_index);
+            cost += unit.first_items().iter().map(|item| rounded(self.reader.cost(item, &unit.unit))).sum::<u64>();
+            let fits = cost <= self.reader.memory_ahead.total() / 2;
+            let same_step = group.first().is_none_or(|first| first.unit.time_index == unit.unit.time_index);
             let alone = !fits || !same_step;
             if alone && !group.is_empty() {
-                self.pending = Some(begun);
+                self.pending = Some(unit);
                 break;
             }
-            let last = self.is_last(&begun.unit);
-            group.push(begun);
+            let last = self.is_last(&unit.unit);
+            group.push(unit);
             if last {
                 break;
             }
@@ -132,27 +135,27 @@ impl Groups {
 
     /// Whether the unit is the last of its step: the next one may be long in coming.
     fn is_last(&self, unit: &Unit) -> bool {
-        let tiling = &self.composer.cube.tiling;
+        let tiling = &self.reader.shared.cube.tiling;
         unit.chunk_row + 1 == tiling.down() && unit.chunk_col + 1 == tiling.across()
     }
 
-    /// Has the group open the headers of its first items; reads of one item sit together.
-    async fn opened(&mut self, mut units: Vec<Begun>) -> Result<Group> {
+    /// Has the group open the headers of its first items; reads of one item are a batch.
+    async fn opened(&mut self, mut units: Vec<UnitReads>) -> Result<Group> {
         let mut readers: HashMap<u64, usize> = HashMap::new();
-        for item in units.iter().flat_map(Begun::first_items) {
+        for item in units.iter().flat_map(UnitReads::first_items) {
             *readers.entry(item.order).or_default() += 1;
         }
         let count = readers.values().sum::<usize>().min(MOST_READS) as u32;
         let reads = self.reads.clone().acquire_many_owned(count).await.map_err(|_| Error::Cancelled)?;
         readers.retain(|_, count| *count > 1);
-        let mut seats: HashMap<u64, Vec<Seat>> = readers
+        let mut batches: HashMap<u64, Vec<Member>> = readers
             .into_iter()
-            .map(|(item, count)| (item, Together::seats(&self.composer.flights, count).collect()))
+            .map(|(item, count)| (item, Batch::members(&self.reader.in_flight, count).collect()))
             .collect();
         // Reads are tasks of the I/O runtime.
         let _io = self.io.enter();
-        for begun in &mut units {
-            begun.open(&self.composer, |item| seats.get_mut(&item.order)?.pop());
+        for unit in &mut units {
+            unit.open(&self.reader, |item| batches.get_mut(&item.order)?.pop());
         }
         Ok(Group { units, _reads: reads })
     }

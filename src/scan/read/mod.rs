@@ -8,6 +8,8 @@ pub mod ahead;
 pub mod batch;
 pub mod coverage;
 pub mod groups;
+pub mod mappings;
 pub mod reader;
 pub mod requests;
+pub mod unit;
 pub mod window;

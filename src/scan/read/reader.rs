@@ -6,20 +6,23 @@ use futures::TryFutureExt;
 use futures::future::join_all;
 use tokio::sync::oneshot;
 
+use super::batch::{Member, Order};
+use super::mappings::{Mappings, Source};
+use super::requests::InFlight;
+use super::window::{self, Keep};
 use crate::cog::opened::Opened;
 use crate::error::{Error, Result};
 use crate::grid::Rect;
 use crate::items::{Asset, Item};
-use crate::plan::{Band, Geometry, Unit};
+use crate::plan::Unit;
 use crate::runtime::tell;
-use crate::scan::compose::decode::assemble;
-use crate::scan::compose::feed::{Content, Part, Stored, counted_window};
-use crate::scan::read::batch::{Order, Seat};
-use crate::scan::read::window::{self, Fetched, Keep};
 use crate::scan::shared::faults;
-use crate::scan::shared::memory::{Reservation, shrink};
+use crate::scan::shared::memory::{Memory, Reservation, shrink};
 use crate::scan::shared::neighbours::Row;
-use crate::scan::unit::Composer;
+use crate::scan::shared::part::{Content, Part, Stored, counted_window};
+use crate::scan::shared::raster::Raster;
+use crate::scan::shared::state::Shared;
+use crate::scan::shared::window::Fetched;
 use crate::store::Object;
 use crate::warp::Mapping;
 
@@ -40,7 +43,7 @@ pub struct Slots {
     /// Nothing is read before this is granted.
     pub memory: oneshot::Receiver<Reservation>,
     /// Beside the reads of the same item for neighbouring units, if there are some.
-    pub seat: Option<Seat>,
+    pub member: Option<Member>,
 }
 
 /// The output tile that a read is for.
@@ -56,14 +59,19 @@ impl Target {
     }
 }
 
-/// Which pixels of one COG a unit takes.
-struct Source {
-    level: usize,
-    /// More than one where the window is read in parts.
-    mappings: Vec<Arc<Mapping>>,
-    /// Of the tiles that a single mapping knows, those that can add a pixel; `None` for all of them.
-    open: Option<Vec<bool>>,
-    samples: Vec<u16>,
+/// Decodes the samples of a window and brings them to the output grid; the reservation is for the decoding.
+pub type DecodeOnGrid = fn(&Opened, &Stored, &[u16], Option<Reservation>) -> Result<Raster>;
+
+/// Reads items for the units of a scan.
+pub struct Reader {
+    pub shared: Arc<Shared>,
+    pub in_flight: Arc<InFlight>,
+    /// For the reads of units at work, and for those of units to come. Two, since the first must never wait for the second.
+    pub memory: Memory,
+    pub memory_ahead: Memory,
+    mappings: Mappings,
+    /// A window that is read in parts is decoded part by part: all of it would be too much to hold.
+    decode_on_grid: DecodeOnGrid,
 }
 
 /// A part that is to be fetched.
@@ -80,7 +88,7 @@ impl Planned {
     fn orders(&self) -> Vec<Order> {
         let Content::Stored(stored) = &self.part.content else { return Vec::new() };
         let (object, cog) = (&self.object, self.part.opened.id);
-        stored.reads.ranges().map(|range| Order { object: object.clone(), cog, range }).collect()
+        stored.plan.ranges().map(|range| Order { object: object.clone(), cog, range }).collect()
     }
 
     /// What the part will take; `None` where only its pixels tell.
@@ -89,19 +97,32 @@ impl Planned {
     }
 }
 
-impl Composer {
+impl Reader {
+    pub fn new(shared: Arc<Shared>, decode_on_grid: DecodeOnGrid) -> Reader {
+        let (budget, is_local) = (shared.cube.request.memory_budget, shared.cube.is_local);
+        Reader {
+            shared,
+            in_flight: Arc::default(),
+            memory: Memory::new(budget / 8),
+            // What comes without delay need not be there long before.
+            memory_ahead: Memory::new(if is_local { budget / 16 } else { budget / 4 }),
+            mappings: Mappings::new(budget),
+            decode_on_grid,
+        }
+    }
+
     /// Bytes that reading an item for a unit is likely to take: its share of the tile, by their bounding boxes.
     pub fn cost(&self, item: &Item, unit: &Unit) -> u64 {
         /// Tiles are read whole, and some files compress less than the sampled ones.
         const MARGIN: f64 = 1.25;
         /// More than any budget, and little enough to be summed: one pixel of a coarse grid may be the whole world.
         const MOST: f64 = 1e15;
-        let cube = &self.cube;
+        let Shared { cube, assets, bands, .. } = &*self.shared;
         let pixels = unit.rect.pixels() as f64 * (item.place.share_of(&unit.area) + 0.02).min(1.0);
-        let stored: f64 = self.assets.iter().filter_map(|asset| cube.stored.get(asset)).sum();
+        let stored: f64 = assets.iter().filter_map(|asset| cube.stored.get(asset)).sum();
         let places = if cube.is_parallel { 0.0 } else { size_of::<u32>() as f64 };
-        let window = (pixels * cube.source_pixels).min(self.window_pixels as f64);
-        let window: u64 = self.bands.iter().map(|b| window as u64 * cube.bands[*b].source_dtype.size() as u64).sum();
+        let window = (pixels * cube.source_pixels).min(self.mappings.window_pixels as f64);
+        let window: u64 = bands.iter().map(|b| window as u64 * cube.bands[*b].source_dtype.size() as u64).sum();
         (pixels * (stored * MARGIN + places)).min(MOST) as u64 + counted_window(window)
     }
 
@@ -113,9 +134,8 @@ impl Composer {
         settled: Arc<Vec<Option<Vec<u8>>>>,
         mut slots: Slots,
     ) -> ReadItem {
-        let assets =
-            self.assets.iter().enumerate().filter_map(|(i, key)| Some((i, key, item.assets.get(i)?.as_ref()?)));
-        let cube = &self.cube;
+        let Shared { cube, assets, .. } = &*self.shared;
+        let assets = assets.iter().enumerate().filter_map(|(i, key)| Some((i, key, item.assets.get(i)?.as_ref()?)));
         let opening = assets.map(|(i, key, asset)| {
             let open = cube.open(&item.id, key, asset);
             async move { (i, asset, open.await) }
@@ -126,16 +146,16 @@ impl Composer {
         tell(slots.opened, ());
         let mut memory = slots.memory.await.map_err(|_| (0, Error::Cancelled))?;
         let plans = opened.into_iter().map(|(i, asset, opened)| {
-            let (composer, settled) = (&self, &settled);
-            async move { composer.plan_asset(i, asset, opened?, target, settled).await }.map_err(move |e| (i, e))
+            let (reader, settled) = (&self, &settled);
+            async move { reader.plan_asset((i, asset), opened?, target, settled).await }.map_err(move |e| (i, e))
         });
         let plans: Vec<_> =
             join_all(plans).await.into_iter().filter_map(Result::transpose).collect::<Result<_, _>>()?;
         if let Some(bytes) = plans.iter().map(Planned::memory).sum() {
             shrink(&mut memory, bytes);
         }
-        if let Some(seat) = &mut slots.seat {
-            seat.order(plans.iter().flat_map(Planned::orders).collect()).await;
+        if let Some(member) = &mut slots.member {
+            member.order(plans.iter().flat_map(Planned::orders).collect()).await;
         }
         let parts = plans.into_iter().map(|plan| {
             let asset = plan.part.asset;
@@ -149,31 +169,32 @@ impl Composer {
     /// What is to be read of one COG; `None` if it cannot add a pixel.
     async fn plan_asset(
         self: &Arc<Self>,
-        index: usize,
-        asset: &Asset,
+        (index, asset): (usize, &Asset),
         (object, opened): (Arc<Object>, Arc<Opened>),
         target: Target,
         settled: &Arc<Vec<Option<Vec<u8>>>>,
     ) -> Result<Option<Planned>> {
+        let (shared, rect) = (&self.shared, target.rect);
         // What takes microseconds does not wait for a compute thread, which decodes.
-        let rect = target.rect;
-        let source = if settled.iter().all(Option::is_none) && self.is_mapped(rect, &opened)? {
-            self.source(index, asset, &opened, rect, settled)?
+        let source = if settled.iter().all(Option::is_none) && self.mappings.has(&shared.cube, rect, &opened)? {
+            self.mappings.source(shared, (index, asset), &opened, rect, settled)?
         } else {
-            let (composer, asset, opened, settled) = (self.clone(), asset.clone(), opened.clone(), settled.clone());
-            self.on_pool(move || composer.source(index, &asset, &opened, rect, &settled)).await?
+            let (reader, asset, opened, settled) = (self.clone(), asset.clone(), opened.clone(), settled.clone());
+            let find = move || reader.mappings.source(&reader.shared, (index, &asset), &opened, rect, &settled);
+            shared.on_pool(find).await?
         };
         let Some(Source { level, mappings, open, samples }) = source else { return Ok(None) };
         let content = match &mappings[..] {
             [mapping] => {
                 Content::Stored(Box::new(self.stored(&opened, level, &samples, mapping, (target.row, open.as_deref()))))
             }
-            _ => Content::Rasters(Vec::new()),
+            _ => Content::Decoded(Vec::new()),
         };
         let part = Part { asset: index, samples, opened, content };
         Ok(Some(Planned { object, level, mappings, row: target.row, part }))
     }
 
+    /// A window whose tiles are to be fetched.
     fn stored(
         &self,
         opened: &Opened,
@@ -182,112 +203,34 @@ impl Composer {
         mapping: &Arc<Mapping>,
         (row, open): (Row, Option<&[bool]>),
     ) -> Stored {
-        let keep = Keep { cache: &self.tiles, larder: self.larder.as_ref(), row, room: self.decoding.total() };
-        let reads = window::plan(keep, opened, level, samples, mapping, open);
-        Stored { mapping: mapping.clone(), reads, bytes: Fetched::default() }
+        let Shared { cache, neighbours, decoding, .. } = &*self.shared;
+        let keep = Keep { cache, neighbours: neighbours.as_ref(), row, room: decoding.total() };
+        let plan = window::plan(keep, opened, level, samples, mapping, open);
+        Stored { mapping: mapping.clone(), plan, bytes: Fetched::default() }
     }
 
     /// Fetches what is planned. A window in parts is decoded part by part.
-    async fn fetch(&self, plan: Planned) -> Result<Part> {
-        let Planned { object, level, mappings, row, mut part } = plan;
-        let (opened, flights) = (&part.opened, &self.flights);
+    async fn fetch(&self, planned: Planned) -> Result<Part> {
+        let Planned { object, level, mappings, row, mut part } = planned;
+        let (opened, in_flight) = (&part.opened, &self.in_flight);
         match &mut part.content {
-            Content::Stored(stored) => stored.bytes = window::fetch(&object, opened.id, &stored.reads, flights).await?,
-            Content::Rasters(placed) => {
+            Content::Stored(stored) => {
+                stored.bytes = window::fetch(&object, opened.id, &stored.plan, in_flight).await?
+            }
+            Content::Decoded(placed) => {
                 for mapping in mappings {
-                    let Stored { reads, .. } = self.stored(opened, level, &part.samples, &mapping, (row, None));
-                    let bytes = window::fetch(&object, opened.id, &reads, flights).await?;
-                    let decoding = self.decoding.reserve_some(reads.decoding(opened)).await?;
-                    let (opened, samples) = (opened.clone(), part.samples.clone());
-                    let place = self.on_pool(move || {
-                        let raster = assemble(&opened, &reads, &bytes, &samples, &mapping, None)?;
-                        drop(decoding);
-                        Ok((Arc::new(Mapping::identity(mapping.rect)), raster.on_grid(&mapping)))
+                    let mut stored = self.stored(opened, level, &part.samples, &mapping, (row, None));
+                    stored.bytes = window::fetch(&object, opened.id, &stored.plan, in_flight).await?;
+                    let decoding = self.shared.decoding.reserve_some(stored.plan.decoding(opened)).await?;
+                    let (opened, samples, decode) = (opened.clone(), part.samples.clone(), self.decode_on_grid);
+                    let place = self.shared.on_pool(move || {
+                        let raster = decode(&opened, &stored, &samples, decoding)?;
+                        Ok((Arc::new(Mapping::identity(stored.mapping.rect)), raster))
                     });
                     placed.push(place.await?);
                 }
             }
         }
         Ok(part)
-    }
-
-    /// Whether [`Composer::source`] has no transformation to make.
-    fn is_mapped(&self, rect: Rect, opened: &Opened) -> Result<bool> {
-        if !self.cube.levels.knows(opened) {
-            return Ok(false);
-        }
-        let (_, geometry) = self.cube.levels.choose(opened)?;
-        Ok(geometry.is_parallel_to(self.cube.crs()) || self.mappings.contains_key(&(rect, Geometry::of(&geometry))))
-    }
-
-    /// Level, mappings and samples of one COG for one rectangle; `None` if it cannot add a pixel.
-    fn source(
-        &self,
-        asset_index: usize,
-        asset: &Asset,
-        opened: &Opened,
-        rect: Rect,
-        settled: &[Option<Vec<u8>>],
-    ) -> Result<Option<Source>> {
-        let mut samples = Vec::new();
-        let mut positions = Vec::new();
-        let (level, geometry) = self.cube.levels.choose(opened)?;
-        self.cube.check_tiles(opened.level(level))?;
-        let Some(mapping) = self.mapping(rect, &geometry)? else { return Ok(None) };
-        for (position, (_, band)) in self.with_assets().enumerate().filter(|(_, (asset, _))| *asset == asset_index) {
-            self.cube.check_source(band, opened, asset)?;
-            samples.push(band.sample);
-            positions.push(position);
-        }
-        let settled = positions.iter().map(|position| settled[*position].as_deref());
-        let open = mapping.open_in_any(rect, geometry.tile, settled);
-        if open.as_ref().is_some_and(|open| !open.contains(&true)) {
-            return Ok(None);
-        }
-        samples.extend(samples.clone().into_iter().filter_map(|sample| opened.cog.alpha_for(sample)));
-        samples.sort_unstable();
-        samples.dedup();
-        let mappings = self.split(mapping, &geometry)?;
-        Ok(Some(Source { level, mappings, open, samples }))
-    }
-
-    fn mapping(&self, rect: Rect, source: &crate::warp::Source) -> Result<Option<Arc<Mapping>>> {
-        let cube = &self.cube;
-        let make = || Ok(Mapping::new(&cube.request.grid, cube.crs(), rect, source)?.map(Arc::new));
-        self.mappings.try_get_with((rect, Geometry::of(source)), make).map_err(|e: Arc<Error>| (*e).clone())
-    }
-
-    /// Cuts a mapping whose window is too large into parts whose windows are not.
-    fn split(&self, mapping: Arc<Mapping>, source: &crate::warp::Source) -> Result<Vec<Arc<Mapping>>> {
-        let Rect { col, row, width, height } = mapping.rect;
-        if mapping.window_pixels() <= self.window_pixels || width * height == 1 {
-            return Ok(vec![mapping]);
-        }
-        let (a, b) = if width >= height {
-            (
-                Rect { width: width / 2, ..mapping.rect },
-                Rect { col: col + width / 2, width: width - width / 2, ..mapping.rect },
-            )
-        } else {
-            (
-                Rect { height: height / 2, ..mapping.rect },
-                Rect { row: row + height / 2, height: height - height / 2, ..mapping.rect },
-            )
-        };
-        let mut parts = Vec::new();
-        for rect in [a, b] {
-            if let Some(part) = Mapping::new(&self.cube.request.grid, self.cube.crs(), rect, source)? {
-                parts.extend(self.split(Arc::new(part), source)?);
-            }
-        }
-        Ok(parts)
-    }
-
-    /// The bands in the order of the output, each with the position of its asset.
-    pub fn with_assets(&self) -> impl Iterator<Item = (usize, &Band)> {
-        self.bands.iter().map(|b| {
-            let band = &self.cube.bands[*b];
-            (self.assets.iter().position(|key| *key == band.asset).unwrap_or(usize::MAX), band)
-        })
     }
 }

@@ -1,4 +1,4 @@
-//! Requests under way. Neighbouring output tiles need the same source tiles at the same time; the second joins the first's
+//! Requests in flight. Neighbouring output tiles need the same source tiles at the same time; the second joins the first's
 //! request.
 
 use std::collections::HashMap;
@@ -17,25 +17,25 @@ use crate::scan::shared::task::Owned;
 use crate::store::{ByteSource, in_turn, turn};
 
 /// A request that any number of readers wait for. It goes on as long as one of them is there.
-pub type Flight = Shared<Request>;
-type Request = BoxFuture<'static, Result<Landed>>;
+pub type Request = Shared<Sent>;
+type Sent = BoxFuture<'static, Result<Answer>>;
 
 /// Where a stored tile is: the id of the opened COG, and its first byte in the file.
 pub type Place = (u64, u64);
 
 /// The tiles that a request brought, by their first bytes. Each has bytes of its own: who keeps one does not keep the others.
-pub type Landed = Arc<HashMap<u64, Arc<Bytes>>>;
+pub type Answer = Arc<HashMap<u64, Arc<Bytes>>>;
 
 /// A tile that somebody else asked for.
 pub enum Joined {
     /// Its bytes are still held.
     Here(Arc<Bytes>),
-    Coming(Flight),
+    Coming(Request),
 }
 
 /// The requests of one scan that others may join, and the tiles whose bytes somebody holds.
 #[derive(Default)]
-pub struct Flights(Arc<Mutex<State>>);
+pub struct InFlight(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -45,14 +45,14 @@ struct State {
 }
 
 enum Entry {
-    Coming(WeakShared<Request>),
+    Coming(WeakShared<Sent>),
     Here(Weak<Bytes>),
 }
 
 impl Entry {
     fn join(&self) -> Option<Joined> {
         match self {
-            Entry::Coming(flight) => flight.upgrade().map(Joined::Coming),
+            Entry::Coming(request) => request.upgrade().map(Joined::Coming),
             Entry::Here(bytes) => bytes.upgrade().map(Joined::Here),
         }
     }
@@ -64,7 +64,7 @@ fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Flights {
+impl InFlight {
     /// A tile that is under way, or whose bytes are still held.
     pub fn join(&self, place: &Place) -> Option<Joined> {
         locked(&self.0).tiles.get(place)?.join()
@@ -79,30 +79,30 @@ impl Flights {
         range: Range<u64>,
         tiles: Vec<Range<u64>>,
         open: impl Fn(u64) -> bool,
-    ) -> Flight {
+    ) -> Request {
         let places: Vec<Place> = tiles.iter().map(|tile| (cog, tile.start)).filter(|(_, start)| open(*start)).collect();
-        let (object, state, landing) = (object.clone(), self.0.clone(), places.clone());
-        let flight = async move {
+        let (object, state, joinable) = (object.clone(), self.0.clone(), places.clone());
+        let request = async move {
             let first = range.start;
-            let landed = Arc::new(split(send(object, range).await?, first, &tiles));
+            let answer = Arc::new(split(send(object, range).await?, first, &tiles));
             let mut state = locked(&state);
-            for place in landing {
-                if let Some(bytes) = landed.get(&place.1) {
+            for place in joinable {
+                if let Some(bytes) = answer.get(&place.1) {
                     state.tiles.insert(place, Entry::Here(Arc::downgrade(bytes)));
                 }
             }
-            Ok(landed)
+            Ok(answer)
         };
-        let flight = flight.boxed().shared();
+        let request = request.boxed().shared();
         let mut state = locked(&self.0);
         if state.tiles.len() >= state.sweep_at.max(LEAST_SWEEP) {
             state.tiles.retain(|_, entry| entry.join().is_some());
             state.sweep_at = state.tiles.len() * 2;
         }
-        if let Some(weak) = flight.downgrade() {
+        if let Some(weak) = request.downgrade() {
             state.tiles.extend(places.into_iter().map(|place| (place, Entry::Coming(weak.clone()))));
         }
-        flight
+        request
     }
 }
 
@@ -154,13 +154,13 @@ mod tests {
     #[test]
     fn a_request_that_is_kept_but_not_waited_for_gives_its_permit_back() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
-        let (flights, object) = (Flights::default(), Arc::new(Narrow(tokio::sync::Semaphore::new(1))));
-        let start = |range: Range<u64>| flights.start(&object, 1, range.clone(), vec![range], |_| true);
+        let (in_flight, object) = (InFlight::default(), Arc::new(Narrow(tokio::sync::Semaphore::new(1))));
+        let start = |range: Range<u64>| in_flight.start(&object, 1, range.clone(), vec![range], |_| true);
         let (kept, wanted) = (start(0..10), start(10..20));
         runtime.block_on(async {
             assert!(kept.clone().now_or_never().is_none(), "looked at once, and given up");
-            let landed = tokio::time::timeout(std::time::Duration::from_secs(5), wanted).await;
-            assert!(landed.is_ok_and(|landed| landed.is_ok()), "the permit came back");
+            let answer = tokio::time::timeout(std::time::Duration::from_secs(5), wanted).await;
+            assert!(answer.is_ok_and(|answer| answer.is_ok()), "the permit came back");
         });
         drop(kept);
     }
@@ -168,17 +168,17 @@ mod tests {
     #[test]
     fn who_keeps_a_tile_does_not_keep_the_request() {
         let whole = Bytes::from(vec![7; 3 << 20]);
-        let flights = Flights::default();
+        let in_flight = InFlight::default();
         let tiles = vec![0..1 << 20, 1 << 20..3 << 20];
-        let flight = flights.start(&Arc::new(whole.clone()), 1, 0..3 << 20, tiles, |_| true);
-        let landed = block_on(flight.clone()).unwrap();
-        let kept = landed[&0].clone();
-        drop((flight, landed));
+        let request = in_flight.start(&Arc::new(whole.clone()), 1, 0..3 << 20, tiles, |_| true);
+        let answer = block_on(request.clone()).unwrap();
+        let kept = answer[&0].clone();
+        drop((request, answer));
         assert_eq!(kept.len(), 1 << 20);
         assert!(!whole.as_ptr_range().contains(&kept.as_ptr()), "its bytes are its own");
-        assert!(matches!(flights.join(&(1, 0)), Some(Joined::Here(bytes)) if Arc::ptr_eq(&bytes, &kept)));
-        assert!(flights.join(&(1, 1 << 20)).is_none(), "nobody holds the other");
+        assert!(matches!(in_flight.join(&(1, 0)), Some(Joined::Here(bytes)) if Arc::ptr_eq(&bytes, &kept)));
+        assert!(in_flight.join(&(1, 1 << 20)).is_none(), "nobody holds the other");
         drop(kept);
-        assert!(flights.join(&(1, 0)).is_none());
+        assert!(in_flight.join(&(1, 0)).is_none());
     }
 }

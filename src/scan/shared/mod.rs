@@ -7,4 +7,8 @@ pub mod cache;
 pub mod faults;
 pub mod memory;
 pub mod neighbours;
+pub mod part;
+pub mod raster;
+pub mod state;
 pub mod task;
+pub mod window;

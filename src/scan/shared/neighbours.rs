@@ -3,21 +3,21 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::cache::{Decoded, TileKey};
 use crate::cog::Level;
 use crate::cog::opened::Opened;
 use crate::error::Result;
 use crate::plan::Cube;
-use crate::scan::shared::cache::{Decoded, TileKey};
 
-/// The larder of one scan.
-pub struct Larder {
+/// Those of one scan.
+pub struct NeighbourTiles {
     cube: Arc<Cube>,
     capacity: u64,
-    shelf: Mutex<Shelf>,
+    kept: Mutex<Tiles>,
 }
 
 #[derive(Default)]
-struct Shelf {
+struct Tiles {
     tiles: HashMap<TileKey, Kept>,
     bytes: u64,
 }
@@ -39,32 +39,32 @@ pub struct Users {
     pub last: u64,
 }
 
-impl std::fmt::Debug for Larder {
+impl std::fmt::Debug for NeighbourTiles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Larder({} bytes)", self.capacity)
+        write!(f, "NeighbourTiles({} bytes)", self.capacity)
     }
 }
 
-impl Larder {
-    pub fn new(cube: Arc<Cube>, capacity: u64) -> Larder {
-        Larder { cube, capacity, shelf: Mutex::default() }
+impl NeighbourTiles {
+    pub fn new(cube: Arc<Cube>, capacity: u64) -> NeighbourTiles {
+        NeighbourTiles { cube, capacity, kept: Mutex::default() }
     }
 
     /// A tile that another output tile has decoded; the last use takes it away.
     pub fn take(&self, key: &TileKey) -> Option<Arc<Decoded>> {
-        self.shelf().take(key)
+        self.kept().take(key)
     }
 
     /// Keeps a tile that the row `now` has used for its other users. Where there is no room, those go for which the time has
     /// passed; if that is not enough the new one is not kept, since the others will be asked for sooner.
     pub fn put(&self, key: TileKey, tile: &Arc<Decoded>, users: Users, now: Row) {
         if users.count > 1 {
-            self.shelf().put(key, tile, users, now, self.capacity);
+            self.kept().put(key, tile, users, now, self.capacity);
         }
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Tiles> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The output tiles that a tile of a level is likely to give pixels to: those that the bounding box of its image meets.
@@ -89,7 +89,7 @@ impl Larder {
     }
 }
 
-impl Shelf {
+impl Tiles {
     fn take(&mut self, key: &TileKey) -> Option<Arc<Decoded>> {
         let kept = self.tiles.get_mut(key)?;
         kept.uses -= 1;
@@ -132,17 +132,17 @@ mod tests {
     fn a_tile_stays_until_its_last_use_or_its_time_has_passed() {
         let tile = || Arc::new(Decoded(Pixels::UInt8(vec![1; 100])));
         let key = |index| (1, 0, false, index);
-        let mut shelf = Shelf::default();
-        shelf.put(key(0), &tile(), Users { count: 3, last: 5 }, (2, 4), 250);
-        shelf.put(key(1), &tile(), Users { count: 2, last: 4 }, (2, 4), 250);
-        shelf.put(key(2), &tile(), Users { count: 2, last: 5 }, (2, 4), 250);
-        assert!(shelf.take(&key(2)).is_none(), "there was no room");
-        assert!(shelf.take(&key(0)).is_some() && shelf.take(&key(0)).is_some());
-        assert!(shelf.take(&key(0)).is_none(), "two other users have had it");
-        assert_eq!(shelf.bytes, 100);
-        shelf.put(key(3), &tile(), Users { count: 2, last: 5 }, (2, 5), 150);
-        assert!(shelf.take(&key(1)).is_none(), "row 5 has come, row 4 was the last to ask for it");
-        assert!(shelf.take(&key(3)).is_some());
-        assert_eq!((shelf.bytes, shelf.tiles.len()), (0, 0));
+        let mut tiles = Tiles::default();
+        tiles.put(key(0), &tile(), Users { count: 3, last: 5 }, (2, 4), 250);
+        tiles.put(key(1), &tile(), Users { count: 2, last: 4 }, (2, 4), 250);
+        tiles.put(key(2), &tile(), Users { count: 2, last: 5 }, (2, 4), 250);
+        assert!(tiles.take(&key(2)).is_none(), "there was no room");
+        assert!(tiles.take(&key(0)).is_some() && tiles.take(&key(0)).is_some());
+        assert!(tiles.take(&key(0)).is_none(), "two other users have had it");
+        assert_eq!(tiles.bytes, 100);
+        tiles.put(key(3), &tile(), Users { count: 2, last: 5 }, (2, 5), 150);
+        assert!(tiles.take(&key(1)).is_none(), "row 5 has come, row 4 was the last to ask for it");
+        assert!(tiles.take(&key(3)).is_some());
+        assert_eq!((tiles.bytes, tiles.tiles.len()), (0, 0));
     }
 }

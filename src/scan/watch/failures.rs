@@ -84,18 +84,18 @@ impl List {
 pub struct Failures(Arc<Mutex<List>>);
 
 /// A scan of a query that is not over.
-pub struct Attendance(Failures);
+pub struct Recording(Failures);
 
-impl Attendance {
+impl Recording {
     /// A connection runs one query at a time: while a scan of it is not over, another one belongs to the same query; else its
     /// list begins anew.
-    pub fn start(caller: Caller) -> Attendance {
+    pub fn start(caller: Caller) -> Recording {
         let mut lists = lock(&LISTS);
         if let Some((_, list)) = lists.iter().find(|(of, _)| *of == caller) {
             let mut found = lock(list);
             if found.scans > 0 {
                 found.scans += 1;
-                return Attendance(Failures(list.clone()));
+                return Recording(Failures(list.clone()));
             }
         }
         lists.retain(|(of, _)| *of != caller);
@@ -104,16 +104,16 @@ impl Attendance {
         }
         let list = Arc::new(Mutex::new(List { scans: 1, ..List::default() }));
         lists.push_back((caller, list.clone()));
-        Attendance(Failures(list))
+        Recording(Failures(list))
     }
 
-    /// As [`Attendance::start`], for the query of a cube, with what bind could not read.
-    pub fn of(cube: &Cube) -> Attendance {
-        let attendance = Attendance::start(cube.request.caller);
+    /// As [`Recording::start`], for the query of a cube, with what bind could not read.
+    pub fn of(cube: &Cube) -> Recording {
+        let recording = Recording::start(cube.request.caller);
         for Unread { item, key, asset, error } in &cube.unread {
-            attendance.0.record(Failure::new(&cube.request, item, key, asset, error));
+            recording.0.record(Failure::new(&cube.request, item, key, asset, error));
         }
-        attendance
+        recording
     }
 
     pub fn failures(&self) -> &Failures {
@@ -121,7 +121,7 @@ impl Attendance {
     }
 }
 
-impl Drop for Attendance {
+impl Drop for Recording {
     fn drop(&mut self) {
         lock(&self.0.0).scans -= 1;
     }
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn the_scans_of_a_query_share_a_list() {
         let one = caller(1, 1);
-        let (first, second) = (Attendance::start(one), Attendance::start(one));
+        let (first, second) = (Recording::start(one), Recording::start(one));
         first.failures().record(failure("a", 1));
         second.failures().record(failure("b", 1));
         second.failures().record(failure("a", 1));
@@ -171,7 +171,7 @@ mod tests {
         let late = first.failures().clone();
         drop((first, second));
         assert_eq!(listed(&one), ["a", "b"]);
-        let _next = Attendance::start(one);
+        let _next = Recording::start(one);
         late.record(failure("late", 1));
         assert!(listed(&one).is_empty());
     }
@@ -179,14 +179,14 @@ mod tests {
     #[test]
     fn lists_are_bounded() {
         let one = caller(2, 1);
-        let scan = Attendance::start(one);
+        let scan = Recording::start(one);
         for item in 0..10 {
             scan.failures().record(failure(&item.to_string(), LIST_BYTES / 8));
         }
         let (rows, others) = failures_of(&one);
         assert!(rows.len() < 8 && rows.len() as u64 + others == 10);
         for connection in 0..2 * CONNECTIONS as u64 {
-            drop(Attendance::start(caller(3, connection)));
+            drop(Recording::start(caller(3, connection)));
         }
         assert!(lock(&LISTS).len() <= CONNECTIONS && listed(&one).is_empty());
     }

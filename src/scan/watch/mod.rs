@@ -6,3 +6,4 @@
 pub mod bar;
 pub mod failures;
 pub mod progress;
+pub mod running;

@@ -7,10 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use crate::error::Result;
 use crate::plan::Cube;
-use crate::runtime;
-use crate::scan::watch::bar;
 use crate::store::counters::Traffic;
 
 /// Stands for a number of tiles that is not known.
@@ -65,6 +62,38 @@ pub fn running(database: u64) -> Vec<State> {
 }
 
 impl Progress {
+    /// Of a scan of `cube` for the SQL function `function`, which begins now.
+    pub fn new(function: &'static str, cube: &Cube) -> Progress {
+        let traffic = cube.session.traffic().clone();
+        Progress {
+            function,
+            database: cube.request.caller.database,
+            process: std::process::id(),
+            started: SystemTime::now(),
+            clock: Instant::now(),
+            tiles_per_step: (cube.tiling.across() * cube.tiling.down()).max(1),
+            done: AtomicU64::new(0),
+            total: AtomicU64::new(UNKNOWN),
+            before: traffic.totals(),
+            traffic,
+            over: AtomicBool::new(false),
+        }
+    }
+
+    /// Adds a scan to those that run.
+    pub fn list(self: &Arc<Self>) {
+        scans().push(self.clone());
+    }
+
+    /// Takes it off the list; whether it was not over before.
+    pub fn end(self: &Arc<Self>) -> bool {
+        let first = !self.over.swap(true, Relaxed);
+        if first {
+            scans().retain(|scan| !Arc::ptr_eq(scan, self));
+        }
+        first
+    }
+
     pub fn tile_done(&self) {
         self.done.fetch_add(1, Relaxed);
     }
@@ -72,6 +101,11 @@ impl Progress {
     /// Tells how many tiles there are in all.
     pub fn set_total(&self, tiles: u64) {
         self.total.store(tiles, Relaxed);
+    }
+
+    /// Tells how many steps there are in all.
+    pub fn set_steps(&self, steps: u64) {
+        self.set_total(steps * self.tiles_per_step);
     }
 
     pub fn is_over(&self) -> bool {
@@ -97,64 +131,4 @@ impl Progress {
             seconds_left: total.filter(|_| done > 0).map(left),
         }
     }
-}
-
-/// A scan in the list of those that run; dropped, it leaves it.
-pub struct Running(Arc<Progress>);
-
-impl Running {
-    /// Lists a scan of `cube` for the SQL function `function`. Where the setting says so, the steps are counted, which reads
-    /// the item index once more, and a bar is drawn.
-    pub fn start(function: &'static str, cube: &Arc<Cube>) -> Result<Running> {
-        let traffic = cube.session.traffic().clone();
-        let progress = Arc::new(Progress {
-            function,
-            database: cube.request.caller.database,
-            process: std::process::id(),
-            started: SystemTime::now(),
-            clock: Instant::now(),
-            tiles_per_step: (cube.tiling.across() * cube.tiling.down()).max(1),
-            done: AtomicU64::new(0),
-            total: AtomicU64::new(UNKNOWN),
-            before: traffic.totals(),
-            traffic,
-            over: AtomicBool::new(false),
-        });
-        if cube.request.progress {
-            count_ahead(cube.clone(), progress.clone())?;
-            bar::draw(progress.clone())?;
-        }
-        scans().push(progress.clone());
-        Ok(Running(progress))
-    }
-
-    pub fn progress(&self) -> Arc<Progress> {
-        self.0.clone()
-    }
-
-    /// Takes the scan off the list. What has no more tiles to give ends before DuckDB writes its result.
-    pub fn end(&self) {
-        if !self.0.over.swap(true, Relaxed) {
-            bar::erase(&self.0);
-            scans().retain(|scan| !Arc::ptr_eq(scan, &self.0));
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-/// Counts the steps on a thread of its own, which is not waited for. What fails here fails in the scan, and is told there.
-fn count_ahead(cube: Arc<Cube>, progress: Arc<Progress>) -> Result<()> {
-    let count = move || {
-        let summary = cube.summary(&|| !progress.is_over())?;
-        if !progress.is_over() {
-            progress.set_total(summary.steps * progress.tiles_per_step);
-        }
-        Ok(())
-    };
-    runtime::on_thread("lazycogs-count", count).map(drop)
 }
