@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use super::codec::{Compression, corrupt, decompress};
 use super::metadata::Nodata;
 use super::predictor::{undo_floating_point, undo_horizontal};
-use super::widen::{is_native, widen};
+use super::widen::widen;
 use super::{Level, Predictor, jpeg, lerc};
 use crate::buffers::{self, SCRATCH};
 use crate::error::{Error, Result};
@@ -39,7 +39,7 @@ fn decode_rows(level: &Level, rows: u32, compressed: &[u8], out: &mut Pixels) ->
         Compression::Lerc | Compression::LercDeflate | Compression::LercZstd => {
             lerc::decode(level, rows, compressed, out)
         }
-        _ if is_native(level.encoding.format, level.encoding.bits) => {
+        _ if level.encoding.is_native() => {
             let bytes = out.as_bytes_mut();
             decompress(level.compression, compressed, bytes)?;
             to_native(level, bytes)

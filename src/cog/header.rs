@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::codec::Compression;
-use super::geokeys::GeoKeys;
 use super::ifd::{Directories, Ifd, Tag};
+use super::keys::GeoKeys;
 use super::metadata::{Nodata, colour, descriptions, scale_offset};
 use super::reader::HeaderReader;
 use super::strips::rows_per_strip;

@@ -12,6 +12,7 @@ mod header;
 pub mod headers;
 mod ifd;
 mod jpeg;
+mod keys;
 mod lerc;
 mod lzw;
 mod metadata;
@@ -192,6 +193,16 @@ struct Encoding {
     jpeg_tables: Option<Arc<[u8]>>,
 }
 
+impl Encoding {
+    /// Whether values are stored as they are computed with, in whole bytes.
+    fn is_native(&self) -> bool {
+        matches!(
+            (self.format, self.bits),
+            (SampleFormat::Float, 32 | 64) | (SampleFormat::Unsigned | SampleFormat::Signed, 8 | 16 | 32 | 64)
+        )
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Predictor {
     None,
@@ -280,7 +291,7 @@ impl Level {
     /// Bytes of memory that decoding one tile takes, its pixels included.
     pub fn decoding_memory(&self) -> u64 {
         let pixels = (self.tile_len() * self.dtype.size()) as u64;
-        let in_place = self.compression.is_of_bytes() && widen::is_native(self.encoding.format, self.encoding.bits);
+        let in_place = self.compression.is_of_bytes() && self.encoding.is_native();
         // Decoders of images have buffers of their own; odd bit depths are widened from one.
         if in_place { pixels } else { pixels * 3 }
     }

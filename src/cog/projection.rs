@@ -2,7 +2,7 @@
 //!
 //! GeoTIFF 1.1, annex C, and the parameter keys that libgeotiff reads for each method. WKT 1, whose names and parameters are theirs.
 
-use super::geokeys::{GeoKeys, Key};
+use super::keys::{GeoKeys, Key};
 
 /// Where the value of a WKT parameter is found: the first of the keys that is there, else the default.
 struct Parameter {

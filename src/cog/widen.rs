@@ -2,17 +2,8 @@
 
 use half::f16;
 
-use super::SampleFormat;
 use crate::error::{Error, Result};
 use crate::pixels::Pixels;
-
-/// Whether values of this depth are stored as they are computed with, in whole bytes.
-pub fn is_native(format: SampleFormat, bits: u16) -> bool {
-    matches!(
-        (format, bits),
-        (SampleFormat::Float, 32 | 64) | (SampleFormat::Unsigned | SampleFormat::Signed, 8 | 16 | 32 | 64)
-    )
-}
 
 /// Widens the rows of `raw`, each padded to `row_bytes`, into `out`. Integers are packed, most significant bit first;
 /// floating-point numbers are little-endian bytes. No value is scaled.

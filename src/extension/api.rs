@@ -2,7 +2,7 @@
 //!
 //! A callback never lets a panic or an error cross into C: both become a DuckDB error with the function's name in front.
 
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CString, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::Arc;
@@ -10,68 +10,16 @@ use std::sync::Arc;
 use duckdb::ffi;
 
 use super::context::{Context, Stay};
+use super::texts::c_string;
+pub use super::types::Type;
 use super::value::Value;
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::request::Caller;
 use crate::store::{Files, shown};
 
-/// A DuckDB type by its id, or a list, struct or map of others.
-#[derive(Debug, Clone)]
-pub enum Type {
-    Id(u32),
-    List(Box<Type>),
-    Map(Box<Type>, Box<Type>),
-}
-
-impl Type {
-    pub const ANY: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_ANY);
-    pub const BOOLEAN: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_BOOLEAN);
-    pub const TINYINT: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_TINYINT);
-    pub const UTINYINT: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_UTINYINT);
-    pub const SMALLINT: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_SMALLINT);
-    pub const USMALLINT: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_USMALLINT);
-    pub const INTEGER: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_INTEGER);
-    pub const UINTEGER: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_UINTEGER);
-    pub const BIGINT: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_BIGINT);
-    pub const UBIGINT: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_UBIGINT);
-    pub const FLOAT: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_FLOAT);
-    pub const DOUBLE: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_DOUBLE);
-    pub const VARCHAR: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR);
-    pub const BLOB: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_BLOB);
-    pub const TIMESTAMP: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIMESTAMP);
-
-    pub fn list(child: Type) -> Type {
-        Type::List(Box::new(child))
-    }
-
-    pub fn map(key: Type, value: Type) -> Type {
-        Type::Map(Box::new(key), Box::new(value))
-    }
-
-    /// Runs `body` with the logical type, which lives as long as the call.
-    pub(super) fn with<R>(&self, body: impl FnOnce(ffi::duckdb_logical_type) -> R) -> R {
-        // SAFETY: every logical type is created here, only lent to `body`, and destroyed here; the constructors of
-        // nested types copy their children.
-        unsafe {
-            let mut logical = self.create();
-            let result = body(logical);
-            ffi::duckdb_destroy_logical_type(&mut logical);
-            result
-        }
-    }
-
-    unsafe fn create(&self) -> ffi::duckdb_logical_type {
-        // SAFETY: constructors; a child is live for the length of the call that copies it.
-        unsafe {
-            match self {
-                Type::Id(id) => ffi::duckdb_create_logical_type(*id),
-                Type::List(child) => child.with(|c| ffi::duckdb_create_list_type(c)),
-                Type::Map(key, value) => key.with(|k| value.with(|v| ffi::duckdb_create_map_type(k, v))),
-            }
-        }
-    }
-}
+/// The C API that the binary needs: DuckDB 1.5.6 made it stable, 2.0 has it too, older versions refuse to load it.
+pub const C_API_VERSION: &str = "v1.5.6";
 
 /// A table function. `Bind` is shared by every execution of a prepared statement, `Global` by the threads of one
 /// execution, `Local` belongs to one thread.
@@ -288,26 +236,4 @@ fn guarded<T>(body: impl FnOnce() -> Result<T>) -> Result<T, String> {
 
 fn c_message<F: TableFunction>(message: &str) -> CString {
     c_string(&format!("{}: {}", F::NAME, shown::message(message)))
-}
-
-/// A C string; a NUL inside, which C cannot hold, is dropped.
-pub(super) fn c_string(text: &str) -> CString {
-    // Without a NUL it cannot fail.
-    CString::new(text.replace('\0', "")).unwrap_or_default()
-}
-
-/// Takes over a string that DuckDB allocated.
-///
-/// # Safety
-/// `raw` is null or a NUL-terminated string to be freed with `duckdb_free`.
-pub(super) unsafe fn take_string(raw: *mut c_char) -> Option<String> {
-    if raw.is_null() {
-        return None;
-    }
-    // SAFETY: by the contract of this function; the text is copied before it is freed.
-    unsafe {
-        let text = CStr::from_ptr(raw).to_string_lossy().into_owned();
-        ffi::duckdb_free(raw.cast());
-        Some(text)
-    }
 }

@@ -11,8 +11,8 @@ use duckdb::arrow::datatypes::{DataType, Field, Fields};
 use duckdb::arrow::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
 use duckdb::ffi;
 
-use super::context::take_message;
 use super::database;
+use super::texts::take_message;
 use crate::error::{Error, Result};
 
 /// DuckDB's view of the schema of one BLOB column, and a connection, whose client context it wants beside each array.

@@ -1,7 +1,6 @@
 //! The client context: the session that a statement was bound in. Its settings, its file system, and whether its query was
 //! interrupted.
 
-use std::ffi::{CStr, c_char};
 use std::fmt;
 use std::ops::Range;
 use std::ptr;
@@ -9,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use duckdb::ffi;
 
-use super::api::c_string;
 use super::sign;
+use super::texts::{c_string, take_message};
 use super::value::Value;
 use crate::error::{Error, Result};
 use crate::interrupt::Sign;
@@ -222,28 +221,4 @@ impl OpenFile {
         // SAFETY: the handle is live.
         unsafe { take_message(ffi::duckdb_file_handle_error_data(self.raw)) }
     }
-}
-
-/// The message of an error, which is destroyed.
-///
-/// # Safety
-/// `error` is null or error data that the caller owns.
-pub(super) unsafe fn take_message(mut error: ffi::duckdb_error_data) -> String {
-    if error.is_null() {
-        return String::new();
-    }
-    // SAFETY: the message is borrowed from the error data.
-    unsafe {
-        let message = ffi::duckdb_error_data_message(error);
-        let text = if message.is_null() { String::new() } else { borrowed(message) };
-        ffi::duckdb_destroy_error_data(&mut error);
-        text
-    }
-}
-
-/// # Safety
-/// `raw` is a NUL-terminated string.
-unsafe fn borrowed(raw: *const c_char) -> String {
-    // SAFETY: by the contract of this function.
-    unsafe { CStr::from_ptr(raw) }.to_string_lossy().into_owned()
 }

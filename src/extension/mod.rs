@@ -14,6 +14,8 @@ mod settings;
 mod sign;
 mod stats;
 mod store;
+mod texts;
+mod types;
 mod value;
 mod vectors;
 
@@ -23,9 +25,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use duckdb::ffi;
 
 use crate::error::{Error, Result};
-
-/// The C API that the binary needs: DuckDB 1.5.6 made it stable, 2.0 has it too, older versions refuse to load it.
-const C_API_VERSION: &str = "v1.5.6";
 
 /// Registers settings and functions. DuckDB calls this through the entry point at LOAD.
 ///
@@ -46,7 +45,7 @@ unsafe fn report(info: ffi::duckdb_extension_info, access: *const ffi::duckdb_ex
     // SAFETY: as in `load`; the text is copied.
     unsafe {
         if let Some(set_error) = (*access).set_error {
-            set_error(info, api::c_string(&format!("lazycogs: {text}")).as_ptr());
+            set_error(info, texts::c_string(&format!("lazycogs: {text}")).as_ptr());
         }
     }
     false
@@ -56,7 +55,7 @@ unsafe fn register_all(info: ffi::duckdb_extension_info, access: *const ffi::duc
     // SAFETY: as in `load`. The connection is opened on DuckDB's own database object and closed before we return: one
     // that stayed open would keep the user's file locked.
     unsafe {
-        let ready = ffi::duckdb_rs_extension_api_init(info, access, C_API_VERSION)
+        let ready = ffi::duckdb_rs_extension_api_init(info, access, api::C_API_VERSION)
             .map_err(|e| Error::Argument(e.to_owned()))?;
         let Some(get_database) = (*access).get_database.filter(|_| ready) else { return Ok(false) };
         let database = get_database(info);

@@ -4,8 +4,9 @@ use std::ops::RangeInclusive;
 
 use duckdb::ffi;
 
-use super::api::{BindInfo, Type, c_string};
+use super::api::{BindInfo, Type};
 use super::context::Context;
+use super::texts::c_string;
 use super::value::Data;
 use crate::error::{Error, Result};
 use crate::store::{Access, Allowed};

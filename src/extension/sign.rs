@@ -12,8 +12,9 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use duckdb::ffi;
 
-use super::context::take_message;
 use super::database;
+use super::texts::take_message;
+use super::types::Type;
 
 const EXPRESSIONS: [&str; 2] = [
     "list_reduce([1, 2], lambda a, b: a + b)",
@@ -81,8 +82,8 @@ unsafe fn register_keep(connection: ffi::duckdb_connection) {
     unsafe {
         let mut function = ffi::duckdb_create_scalar_function();
         ffi::duckdb_scalar_function_set_name(function, c"lazycogs_keep".as_ptr());
-        super::api::Type::ANY.with(|t| ffi::duckdb_scalar_function_add_parameter(function, t));
-        super::api::Type::BOOLEAN.with(|t| ffi::duckdb_scalar_function_set_return_type(function, t));
+        Type::ANY.with(|t| ffi::duckdb_scalar_function_add_parameter(function, t));
+        Type::BOOLEAN.with(|t| ffi::duckdb_scalar_function_set_return_type(function, t));
         // Otherwise DuckDB 2.0 replaces a constant argument by its value, to see whether it is NULL.
         ffi::duckdb_scalar_function_set_special_handling(function);
         ffi::duckdb_scalar_function_set_bind(function, Some(keep));

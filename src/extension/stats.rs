@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::api::{BindInfo, InitInfo, TableFunction, Type};
+use super::api::{BindInfo, C_API_VERSION, InitInfo, TableFunction, Type};
 use super::rows::{Cell, Once};
 use super::vectors::Chunk;
 use crate::buffers;
@@ -129,7 +129,7 @@ relation!(
     |_| {
         vec![vec![
             env!("CARGO_PKG_VERSION").into(),
-            super::C_API_VERSION.into(),
+            C_API_VERSION.into(),
             crate::crs::proj_version().into(),
             format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH).into(),
         ]]

@@ -6,7 +6,7 @@
 
 use duckdb::ffi;
 
-use super::api::take_string;
+use super::texts::take_string;
 
 /// An owned SQL value of any type.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! The number of valid observations. A pixel that no item saw has the value 0, which is a value.
 
-use super::Mosaic;
+use super::state::{Mosaic, cast};
 use crate::pixels::{DataType, Pixel, Pixels};
 
 pub struct Count {
@@ -22,6 +22,6 @@ impl<W: Pixel> Mosaic<W> for Count {
 
     fn finish(self: Box<Self>, dtype: DataType) -> (Pixels, Vec<u8>) {
         let valid = vec![1; self.count.len()];
-        (super::cast(self.count, dtype), valid)
+        (cast(self.count, dtype), valid)
     }
 }

@@ -1,6 +1,6 @@
 //! The highest and the lowest valid value.
 
-use super::{Mosaic, cast};
+use super::state::{Mosaic, cast};
 use crate::pixels::{DataType, Pixel, Pixels};
 
 pub struct Extreme<W> {

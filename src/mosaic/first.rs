@@ -1,6 +1,6 @@
 //! The first valid value.
 
-use super::{Mosaic, cast};
+use super::state::{Mosaic, cast};
 use crate::buffers;
 use crate::pixels::{DataType, Pixel, Pixels};
 

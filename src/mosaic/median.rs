@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::Mosaic;
+use super::state::Mosaic;
 use crate::buffers;
 use crate::pixels::{DataType, Pixel, Pixels};
 use crate::with_type;

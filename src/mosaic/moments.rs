@@ -1,6 +1,6 @@
 //! Mean and population standard deviation, in double precision.
 
-use super::{Mosaic, cast};
+use super::state::{Mosaic, cast};
 use crate::pixels::{DataType, Pixel, Pixels};
 
 /// Running mean and, for the deviation, the sum of squared differences from it (Welford 1962, "Note on a method for

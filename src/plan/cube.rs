@@ -1,11 +1,9 @@
 //! A request made whole: bands, types and tiling, from the item index and one COG header per band.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use regex::Regex;
-
+use super::assets::{asset_context, location, object};
 use super::bands::{self, Band, Meaning};
 use super::caution;
 use super::empty::{anywhere, nothing_matches};
@@ -23,7 +21,7 @@ use crate::interrupt;
 use crate::items::{Asset, FirstItem, Memo, Named, Selection, default_bands};
 use crate::place::Outline;
 use crate::request::{OnError, Request};
-use crate::store::{Location, Object, Options, Session, shown};
+use crate::store::{Location, Object, Session};
 use crate::warp::pixel_size;
 
 /// What a call will read.
@@ -178,50 +176,6 @@ impl Cube {
         }
         assets
     }
-}
-
-/// `item 'S2B_...' asset 'red' (https://...)`; never a signature.
-pub fn asset_context(request: &Request, item: &str, key: &str, asset: &Asset) -> String {
-    match asset_location(request, asset) {
-        location if location.is_empty() => format!("item '{item}' asset '{key}'"),
-        location => format!("item '{item}' asset '{key}' ({location})"),
-    }
-}
-
-/// Where an asset is read from, as it may be shown.
-pub fn asset_location(request: &Request, asset: &Asset) -> String {
-    match location(request, asset) {
-        Ok(location) => location.to_string(),
-        Err(_) => shown::place(&asset.href),
-    }
-}
-
-fn location(request: &Request, asset: &Asset) -> Result<Location> {
-    located(&request.store, request.href_replace.as_ref(), request.items_base.as_deref(), asset)
-}
-
-/// Where an asset is, after `href_replace`. `base` stands for the file or URL that the item came from.
-///
-/// # Errors
-/// An href that names nothing we can open; an asset that the item does not describe as it must.
-pub fn located(
-    options: &Options,
-    replace: Option<&(Regex, String)>,
-    base: Option<&str>,
-    asset: &Asset,
-) -> Result<Location> {
-    if let Some(fault) = &asset.fault {
-        return Err(Error::Items(fault.to_string()));
-    }
-    let href = match replace {
-        Some((pattern, replacement)) => pattern.replace_all(&asset.href, replacement),
-        None => Cow::Borrowed(&*asset.href),
-    };
-    options.locate(&href, options.base(base, asset.base.as_deref())?)
-}
-
-pub fn object(request: &Request, session: &Session, asset: &Asset) -> Result<Object> {
-    session.object(location(request, asset)?, asset.store.as_deref())
 }
 
 /// The first matching item, and the selection that it and all samples are taken from: that of the call, or the whole archive

@@ -1,6 +1,7 @@
 //! From a request to units of work: (step, output tile) with the items that may touch it, in the order of the mosaic.
 //! explain lists the units, the scan runs them; there is no other plan.
 
+mod assets;
 mod bands;
 mod caution;
 mod cube;
@@ -12,9 +13,10 @@ mod sample;
 
 use std::sync::Arc;
 
+pub use assets::{asset_context, asset_location};
 pub use bands::{Band, Meaning};
 pub use caution::of_places;
-pub use cube::{Cube, asset_context, asset_location, bytes_per_pixel};
+pub use cube::{Cube, bytes_per_pixel};
 pub use level::{Geometry, Levels};
 pub use openings::{Opening, openings};
 pub use sample::Unread;

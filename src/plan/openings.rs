@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use super::cube::located;
+use super::assets::located;
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::items::{FirstAsset, Memo, Selection, default_bands};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 
-use super::cube::{asset_context, object};
+use super::assets::{asset_context, object};
 use crate::cog::headers::Headers;
 use crate::cog::opened::Opened;
 use crate::error::{Error, Result};

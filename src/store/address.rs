@@ -10,35 +10,8 @@ use url::Url;
 use super::CloudUrl;
 use super::cloud_url::is_sas;
 use super::meaning::is_label;
+pub use super::service::Service;
 use crate::error::{Error, Result};
-
-/// A kind of object store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Service {
-    S3,
-    Gcs,
-    Azure,
-}
-
-impl Service {
-    /// The service that a URL scheme names.
-    pub fn of_scheme(scheme: &str) -> Option<Service> {
-        match scheme {
-            "s3" | "s3a" => Some(Service::S3),
-            "gs" | "gcs" => Some(Service::Gcs),
-            "az" | "azure" | "abfs" | "abfss" | "adl" => Some(Service::Azure),
-            _ => None,
-        }
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Service::S3 => "S3",
-            Service::Gcs => "Google Cloud Storage",
-            Service::Azure => "Azure Blob Storage",
-        }
-    }
-}
 
 /// An object in a bucket (S3, Google) or container (Azure).
 #[derive(Debug, Clone, PartialEq, Eq)]

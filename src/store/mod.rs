@@ -17,6 +17,7 @@ pub mod location;
 mod meaning;
 mod object;
 mod permits;
+mod service;
 pub mod session;
 pub mod shown;
 mod version;

@@ -14,6 +14,7 @@ use super::address::{Service, is_region};
 use super::config::{Config, Origin};
 use super::counters::{COUNTERS, add, count_bytes, count_request};
 use super::file::{FileVersion, file_version, read_file};
+use super::hints::Hints;
 use super::http::{self, Failure, Fetched};
 use super::permits::Permit;
 use super::session::{Route, Session};
@@ -42,6 +43,18 @@ impl std::fmt::Debug for Object {
     /// The route holds secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Object({})", self.location)
+    }
+}
+
+impl Session {
+    /// The object at `location`; `hints` are what its item says about the store.
+    ///
+    /// # Errors
+    /// As [`Session::check`]; a URL that names no object of a bucket.
+    pub fn object(&self, location: Location, hints: Option<&Hints>) -> Result<Object> {
+        self.check(&location)?;
+        let route = self.route(&location, hints)?;
+        Ok(Object::new(location, route, self.clone()))
     }
 }
 

@@ -11,7 +11,6 @@ use super::config::{self, Config, Lead};
 use super::counters::Traffic;
 use super::hints::Hints;
 use super::location::is_remote;
-use super::object::Object;
 use super::permits::Permits;
 use super::{Access, Files, Location};
 use crate::error::{Error, Result};
@@ -85,23 +84,13 @@ impl Session {
         &self.traffic
     }
 
-    /// The object at `location`; `hints` are what its item says about the store.
-    ///
-    /// # Errors
-    /// As [`Session::check`]; a URL that names no object of a bucket.
-    pub fn object(&self, location: Location, hints: Option<&Hints>) -> Result<Object> {
-        self.check(&location)?;
-        let route = self.route(&location, hints)?;
-        Ok(Object::new(location, route, self.clone()))
-    }
-
     /// # Errors
     /// A location that DuckDB's settings forbid.
     pub fn check(&self, location: &Location) -> Result<()> {
         self.options.access.check(location)
     }
 
-    fn route(&self, location: &Location, hints: Option<&Hints>) -> Result<Route> {
+    pub(super) fn route(&self, location: &Location, hints: Option<&Hints>) -> Result<Route> {
         if let Some(files) = &self.options.files {
             return Ok(Route::Files(files.clone()));
         }

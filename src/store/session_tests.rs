@@ -6,7 +6,7 @@ use url::Url;
 
 use super::*;
 use crate::runtime;
-use crate::store::{ByteSource, CloudUrl};
+use crate::store::{ByteSource, CloudUrl, Object};
 
 /// Answers as many connections as there are answers, with what `answer` makes of each request's head.
 fn server(count: usize, answer: fn(&str) -> String) -> String {

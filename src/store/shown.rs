@@ -8,7 +8,8 @@ use percent_encoding::percent_decode_str;
 use regex::{Captures, Regex};
 use url::Url;
 
-use super::{CloudUrl, Service};
+use super::cloud_url::CloudUrl;
+use super::service::Service;
 
 /// Shorter texts are too likely to be a part of something else.
 const SHORTEST_SECRET: usize = 4;
