@@ -1,8 +1,9 @@
 """Which file of a Rust crate names which, as far as its text tells.
 
-An arrow goes from a file to the file that defines what it names: through `use` with its groups, renames and globs, through
-paths in the code, and through re-exports, which are arrows of nobody unless the file that re-exports a name uses it, too.
-Modules for tests and visibilities are not looked at. Methods have no path, so an `impl` far from its type is not seen.
+An arrow goes from a file to the file that defines what it names: through `use` with its groups, renames and globs,
+through paths in the code, and through re-exports, which are arrows of nobody unless the file that re-exports a name
+uses it, too. Modules for tests and visibilities are not read. Methods have no path: an `impl` far from its type is not
+seen.
 """
 
 import re
