@@ -57,7 +57,7 @@ impl TableFunction for ReadChunks {
         for band in &cube.bands {
             info.add_column(&band.name, &Type::BLOB);
         }
-        info.set_cardinality((cube.tiling.across() * cube.tiling.down()).saturating_mul(cube.likely_steps()), false);
+        info.set_cardinality(cube.target.len().saturating_mul(cube.likely_steps()), false);
         Ok(cube)
     }
 

@@ -77,7 +77,7 @@ fn describe(cube: &Cube) -> Result<Vec<Vec<Cell>>> {
     let grid = cube.request.grid;
     let (xmax, ymin) = grid.affine().apply(grid.width as f64, grid.height as f64);
     let cells = |band: &crate::plan::Band| {
-        let values = (grid.width * grid.height).saturating_mul(summary.steps);
+        let values = cube.target.pixels().saturating_mul(summary.steps);
         vec![
             band.name.clone().into(),
             band.asset.clone().into(),
@@ -91,8 +91,8 @@ fn describe(cube: &Cube) -> Result<Vec<Vec<Cell>>> {
             grid.ymax.into(),
             grid.width.into(),
             grid.height.into(),
-            cube.tiling.size.into(),
-            (cube.tiling.across() * cube.tiling.down()).into(),
+            cube.target.side().into(),
+            cube.target.len().into(),
             cube.request.mosaic.name().into(),
             summary.steps.into(),
             summary.first.map_or(Cell::Null, Cell::Timestamp),

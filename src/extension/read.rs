@@ -100,8 +100,7 @@ impl TableFunction for Read {
         for (band, column) in cube.bands.iter().zip(&columns) {
             info.add_column(&band.name, &duckdb_type(*column));
         }
-        let pixels = cube.request.grid.width * cube.request.grid.height;
-        info.set_cardinality(pixels.saturating_mul(cube.likely_steps()), false);
+        info.set_cardinality(cube.target.pixels().saturating_mul(cube.likely_steps()), false);
         Ok(Bind { cube, columns })
     }
 

@@ -107,7 +107,7 @@ impl ItemStream {
     }
 
     /// The items of an earlier stream.
-    pub(super) fn of(items: Vec<Item>) -> Self {
+    pub fn of(items: Vec<Item>) -> Self {
         Self { batches: None, batch: items.into_iter(), thread: None, told: None }
     }
 

@@ -10,6 +10,7 @@ use super::empty::{anywhere, nothing_matches};
 use super::level::Levels;
 use super::naming::{self, Sample};
 use super::sample::{Archive, Unread};
+use super::target::Target;
 use crate::area::Area;
 use crate::cog::Level;
 use crate::cog::headers::Headers;
@@ -28,7 +29,7 @@ use crate::warp::pixel_size;
 pub struct Cube {
     pub request: Request,
     pub area: Area,
-    pub tiling: Tiling,
+    pub target: Target,
     pub bands: Vec<Band>,
     pub session: Session,
     pub headers: Headers,
@@ -120,8 +121,8 @@ impl Cube {
             Some(size) => size,
             None => choose_chunk_size(&request, &bands, &levels, opened.values())?,
         };
-        let tiling = Tiling { width: request.grid.width, height: request.grid.height, size };
-        let declares_truly = tiling.across() * tiling.down() == 1 || declares_truly(&first, &assets, &opened)?;
+        let target = Target::grid(Tiling { width: request.grid.width, height: request.grid.height, size });
+        let declares_truly = target.len() == 1 || declares_truly(&first, &assets, &opened)?;
         let is_local = assets.values().all(|(_, asset)| matches!(location(&request, asset), Ok(Location::File(_))));
         let (stored, is_parallel) =
             (stored(&levels, &opened, size)?, is_parallel(&request.crs, &levels, opened.values())?);
@@ -129,7 +130,7 @@ impl Cube {
         Ok(Cube {
             request,
             area,
-            tiling,
+            target,
             bands,
             session,
             headers,

@@ -10,6 +10,9 @@ mod level;
 mod naming;
 mod openings;
 mod sample;
+mod target;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -20,6 +23,7 @@ pub use cube::{Cube, bytes_per_pixel};
 pub use level::{Geometry, Levels};
 pub use openings::{Opening, openings};
 pub use sample::Unread;
+pub use target::{OutputTile, Target};
 
 use crate::area::Area;
 use crate::error::{Error, Result};
@@ -38,6 +42,8 @@ pub struct Unit {
     pub chunk_row: u64,
     pub chunk_col: u64,
     pub rect: Rect,
+    /// No other unit of its step comes after it.
+    pub is_last: bool,
     pub area: Arc<Area>,
     /// In the order of `sortby`, then file order.
     pub items: Vec<Arc<Item>>,
@@ -81,8 +87,12 @@ impl Units {
     /// The units of `cube`, with `assets` of each item.
     pub fn new(cube: Arc<Cube>, assets: &[String]) -> Result<Units> {
         let items = cube.request.selection.stream(assets, &cube.all_assets())?;
-        let tiles = (cube.tiling.across() * cube.tiling.down()).min(KEPT_AREAS) as usize;
-        Ok(Units {
+        Ok(Units::of(cube, items))
+    }
+
+    fn of(cube: Arc<Cube>, items: ItemStream) -> Units {
+        let tiles = cube.target.len().min(KEPT_AREAS) as usize;
+        Units {
             cube,
             items,
             pending: None,
@@ -91,7 +101,7 @@ impl Units {
             tile_areas: vec![None; tiles],
             left_out: Vec::new(),
             any_left_out: false,
-        })
+        }
     }
 
     /// The items that were left out since the last call: those with a [`Item::fault`], where the call ignores errors.
@@ -105,8 +115,7 @@ impl Units {
     }
 
     async fn next_unit(&mut self) -> Result<Option<Unit>> {
-        let across = self.cube.tiling.across();
-        let tiles = across * self.cube.tiling.down();
+        let tiles = self.cube.target.len();
         if self.step.as_ref().is_none_or(|step| step.next_tile == tiles) {
             self.step = self.next_step().await?;
             if self.steps == 0 && !self.any_left_out && !self.cube.request.allow_empty {
@@ -114,16 +123,16 @@ impl Units {
             }
         }
         let Some(step) = &mut self.step else { return Ok(None) };
-        let tile = step.next_tile;
+        let position = step.next_tile;
+        let Some(OutputTile { row, col, rect }) = self.cube.target.tile(position) else { return Ok(None) };
         step.next_tile += 1;
-        let (time, step_items) = (step.time, &step.items);
-        let (chunk_row, chunk_col) = (tile / across, tile % across);
-        let rect = self.cube.tiling.rect(chunk_row, chunk_col);
-        let area = tile_area(&self.cube, &mut self.tile_areas, tile as usize, rect)?;
+        let (time, step_items, is_last) = (step.time, &step.items, step.next_tile == tiles);
+        let area = tile_area(&self.cube, &mut self.tile_areas, position as usize, rect)?;
         let is_in_every_tile = tiles == 1 || !self.cube.declares_truly;
         let reaches = |item: &&Arc<Item>| is_in_every_tile || item.place.reaches(&area);
         let items = step_items.iter().filter(reaches).cloned().collect();
-        Ok(Some(Unit { time, time_index: self.steps - 1, chunk_row, chunk_col, rect, area, items }))
+        let time_index = self.steps - 1;
+        Ok(Some(Unit { time, time_index, chunk_row: row, chunk_col: col, rect, is_last, area, items }))
     }
 
     /// Collects the items of the next step.

@@ -132,7 +132,7 @@ fn lost(planned: u64, made: u64) -> Error {
 
 /// How many units may be at work, so that they fit into a quarter of the memory budget with the tiles that wait to be emitted.
 fn in_flight(cube: &Cube, bands: &[usize]) -> usize {
-    let pixels = cube.tiling.rect(0, 0).pixels();
+    let pixels = cube.target.largest();
     let per_pixel: usize = bands.iter().map(|b| bytes_per_pixel(&cube.request, &cube.bands[*b])).sum();
     let fit = cube.request.memory_budget / 4 / (pixels * per_pixel).max(1) as u64;
     fit.saturating_sub(TILES_WAITING).clamp(1, MOST_PER_THREAD * cube.request.threads as u64) as usize

@@ -11,7 +11,7 @@ use super::batch::{Batch, Member};
 use super::reader::Reader;
 use super::unit::UnitReads;
 use crate::error::{Error, Result};
-use crate::plan::{Unit, Units};
+use crate::plan::Units;
 use crate::runtime;
 use crate::scan::shared::faults;
 use crate::scan::shared::memory::rounded;
@@ -124,19 +124,14 @@ impl Groups {
                 self.pending = Some(unit);
                 break;
             }
-            let last = self.is_last(&unit.unit);
+            // The first unit of the next step may be long in coming.
+            let last = unit.unit.is_last;
             group.push(unit);
             if last {
                 break;
             }
         }
         Ok(group)
-    }
-
-    /// Whether the unit is the last of its step: the next one may be long in coming.
-    fn is_last(&self, unit: &Unit) -> bool {
-        let tiling = &self.reader.shared.cube.tiling;
-        unit.chunk_row + 1 == tiling.down() && unit.chunk_col + 1 == tiling.across()
     }
 
     /// Has the group open the headers of its first items; reads of one item are a batch.

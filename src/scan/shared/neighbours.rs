@@ -75,17 +75,11 @@ impl NeighbourTiles {
         let (left, top) = (col * image.tile_width, row * image.tile_height);
         let right = (left + image.tile_width).min(image.width);
         let bottom = (top + image.tile_height).min(image.height);
-        let tiling = &self.cube.tiling;
         let Some([c0, r0, c1, r1]) = self.cube.levels.on_grid(opened, level, [left, top, right, bottom])? else {
             return Ok(Users { count: 0, last: 0 });
         };
-        // A pixel is taken where its centre falls.
-        let chunks = |low: f64, high: f64, length: u64| {
-            let (first, end) = ((low - 0.5).ceil().max(0.0), (high - 0.5).ceil().min(length as f64));
-            if first < end { first as u64 / tiling.size..(end as u64 - 1) / tiling.size + 1 } else { 0..0 }
-        };
-        let (cols, rows) = (chunks(c0, c1, tiling.width), chunks(r0, r1, tiling.height));
-        Ok(Users { count: (cols.end - cols.start) * (rows.end - rows.start), last: rows.end.saturating_sub(1) })
+        let (count, last) = self.cube.target.under((c0, c1), (r0, r1));
+        Ok(Users { count, last })
     }
 }
 

@@ -72,6 +72,6 @@ impl Shared {
 /// Whether what one band takes from one item may stay in the process's cache for the next query.
 fn is_small(cube: &Cube, cache: &TileCache) -> bool {
     let widest = cube.bands.iter().map(|band| band.source_dtype.size()).max().unwrap_or(1);
-    let pixels = cube.request.grid.width as f64 * cube.request.grid.height as f64 * cube.source_pixels;
+    let pixels = cube.target.pixels() as f64 * cube.source_pixels;
     cache.has_room_for((pixels * widest as f64) as u64)
 }

@@ -71,7 +71,7 @@ impl Progress {
             process: std::process::id(),
             started: SystemTime::now(),
             clock: Instant::now(),
-            tiles_per_step: (cube.tiling.across() * cube.tiling.down()).max(1),
+            tiles_per_step: cube.target.len().max(1),
             done: AtomicU64::new(0),
             total: AtomicU64::new(UNKNOWN),
             before: traffic.totals(),
