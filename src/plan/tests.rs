@@ -87,8 +87,10 @@ fn item(id: &str, order: u64, step: i64, bbox: [f64; 4]) -> Item {
     Item { id: id.into(), order, time: step, step, place, assets: Vec::new(), fault: None }
 }
 
-/// Step, tile and items of each unit, and whether it is the last of its step.
-fn units(cube: Arc<Cube>) -> Vec<(u64, (u64, u64), Vec<String>, bool)> {
+/// Step, tile and items of a unit, and whether it is the last of its step.
+type Seen = (u64, (u64, u64), Vec<String>, bool);
+
+fn units(cube: Arc<Cube>) -> Vec<Seen> {
     let items = vec![
         item("west", 0, 100, [1.0, 1.0, 9.0, 24.0]),
         item("all", 1, 100, [0.0, 0.0, 35.0, 25.0]),
