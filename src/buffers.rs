@@ -60,19 +60,36 @@ fn capacity(pixels: &Pixels) -> usize {
 
 /// A buffer of `len` values, which are zeros or those of an earlier use.
 pub fn take<T: Pixel>(len: usize) -> Vec<T> {
-    let bytes = len * T::DTYPE.size();
-    if bytes < SMALLEST {
-        return vec![T::default(); len];
+    taken(len).unwrap_or_else(|| fresh(len))
+}
+
+/// A buffer of `len` zeros, of which fresh memory is not touched.
+pub fn zeros<T: Pixel>(len: usize) -> Vec<T> {
+    match taken(len) {
+        Some(mut used) => {
+            used.fill(T::default());
+            used
+        }
+        None => fresh(len),
     }
-    // Fresh memory is zero as it comes. Sizes in steps, so that a buffer fits more than one use.
-    let fresh = || vec![T::default(); bytes.next_multiple_of(SMALLEST) / T::DTYPE.size()];
-    let mut values = taken(bytes).unwrap_or_else(fresh);
-    values.resize(len, T::default());
+}
+
+/// Memory that is zero as it comes.
+fn fresh<T: Pixel>(len: usize) -> Vec<T> {
+    let bytes = len * T::DTYPE.size();
+    // Sizes in steps, so that a buffer fits more than one use.
+    let room = if bytes < SMALLEST { len } else { bytes.next_multiple_of(SMALLEST) / T::DTYPE.size() };
+    let mut values = vec![T::default(); room];
+    values.truncate(len);
     values
 }
 
-/// The smallest kept buffer of a type that holds `bytes`, if it is not far too large.
-fn taken<T: Pixel>(bytes: usize) -> Option<Vec<T>> {
+/// The smallest kept buffer of a type that holds `len` values, if it is not far too large.
+fn taken<T: Pixel>(len: usize) -> Option<Vec<T>> {
+    let bytes = len * T::DTYPE.size();
+    if bytes < SMALLEST {
+        return None;
+    }
     let mut shelf = shelf();
     let fits = shelf.buffers.iter().enumerate().filter(|(_, buffer)| {
         let have = capacity(buffer);
@@ -81,7 +98,10 @@ fn taken<T: Pixel>(bytes: usize) -> Option<Vec<T>> {
     let (found, _) = fits.min_by_key(|(_, buffer)| capacity(buffer))?;
     let buffer = shelf.buffers.swap_remove(found);
     shelf.bytes -= capacity(&buffer);
-    T::unwrap(buffer)
+    drop(shelf);
+    let mut values = T::unwrap(buffer)?;
+    values.resize(len, T::default());
+    Some(values)
 }
 
 /// Gives a buffer back.

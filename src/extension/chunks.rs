@@ -1,6 +1,9 @@
 //! `lazycogs_read_chunks`: one row per output tile, each band a BLOB.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
 
 use super::api::{BindInfo, InitInfo, TableFunction, Type};
 use super::arguments;
@@ -10,8 +13,8 @@ use crate::buffers;
 use crate::cog::Nodata;
 use crate::error::Result;
 use crate::pixels::{Pixel, Pixels};
-use crate::plan::Cube;
-use crate::scan::{Scan, Tile};
+use crate::plan::{Band, Cube};
+use crate::scan::{Finished, Scan, Tile};
 use crate::with_type;
 
 pub struct ReadChunks;
@@ -30,9 +33,26 @@ const COORDINATES: [(&str, Type); 9] = [
 
 pub struct Global {
     scan: Scan,
-    /// Columns of the function in the order of the output, and the bands among them.
+    /// Columns of the function in the order of the output.
     columns: Vec<usize>,
-    bands: Vec<usize>,
+    /// The bytes of tiles that no item touches, by band and number of pixels: those within the grid, and those at its edges.
+    untouched: Mutex<HashMap<(usize, usize), Bytes>>,
+}
+
+impl Global {
+    /// The `pixels` pixels of a tile in which `band`, one of the cube's, has no value, or the value `zero` everywhere.
+    fn untouched(&self, cube: &Cube, band: usize, pixels: usize, zero: bool) -> Bytes {
+        let Band { dtype, nodata, .. } = cube.bands[band];
+        let make = || {
+            with_type!(dtype, T => {
+                let fill: T = if zero { T::default() } else { fill(nodata) };
+                let values = if fill == T::default() { buffers::zeros(pixels) } else { vec![fill; pixels] };
+                buffers::lent(T::wrap(values))
+            })
+        };
+        let mut kept = self.untouched.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.entry((band, pixels)).or_insert_with(make).clone()
+    }
 }
 
 impl TableFunction for ReadChunks {
@@ -66,21 +86,25 @@ impl TableFunction for ReadChunks {
         let band = |column: &usize| column.checked_sub(COORDINATES.len()).filter(|b| *b < cube.bands.len());
         let bands: Vec<usize> = columns.iter().filter_map(band).collect();
         info.set_max_threads(cube.request.threads);
-        Ok(Global { scan: Scan::start(Self::NAME, cube.clone(), bands.clone())?, columns, bands })
+        Ok(Global { scan: Scan::start(Self::NAME, cube.clone(), bands)?, columns, untouched: Mutex::default() })
     }
 
     fn scan(cube: &Arc<Cube>, global: &Global, _: &mut (), output: &mut Chunk) -> Result<()> {
         let Some(mut tile) = global.scan.next().transpose()? else { return Ok(()) };
-        let mut layer = 0;
+        let (mut layer, pixels) = (0, tile.unit.rect.pixels());
         for (i, column) in global.columns.iter().enumerate() {
             match column.checked_sub(COORDINATES.len()) {
                 None => set_coordinate(cube, &tile, *column, i, output),
                 Some(band) if band < cube.bands.len() => {
-                    let nodata = cube.bands[global.bands[layer]].nodata;
-                    let (pixels, valid) = &mut tile.layers[layer];
-                    let mut pixels = pixels.take();
-                    fill_invalid(&mut pixels, valid, nodata);
-                    output.column(i).refer_to(&Blob::new(buffers::lent(pixels))?);
+                    let bytes = match &mut tile.layers[layer] {
+                        Finished::Pixels(pixels, valid) => {
+                            let mut pixels = pixels.take();
+                            fill_invalid(&mut pixels, valid, cube.bands[band].nodata);
+                            buffers::lent(pixels)
+                        }
+                        Finished::Untouched { zero } => global.untouched(cube, band, pixels, *zero),
+                    };
+                    output.column(i).refer_to(&Blob::new(bytes)?);
                     layer += 1;
                 }
                 Some(_) => {}
@@ -111,17 +135,25 @@ fn set_coordinate(cube: &Cube, tile: &Tile, column: usize, output_column: usize,
     }
 }
 
-/// Writes the sentinel where there is no value: the band's nodata, else NaN, else 0.
+/// What stands for no value: the band's nodata, else NaN, else 0.
+fn fill<T: Pixel>(nodata: Option<Nodata>) -> T {
+    let nan = || T::DTYPE.is_float().then(|| T::from_f64_saturating(f64::NAN));
+    nodata.and_then(Nodata::cast).or_else(nan).unwrap_or_default()
+}
+
+/// Writes [`fill`] where there is no value.
 fn fill_invalid(pixels: &mut Pixels, valid: &[u8], nodata: Option<Nodata>) {
-    if !valid.contains(&0) {
-        return;
-    }
+    /// Most runs of so many pixels are all valid, or none of them is.
+    const RUN: usize = 256;
     with_type!(pixels.dtype(), T => {
-        let nan = || T::DTYPE.is_float().then(|| T::from_f64_saturating(f64::NAN));
-        let fill: T = nodata.and_then(Nodata::cast).or_else(nan).unwrap_or_default();
+        let fill: T = fill(nodata);
         let values: &mut [T] = bytemuck::cast_slice_mut(pixels.as_bytes_mut());
-        for (value, valid) in values.iter_mut().zip(valid) {
-            *value = if *valid != 0 { *value } else { fill };
+        for (values, valid) in values.chunks_mut(RUN).zip(valid.chunks(RUN)) {
+            match valid.iter().map(|valid| usize::from(*valid)).sum::<usize>() {
+                0 => values.fill(fill),
+                all if all == values.len() => {}
+                _ => values.iter_mut().zip(valid).for_each(|(value, valid)| *value = if *valid != 0 { *value } else { fill }),
+            }
         }
     });
 }

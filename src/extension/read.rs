@@ -12,7 +12,8 @@ use crate::interrupt;
 use crate::pixels::{DataType, Pixel, Pixels};
 use crate::plan::Cube;
 use crate::runtime;
-use crate::scan::{Scan, Tile};
+use crate::scan::{Finished, Scan, Tile};
+use crate::with_type;
 
 pub struct Read;
 
@@ -268,7 +269,17 @@ fn fill_x(bind: &Bind, slice: &Slice, out: &mut [MaybeUninit<f64>]) {
 /// # Safety
 /// `out` is a column of the type `column` stands for, with room for `rows`.
 unsafe fn fill_band(column: SqlType, slice: &Slice, layer: usize, rows: usize, out: &mut Column) -> Result<()> {
-    let (pixels, valid) = &slice.tile.layers[layer];
+    let (pixels, valid) = match &slice.tile.layers[layer] {
+        Finished::Pixels(pixels, valid) => (pixels, valid),
+        Finished::Untouched { zero } => {
+            // SAFETY: as the caller promises.
+            unsafe { fill_zero(column, rows, out) };
+            if !zero {
+                out.set_all_null(rows);
+            }
+            return Ok(());
+        }
+    };
     let run = slice.start..slice.start + rows;
     // SAFETY: as the caller promises; a native column has the type of the tile's pixels, since both come from the band.
     unsafe {
@@ -291,6 +302,21 @@ unsafe fn fill_band(column: SqlType, slice: &Slice, layer: usize, rows: usize, o
     }
     out.set_validity(0, &valid[run]);
     Ok(())
+}
+
+/// # Safety
+/// `out` is a column of the type `column` stands for, with room for `rows`.
+unsafe fn fill_zero(column: SqlType, rows: usize, out: &mut Column) {
+    // SAFETY: by the contract of this function.
+    unsafe {
+        match column {
+            SqlType::Integer => out.values::<i32>(rows).fill(MaybeUninit::new(0)),
+            SqlType::Bigint => out.values::<i64>(rows).fill(MaybeUninit::new(0)),
+            SqlType::Native(dtype) => {
+                with_type!(dtype, T => out.values::<T>(rows).fill(MaybeUninit::new(T::default())));
+            }
+        }
+    }
 }
 
 /// # Safety

@@ -83,6 +83,15 @@ impl Column {
         }
     }
 
+    /// Sets the first `rows` rows to NULL.
+    pub fn set_all_null(&mut self, rows: usize) {
+        // SAFETY: as in `set_validity`; what is behind the last row is not looked at.
+        unsafe {
+            ffi::duckdb_vector_ensure_validity_writable(self.raw);
+            ffi::duckdb_vector_get_validity(self.raw).write_bytes(0, rows.div_ceil(64));
+        }
+    }
+
     pub fn set_null(&mut self, row: usize) {
         self.set_validity(row, &[0]);
     }

@@ -1,6 +1,7 @@
 //! The highest and the lowest valid value.
 
 use super::state::{Mosaic, cast};
+use crate::buffers;
 use crate::pixels::{DataType, Pixel, Pixels};
 
 pub struct Extreme<W> {
@@ -20,7 +21,7 @@ impl<W: Pixel> Extreme<W> {
     }
 
     fn new(pixels: usize, replaces: fn(&W, &W) -> bool) -> Self {
-        Extreme { values: vec![W::default(); pixels], set: vec![0; pixels], replaces }
+        Extreme { values: buffers::take(pixels), set: buffers::zeros(pixels), replaces }
     }
 }
 

@@ -13,9 +13,7 @@ pub struct First<W> {
 impl<W: Pixel> First<W> {
     pub fn new(pixels: usize) -> Self {
         // Values may be those of an earlier use: only what is set is ever looked at.
-        let mut set = buffers::take(pixels);
-        set.fill(0);
-        First { values: buffers::take(pixels), set, missing: pixels }
+        First { values: buffers::take(pixels), set: buffers::zeros(pixels), missing: pixels }
     }
 }
 

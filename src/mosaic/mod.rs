@@ -72,6 +72,11 @@ impl Method {
         }
     }
 
+    /// Whether a pixel that no item saw has the value 0.
+    pub fn counts(self) -> bool {
+        self == Method::Count
+    }
+
     /// Whether the output is a fraction, which no integer type holds.
     pub fn needs_float(self) -> bool {
         matches!(self, Method::Mean | Method::Median | Method::Stdev)

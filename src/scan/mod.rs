@@ -15,6 +15,7 @@ mod shared;
 mod unit;
 mod watch;
 
+pub use compose::layer::Finished;
 pub use run::Scan;
 pub use shared::cache::bytes_held;
 pub use unit::Tile;

@@ -120,7 +120,7 @@ async fn drive(
         };
         made += 1;
         progress.tile_done();
-        add(&COUNTERS.pixels, tile.layers.iter().map(|(_, valid)| valid.len() as u64).sum());
+        add(&COUNTERS.pixels, (tile.layers.len() * tile.unit.rect.pixels()) as u64);
         room.send(tile);
     }
     Ok(())

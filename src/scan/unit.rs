@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::compose::feed::feed;
-use super::compose::layer::Layer;
+use super::compose::layer::{Finished, Layer};
 use super::read::reader::{Delivery, Reader};
 use super::read::unit::UnitReads;
 use super::shared::faults;
@@ -23,15 +23,17 @@ use crate::request::OnError;
 #[derive(Debug)]
 pub struct Tile {
     pub unit: Unit,
-    /// Values and validity (1 or 0) of each band that was asked for, row-major.
-    pub layers: Vec<(Pixels, Vec<u8>)>,
+    /// The pixels of each band that was asked for.
+    pub layers: Vec<Finished>,
 }
 
 impl Drop for Tile {
     fn drop(&mut self) {
-        for (pixels, valid) in self.layers.drain(..) {
-            buffers::give(pixels);
-            buffers::give(Pixels::UInt8(valid));
+        for layer in self.layers.drain(..) {
+            if let Finished::Pixels(pixels, valid) = layer {
+                buffers::give(pixels);
+                buffers::give(Pixels::UInt8(valid));
+            }
         }
     }
 }
@@ -123,11 +125,11 @@ impl Maker {
         if cube.request.errors == OnError::Raise { Err(error) } else { Ok(()) }
     }
 
-    async fn finish(&self, layers: Vec<Layer>) -> Result<Vec<(Pixels, Vec<u8>)>> {
+    async fn finish(&self, layers: Vec<Layer>) -> Result<Vec<Finished>> {
         let shared = self.shared.clone();
         let finish = move |(i, layer): (usize, Layer)| layer.finish(shared.cube.bands[shared.bands[i]].dtype);
-        if self.shared.cube.request.mosaic.stops_early() {
-            // Values are there as they are, or one cast away.
+        if self.shared.cube.request.mosaic.stops_early() || layers.iter().all(Layer::is_untouched) {
+            // Values are there as they are, or one cast away, or there are none.
             return Ok(layers.into_iter().enumerate().map(finish).collect());
         }
         self.shared.on_pool(move || Ok(layers.into_par_iter().enumerate().map(finish).collect())).await

@@ -10,7 +10,7 @@ mod tiles;
 
 pub use mapping::{Kind, Mapping, Source};
 pub use open::runs;
-pub use sample::{Sampler, Window};
+pub use sample::{Sampler, Window, is_value};
 pub use tiles::OUTSIDE;
 
 use crate::crs::{Crs, transformer};

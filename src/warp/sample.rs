@@ -21,6 +21,31 @@ pub struct Window<'a, S> {
     pub width: u32,
 }
 
+/// Excludes what is nodata or NaN.
+fn check<S: Pixel>(values: &[S], valid: &mut [u8], nodata: Option<Nodata>) {
+    let marks = valid.iter_mut().zip(values.iter());
+    match nodata {
+        // A floating-point nodata need not match to the last bit.
+        Some(nodata) if S::DTYPE.is_float() => {
+            marks.for_each(|(ok, value)| *ok &= u8::from(!value.is_nan() && !nodata.matches(*value)));
+        }
+        None if S::DTYPE.is_float() => marks.for_each(|(ok, value)| *ok &= u8::from(!value.is_nan())),
+        Some(nodata) => {
+            if let Some(nodata) = nodata.cast::<S>() {
+                marks.for_each(|(ok, value)| *ok &= u8::from(*value != nodata));
+            }
+        }
+        None => {}
+    }
+}
+
+/// Whether a stored value is one, neither nodata nor NaN.
+pub fn is_value<S: Pixel>(value: S, nodata: Option<Nodata>) -> bool {
+    let mut valid = [1];
+    check(&[value], &mut valid, nodata);
+    valid == [1]
+}
+
 /// Takes the values of output rows from a window and tells which of them are valid.
 pub struct Sampler<'a, S> {
     mapping: &'a Mapping,
@@ -49,7 +74,7 @@ impl<'a, S: Pixel> Sampler<'a, S> {
     /// it is valid, else 0. A value that is not valid is unspecified. All slices are as long as the span.
     pub fn row<'s>(&'s self, row: usize, span: Range<usize>, values: &'s mut [S], valid: &mut [u8]) -> &'s [S] {
         let values = self.place(row, span, values, valid);
-        self.check(values, valid);
+        check(values, valid, self.nodata);
         values
     }
 
@@ -74,24 +99,6 @@ impl<'a, S: Pixel> Sampler<'a, S> {
             Kind::Oversized => valid.fill(0),
         }
         values
-    }
-
-    /// Excludes what is nodata or NaN.
-    fn check(&self, values: &[S], valid: &mut [u8]) {
-        let marks = valid.iter_mut().zip(values.iter());
-        match self.nodata {
-            // A floating-point nodata need not match to the last bit.
-            Some(nodata) if S::DTYPE.is_float() => {
-                marks.for_each(|(ok, value)| *ok &= u8::from(!value.is_nan() && !nodata.matches(*value)));
-            }
-            None if S::DTYPE.is_float() => marks.for_each(|(ok, value)| *ok &= u8::from(!value.is_nan())),
-            Some(nodata) => {
-                if let Some(nodata) = nodata.cast::<S>() {
-                    marks.for_each(|(ok, value)| *ok &= u8::from(*value != nodata));
-                }
-            }
-            None => {}
-        }
     }
 
     fn aligned<'s>(&'s self, source: u32, cols: &[u32], values: &'s mut [S], valid: &mut [u8]) -> &'s [S] {

@@ -2,17 +2,30 @@
 
 use std::ops::Range;
 
+use crate::cog::Nodata;
 use crate::grid::Rect;
 use crate::mosaic::{Method, Mosaic};
 use crate::pixels::{DataType, Pixel, Pixels};
 use crate::plan::{Band, Meaning};
 use crate::store::counters::{COUNTERS, add};
-use crate::warp::{Mapping, Sampler, Window};
-use crate::with_type;
+use crate::warp::{Mapping, Sampler, Window, is_value};
+use crate::{with_pixels, with_type};
 
-/// A mosaic whose working type is known only at run time.
+/// A mosaic whose working type is known only at run time. It takes no memory before the first pixels come.
 pub struct Layer {
-    state: Box<dyn State>,
+    method: Method,
+    work: DataType,
+    pixels: usize,
+    state: Option<Box<dyn State>>,
+}
+
+/// What a layer has become.
+#[derive(Debug)]
+pub enum Finished {
+    /// Values and validity (1 or 0), row-major.
+    Pixels(Pixels, Vec<u8>),
+    /// No item gave a pixel: none has a value, or all have the value 0 (a count).
+    Untouched { zero: bool },
 }
 
 /// Pixels of one sample of a source, and where they go.
@@ -37,6 +50,11 @@ impl<'a> Patch<'a> {
         let (rows, cols) = (0..mapping.rect.height as usize, 0..mapping.rect.width as usize);
         Patch { rect, mapping, rows, cols, pixels, mask, first: (mapping.col, mapping.row), width: mapping.width }
     }
+
+    /// Whether all its pixels are one value that is none: a tile that is not stored.
+    fn is_void(&self, nodata: Option<Nodata>) -> bool {
+        self.width == 0 && with_pixels!(self.pixels, values => values.first().is_some_and(|v| !is_value(*v, nodata)))
+    }
 }
 
 trait State: Send {
@@ -50,31 +68,44 @@ struct Typed<W: Pixel>(Box<dyn Mosaic<W>>);
 
 impl Layer {
     pub fn new(method: Method, band: &Band, pixels: usize) -> Layer {
-        let work = method.work_dtype(band.source_dtype, band.dtype);
-        let state: Box<dyn State> = with_type!(work, W => Box::new(Typed::<W>(method.start::<W>(pixels))));
-        Layer { state }
+        Layer { method, work: method.work_dtype(band.source_dtype, band.dtype), pixels, state: None }
     }
 
     /// Feeds the pixels of a patch.
     pub fn feed(&mut self, patch: &Patch, meaning: Meaning) {
-        self.state.feed(patch, meaning);
+        if patch.is_void(meaning.nodata) {
+            return;
+        }
+        let (method, pixels) = (self.method, self.pixels);
+        let start = || with_type!(self.work, W => Box::new(Typed::<W>(method.start::<W>(pixels))) as Box<dyn State>);
+        self.state.get_or_insert_with(start).feed(patch, meaning);
+    }
+
+    pub fn is_untouched(&self) -> bool {
+        self.state.is_none()
     }
 
     pub fn is_done(&self) -> bool {
-        self.state.is_done()
+        self.state.as_ref().is_some_and(|state| state.is_done())
     }
 
     /// 1 for each pixel that no further item changes; `None` if there is none yet, or never.
     pub fn settled(&self) -> Option<&[u8]> {
-        self.state.settled()
+        self.state.as_ref()?.settled()
     }
 
     pub fn all_settled(layers: &[Layer]) -> Vec<Option<Vec<u8>>> {
         layers.iter().map(|l| l.settled().map(<[u8]>::to_vec)).collect()
     }
 
-    pub fn finish(self, dtype: DataType) -> (Pixels, Vec<u8>) {
-        self.state.finish(dtype)
+    pub fn finish(self, dtype: DataType) -> Finished {
+        match self.state {
+            Some(state) => {
+                let (pixels, valid) = state.finish(dtype);
+                Finished::Pixels(pixels, valid)
+            }
+            None => Finished::Untouched { zero: self.method.counts() },
+        }
     }
 }
 
