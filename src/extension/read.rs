@@ -1,8 +1,11 @@
 //! `lazycogs_read`: one row per pixel.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use futures::FutureExt;
 
 use super::api::{BindInfo, InitInfo, TableFunction, Type};
 use super::arguments;
@@ -130,30 +133,40 @@ impl TableFunction for Read {
     }
 
     fn scan(bind: &Bind, global: &Global, local: &mut Local, output: &mut Chunk) -> Result<()> {
-        if local.slice.as_ref().is_none_or(|s| s.start == s.end) {
-            local.slice = global.take()?;
-        }
-        let Some(slice) = &mut local.slice else { return Ok(()) };
-        let rows = (slice.end - slice.start).min(Chunk::capacity());
-        for (i, what) in global.outputs.iter().enumerate() {
-            let mut column = output.column(i);
-            // SAFETY: each column is written in the type that bind registered for it, `rows` values of it.
-            unsafe {
-                match *what {
-                    Output::Time => column.values(rows).fill(MaybeUninit::new(slice.tile.unit.time)),
-                    Output::Y => fill_y(bind, slice, column.values(rows)),
-                    Output::X => fill_x(bind, slice, column.values(rows)),
-                    Output::Band { column: band, layer } => {
-                        fill_band(bind.columns[band], slice, layer, rows, &mut column)?
-                    }
-                    Output::Nothing => {}
-                }
+        let mut filled = 0;
+        while filled < Chunk::capacity() {
+            if local.slice.as_ref().is_none_or(|s| s.start == s.end) {
+                local.slice = global.next(filled > 0)?;
             }
+            let Some(slice) = &mut local.slice else { break };
+            let rows = (slice.end - slice.start).min(Chunk::capacity() - filled);
+            write(bind, global, slice, filled..filled + rows, output)?;
+            slice.start += rows;
+            filled += rows;
         }
-        output.set_len(rows);
-        slice.start += rows;
+        output.set_len(filled);
         Ok(())
     }
+}
+
+/// Writes the first pixels of a slice as `rows` of the output.
+fn write(bind: &Bind, global: &Global, slice: &Slice, rows: Range<usize>, output: &mut Chunk) -> Result<()> {
+    for (i, what) in global.outputs.iter().enumerate() {
+        let mut column = output.column(i);
+        // SAFETY: each column is written in the type that bind registered for it, `rows` of it.
+        unsafe {
+            match *what {
+                Output::Time => column.values(&rows).fill(MaybeUninit::new(slice.tile.unit.time)),
+                Output::Y => fill_y(bind, slice, column.values(&rows)),
+                Output::X => fill_x(bind, slice, column.values(&rows)),
+                Output::Band { column: band, layer } => {
+                    fill_band(bind.columns[band], slice, layer, &rows, &mut column)?
+                }
+                Output::Nothing => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Slice {
@@ -166,6 +179,14 @@ impl Slice {
 }
 
 impl Global {
+    /// The next pixels for a thread; `None` at the end, or where it is not to wait and there are none yet: small tiles share a chunk.
+    fn next(&self, only_what_is_here: bool) -> Result<Option<Slice>> {
+        match only_what_is_here {
+            true => self.advance().now_or_never().unwrap_or(Ok(None)),
+            false => self.take(),
+        }
+    }
+
     /// The next pixels for a thread; `None` at the end.
     ///
     /// Nothing tells an extension that its query was interrupted: DuckDB looks between two chunks, and an empty chunk
@@ -268,30 +289,30 @@ fn fill_x(bind: &Bind, slice: &Slice, out: &mut [MaybeUninit<f64>]) {
 
 /// # Safety
 /// `out` is a column of the type `column` stands for, with room for `rows`.
-unsafe fn fill_band(column: SqlType, slice: &Slice, layer: usize, rows: usize, out: &mut Column) -> Result<()> {
+unsafe fn fill_band(column: SqlType, slice: &Slice, layer: usize, rows: &Range<usize>, out: &mut Column) -> Result<()> {
     let (pixels, valid) = match &slice.tile.layers[layer] {
         Finished::Pixels(pixels, valid) => (pixels, valid),
         Finished::Untouched { zero } => {
             // SAFETY: as the caller promises.
             unsafe { fill_zero(column, rows, out) };
             if !zero {
-                out.set_all_null(rows);
+                out.set_null(rows);
             }
             return Ok(());
         }
     };
-    let run = slice.start..slice.start + rows;
+    let run = slice.start..slice.start + rows.len();
     // SAFETY: as the caller promises; a native column has the type of the tile's pixels, since both come from the band.
     unsafe {
         match (column, pixels) {
             (SqlType::Native(dtype), pixels) if dtype == pixels.dtype() => {
-                crate::with_pixels!(pixels, v => out.copy_pixels(0, &v[run.clone()], |p| p))
+                crate::with_pixels!(pixels, v => out.copy_pixels(rows, &v[run.clone()], |p| p))
             }
-            (SqlType::Integer, Pixels::UInt8(v)) => widen(out, &v[run.clone()]),
-            (SqlType::Integer, Pixels::Int8(v)) => widen(out, &v[run.clone()]),
-            (SqlType::Integer, Pixels::UInt16(v)) => widen(out, &v[run.clone()]),
-            (SqlType::Integer, Pixels::Int16(v)) => widen(out, &v[run.clone()]),
-            (SqlType::Bigint, Pixels::UInt32(v)) => out.copy_pixels(0, &v[run.clone()], i64::from),
+            (SqlType::Integer, Pixels::UInt8(v)) => widen(out, rows, &v[run.clone()]),
+            (SqlType::Integer, Pixels::Int8(v)) => widen(out, rows, &v[run.clone()]),
+            (SqlType::Integer, Pixels::UInt16(v)) => widen(out, rows, &v[run.clone()]),
+            (SqlType::Integer, Pixels::Int16(v)) => widen(out, rows, &v[run.clone()]),
+            (SqlType::Bigint, Pixels::UInt32(v)) => out.copy_pixels(rows, &v[run.clone()], i64::from),
             // A column left as it came would be what the memory held before.
             (_, pixels) => {
                 let why =
@@ -300,13 +321,13 @@ unsafe fn fill_band(column: SqlType, slice: &Slice, layer: usize, rows: usize, o
             }
         }
     }
-    out.set_validity(0, &valid[run]);
+    out.set_validity(rows.start, &valid[run]);
     Ok(())
 }
 
 /// # Safety
 /// `out` is a column of the type `column` stands for, with room for `rows`.
-unsafe fn fill_zero(column: SqlType, rows: usize, out: &mut Column) {
+unsafe fn fill_zero(column: SqlType, rows: &Range<usize>, out: &mut Column) {
     // SAFETY: by the contract of this function.
     unsafe {
         match column {
@@ -320,8 +341,8 @@ unsafe fn fill_zero(column: SqlType, rows: usize, out: &mut Column) {
 }
 
 /// # Safety
-/// `out` is an INTEGER column with room for `source`.
-unsafe fn widen<T: Pixel + Into<i32>>(out: &mut Column, source: &[T]) {
+/// `out` is an INTEGER column with room for `rows`, which are as many as `source`.
+unsafe fn widen<T: Pixel + Into<i32>>(out: &mut Column, rows: &Range<usize>, source: &[T]) {
     // SAFETY: by the contract of this function.
-    unsafe { out.copy_pixels(0, source, Into::<i32>::into) }
+    unsafe { out.copy_pixels(rows, source, Into::<i32>::into) }
 }

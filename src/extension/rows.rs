@@ -59,7 +59,7 @@ impl Cell {
         // SAFETY: by the contract of this function.
         unsafe {
             match self {
-                Cell::Null => column.set_null(row),
+                Cell::Null => column.set_null(&(row..row + 1)),
                 Cell::Text(text) => column.set_bytes(row, text.as_bytes()),
                 Cell::Bigint(value) | Cell::Timestamp(value) => column.set(row, *value),
                 Cell::Double(value) => column.set(row, *value),

@@ -1,6 +1,7 @@
 //! Slices into DuckDB vectors.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use duckdb::ffi;
 
@@ -44,56 +45,57 @@ impl Chunk {
 }
 
 impl Column {
-    /// The places of the first `rows` values of a fixed-width column. What DuckDB hands over is memory that nobody has written.
+    /// The places of `rows` of a fixed-width column. What DuckDB hands over is memory that nobody has written.
     ///
     /// # Safety
-    /// `T` is the physical type of the column and `rows <= Chunk::capacity()`.
-    pub unsafe fn values<T: Copy>(&mut self, rows: usize) -> &mut [MaybeUninit<T>] {
+    /// `T` is the physical type of the column and `rows.end <= Chunk::capacity()`.
+    pub unsafe fn values<T: Copy>(&mut self, rows: &Range<usize>) -> &mut [MaybeUninit<T>] {
         // SAFETY: the data of a flat vector have room for a chunk's capacity, and are ours alone during a scan call.
-        unsafe { std::slice::from_raw_parts_mut(ffi::duckdb_vector_get_data(self.raw).cast(), rows) }
+        unsafe {
+            let data = ffi::duckdb_vector_get_data(self.raw).cast::<MaybeUninit<T>>();
+            std::slice::from_raw_parts_mut(data.add(rows.start), rows.len())
+        }
     }
 
-    /// Copies `source` into rows `at..`, cast to `To`, the physical type of the column.
+    /// Copies `source` into `rows`, as many, cast to `To`, the physical type of the column.
     ///
     /// # Safety
-    /// `To` is the physical type of the column and the rows are within the chunk.
-    pub unsafe fn copy_pixels<From: Pixel, To: Copy>(&mut self, at: usize, source: &[From], cast: impl Fn(From) -> To) {
+    /// As for [`Column::values`], of `To`.
+    pub unsafe fn copy_pixels<From: Pixel, To: Copy>(
+        &mut self,
+        rows: &Range<usize>,
+        source: &[From],
+        cast: impl Fn(From) -> To,
+    ) {
         // SAFETY: by the contract of this function.
-        let target = unsafe { &mut self.values::<To>(at + source.len())[at..] };
-        for (to, from) in target.iter_mut().zip(source) {
+        for (to, from) in unsafe { self.values::<To>(rows) }.iter_mut().zip(source) {
             to.write(cast(*from));
         }
     }
 
     /// Sets rows `at..` to NULL wherever `valid` is 0.
     pub fn set_validity(&mut self, at: usize, valid: &[u8]) {
-        if !valid.contains(&0) {
-            return;
+        if valid.contains(&0) {
+            self.clear(valid.iter().enumerate().filter(|(_, valid)| **valid == 0).map(|(i, _)| at + i));
         }
+    }
+
+    pub fn set_null(&mut self, rows: &Range<usize>) {
+        self.clear(rows.clone());
+    }
+
+    /// Sets rows within the chunk to NULL.
+    fn clear(&mut self, rows: impl Iterator<Item = usize>) {
         // SAFETY: after ensure_validity_writable the mask holds one bit per row of the chunk's capacity.
         let mask = unsafe {
             ffi::duckdb_vector_ensure_validity_writable(self.raw);
             ffi::duckdb_vector_get_validity(self.raw)
         };
-        for (row, valid) in valid.iter().enumerate().map(|(i, v)| (at + i, *v)) {
-            if valid == 0 {
-                // SAFETY: row < capacity, so its word exists.
-                unsafe { *mask.add(row / 64) &= !(1 << (row % 64)) }
-            }
+        for row in rows {
+            debug_assert!(row < Chunk::capacity());
+            // SAFETY: row < capacity, so its word exists.
+            unsafe { *mask.add(row / 64) &= !(1 << (row % 64)) }
         }
-    }
-
-    /// Sets the first `rows` rows to NULL.
-    pub fn set_all_null(&mut self, rows: usize) {
-        // SAFETY: as in `set_validity`; what is behind the last row is not looked at.
-        unsafe {
-            ffi::duckdb_vector_ensure_validity_writable(self.raw);
-            ffi::duckdb_vector_get_validity(self.raw).write_bytes(0, rows.div_ceil(64));
-        }
-    }
-
-    pub fn set_null(&mut self, row: usize) {
-        self.set_validity(row, &[0]);
     }
 
     /// Writes one value of a fixed-width column.
@@ -102,7 +104,7 @@ impl Column {
     /// `T` is the physical type of the column and `row` is within the chunk.
     pub unsafe fn set<T: Copy>(&mut self, row: usize, value: T) {
         // SAFETY: by the contract of this function.
-        unsafe { self.values::<T>(row + 1)[row].write(value) };
+        unsafe { self.values::<T>(&(row..row + 1))[0].write(value) };
     }
 
     /// Makes the column what a chunk of one row holds, without a copy.

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use futures::stream::StreamExt;
+use futures::FutureExt;
+use futures::stream::{Stream, StreamExt};
 use tokio::sync::{Mutex, mpsc};
 
 use super::compose::decode::decode_on_grid;
@@ -32,6 +33,9 @@ const GROUPS_AHEAD: usize = 32;
 const UNITS_AHEAD: usize = 32;
 /// One finished tile waits for DuckDB while another is emitted.
 const TILES_WAITING: u64 = 2;
+/// Tiles that are handed over together take about as many bytes.
+const LITTLE: usize = 64 << 10;
+const MOST_TOGETHER: usize = 64;
 /// Units at work for each compute thread: while some wait for the items that fill their holes, others keep it busy.
 const MOST_PER_THREAD: u64 = 4;
 
@@ -46,7 +50,9 @@ pub struct Scan {
 
 /// Tiles as they come, and how they ended.
 struct Incoming {
-    tiles: mpsc::Receiver<Tile>,
+    tiles: mpsc::Receiver<Vec<Tile>>,
+    /// What is left of those that came last.
+    here: std::vec::IntoIter<Tile>,
     driver: Owned<Result<()>>,
     end: Option<Result<()>>,
 }
@@ -67,14 +73,19 @@ impl Scan {
         let (groups, planned) = mpsc::channel(GROUPS_AHEAD);
         let planner = Owned::spawn_on(&plan, groups::plan(reader, io.clone(), groups, watch));
         let driver = Owned::spawn_on(&io, drive(maker, (planner, planned), in_flight, send, running.progress()));
-        let incoming = Mutex::new(Incoming { tiles, driver, end: None });
+        let incoming = Mutex::new(Incoming { tiles, here: Vec::new().into_iter(), driver, end: None });
         Ok(Scan { incoming, running, _recording: recording, _buffers: buffers })
     }
 
     /// The next tile, in the order of the plan; `None` after the last. A call that is given up takes no tile.
     pub async fn receive(&self) -> Option<Result<Tile>> {
         let mut incoming = self.incoming.lock().await;
-        if let Some(tile) = incoming.tiles.recv().await {
+        if incoming.here.len() == 0
+            && let Some(tiles) = incoming.tiles.recv().await
+        {
+            incoming.here = tiles.into_iter();
+        }
+        if let Some(tile) = incoming.here.next() {
             return Some(Ok(tile));
         }
         self.running.end();
@@ -96,7 +107,7 @@ async fn drive(
     maker: Arc<Maker>,
     (planner, groups): (Owned<Result<u64>>, mpsc::Receiver<Group>),
     in_flight: usize,
-    send: mpsc::Sender<Tile>,
+    send: mpsc::Sender<Vec<Tile>>,
     progress: Arc<Progress>,
 ) -> Result<()> {
     let (begun, waiting) = mpsc::channel(UNITS_AHEAD);
@@ -105,6 +116,9 @@ async fn drive(
     let tasks = waiting.map(|reads: UnitReads| {
         let maker = maker.clone();
         async move {
+            if reads.is_empty() {
+                return maker.tile(reads).await;
+            }
             let mut task = Owned::spawn(in_turn(reads.turn, maker.tile(reads)));
             task.join().await?
         }
@@ -118,12 +132,33 @@ async fn drive(
             let planned = ahead.join().await??;
             return if made == planned { Ok(()) } else { Err(lost(planned, made)) };
         };
-        made += 1;
-        progress.tile_done();
-        add(&COUNTERS.pixels, (tile.layers.len() * tile.unit.rect.pixels()) as u64);
-        room.send(tile);
+        let (ready, outcome) = with_those_ready(tile, &mut tiles);
+        made += ready.len() as u64;
+        for tile in &ready {
+            progress.tile_done();
+            add(&COUNTERS.pixels, (tile.layers.len() * tile.unit.rect.pixels()) as u64);
+        }
+        room.send(ready);
+        outcome?;
     }
     Ok(())
+}
+
+/// A tile, and behind it those that are finished already, as long as they take little memory: to wake who waits for them costs more
+/// than to make one in which nothing lies. What came after them, if that was an error.
+fn with_those_ready(first: Tile, tiles: &mut (impl Stream<Item = Result<Tile>> + Unpin)) -> (Vec<Tile>, Result<()>) {
+    let (mut bytes, mut ready) = (first.memory(), vec![first]);
+    while bytes < LITTLE && ready.len() < MOST_TOGETHER {
+        match tiles.next().now_or_never() {
+            Some(Some(Ok(tile))) => {
+                bytes += tile.memory();
+                ready.push(tile);
+            }
+            Some(Some(Err(error))) => return (ready, Err(error)),
+            Some(None) | None => break,
+        }
+    }
+    (ready, Ok(()))
 }
 
 fn lost(planned: u64, made: u64) -> Error {

@@ -27,6 +27,17 @@ pub struct Tile {
     pub layers: Vec<Finished>,
 }
 
+impl Tile {
+    /// Bytes of its pixels.
+    pub fn memory(&self) -> usize {
+        let bytes = |layer: &Finished| match layer {
+            Finished::Pixels(pixels, valid) => pixels.as_bytes().len() + valid.len(),
+            Finished::Untouched { .. } => 0,
+        };
+        self.layers.iter().map(bytes).sum()
+    }
+}
+
 impl Drop for Tile {
     fn drop(&mut self) {
         for layer in self.layers.drain(..) {

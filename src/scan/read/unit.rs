@@ -90,6 +90,11 @@ impl UnitReads {
         Ok(UnitReads { unit, turn, items, coverage, reading: VecDeque::new(), next: 0, end, settled })
     }
 
+    /// Whether it has no items.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     /// The items that it reads before its turn.
     pub fn first_items(&self) -> &[Arc<Item>] {
         &self.items[..self.end.min(ITEMS_AHEAD)]
