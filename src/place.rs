@@ -264,7 +264,8 @@ impl Outline {
         Margin { x: x / 20.0, y: y / 20.0 }
     }
 
-    fn meets(&self, area: &Area) -> bool {
+    /// Whether pixels may lie in an area.
+    pub fn meets(&self, area: &Area) -> bool {
         area.meets(&self.area, self.margin())
     }
 }

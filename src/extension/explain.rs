@@ -104,13 +104,7 @@ impl TableFunction for Explain {
                 global.running.end();
                 break;
             };
-            state.ready.extend(plan_rows(
-                &bind.cube,
-                &global.assets,
-                &unit,
-                bind.headers,
-                global.recording.failures(),
-            )?);
+            state.ready.extend(plan_rows(&bind.cube, &global.assets, unit, bind.headers, global.recording.failures())?);
             global.running.progress().tile_done();
         }
         let rows = state.ready.len().min(Chunk::capacity());

@@ -10,6 +10,7 @@ use duckdb::Connection;
 use duckdb::arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use duckdb::core::{LogicalTypeHandle, LogicalTypeId};
 
+use super::layout::is_native;
 use super::rows;
 use super::session::{failed, identifier, list, literal};
 use super::source::{Files, Relation};
@@ -135,21 +136,14 @@ fn together(connection: &Connection, files: &Files, relation: &Relation) -> Resu
     if !relation.several || !files.is_local {
         return Ok(None);
     }
-    let shape = |name: &str| {
-        let element = "coalesce(type, '') || coalesce(converted_type, '') || (num_children IS NULL)";
-        format!("coalesce(max(CASE WHEN name = '{name}' THEN {element} END), '')")
-    };
-    let shapes = format!(
-        "SELECT file_name, {} || ' ' || {} FROM parquet_schema({}) GROUP BY file_name ORDER BY file_name",
-        shape("assets"),
-        shape("bbox"),
-        list(&files.globs)
-    );
-    let told = rows::query_texts(connection, &shapes)?;
-    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for pair in told.chunks_exact(2) {
-        let [file, shape] = pair else { continue };
-        match groups.iter_mut().find(|(known, _)| known == shape) {
+    let told = rows::query_texts(connection, &shapes(files))?;
+    let rows: Vec<&[String]> = told.chunks_exact(1 + DIFFERING.len()).collect();
+    let differs = |at: usize| rows.windows(2).any(|pair| pair[0][at + 1] != pair[1][at + 1]);
+    let differing: Vec<&str> = (0..DIFFERING.len()).filter(|at| differs(*at)).map(|at| DIFFERING[at]).collect();
+    let mut groups: Vec<(&[String], Vec<&str>)> = Vec::new();
+    for row in rows {
+        let Some((file, shape)) = row.split_first() else { continue };
+        match groups.iter_mut().find(|(known, _)| *known == shape) {
             Some((_, files)) => files.push(file),
             None => groups.push((shape, vec![file])),
         }
@@ -173,8 +167,7 @@ fn together(connection: &Connection, files: &Files, relation: &Relation) -> Resu
         .iter()
         .map(|(from, schema)| {
             let from = from.strip_suffix(')').unwrap_or(from);
-            let uniform =
-                ["assets", "bbox"].iter().filter_map(|name| uniform(schema, name)).collect::<Vec<_>>().join(", ");
+            let uniform = differing.iter().filter_map(|name| uniform(schema, name)).collect::<Vec<_>>().join(", ");
             let replaced = if uniform.is_empty() { uniform } else { format!(" REPLACE ({uniform})") };
             format!(
                 "SELECT *{replaced}, {position} AS {index}, row_number() OVER () AS {row} \
@@ -193,14 +186,46 @@ fn together(connection: &Connection, files: &Files, relation: &Relation) -> Resu
     }))
 }
 
+/// Columns that parts may write in different ways.
+const DIFFERING: [&str; 4] = ["assets", "bbox", "geometry", "properties"];
+
+/// SQL for the files, each followed by what tells apart how it writes the columns of [`DIFFERING`].
+fn shapes(files: &Files) -> String {
+    let element = "coalesce(type, '') || coalesce(converted_type, '') || (num_children IS NULL)";
+    // Lists of points say only further down how deep they are.
+    let shape = |name: &&str| match *name {
+        "geometry" => format!(
+            "coalesce(max(CASE WHEN name = 'geometry' THEN {element} || coalesce(logical_type, '') || CASE WHEN \
+             num_children IS NULL THEN '' ELSE array_to_string(below, ' ') END END), '')"
+        ),
+        name => format!("coalesce(max(CASE WHEN name = '{name}' THEN {element} END), '')"),
+    };
+    let shapes: Vec<String> = DIFFERING.iter().map(shape).collect();
+    format!(
+        "SELECT file_name, {} FROM (SELECT *, list(name || coalesce(num_children, 0)) OVER (PARTITION BY file_name ORDER BY position \
+         ROWS BETWEEN CURRENT ROW AND 8 FOLLOWING) AS below FROM (SELECT *, row_number() OVER () AS position FROM parquet_schema({}))) \
+         GROUP BY file_name ORDER BY file_name",
+        shapes.join(", "),
+        list(&files.globs)
+    )
+}
+
 /// A column in the one form that parts of any form can be brought to.
 fn uniform(schema: &Schema, name: &str) -> Option<String> {
     let (_, field) = schema.fields().find(name)?;
     let is_text = matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let is_binary = matches!(field.data_type(), DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
     let column = identifier(name);
+    let text = || match is_text {
+        true => format!("CAST({column} AS VARCHAR)"),
+        false => format!("CASE WHEN {column} IS NOT NULL THEN CAST(to_json({column}) AS VARCHAR) END"),
+    };
     let sql = match (name, field.data_type()) {
-        ("assets", _) if is_text => format!("CAST({column} AS VARCHAR)"),
-        ("assets", _) => format!("CAST(to_json({column}) AS VARCHAR)"),
+        ("assets" | "properties", _) => text(),
+        ("geometry", _) if is_native(field) => format!("ST_AsWKB({column})"),
+        ("geometry", _) if is_binary => column.clone(),
+        // Read as WKB is, which begins otherwise.
+        ("geometry", _) => format!("encode(ltrim({}))", text()),
         (_, DataType::Struct(_)) => {
             let edges = ["xmin", "ymin", "xmax", "ymax"].map(|edge| format!("CAST({column}.{edge} AS DOUBLE)"));
             format!("CASE WHEN {column} IS NOT NULL THEN [{}] END", edges.join(", "))

@@ -14,7 +14,7 @@ use crate::crs::Lease;
 /// How a geometry column is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
-    /// WKB, ISO or extended.
+    /// WKB, ISO or extended; or JSON of either kind as bytes.
     Wkb,
     /// GeoJSON text.
     GeoJson,
@@ -25,6 +25,9 @@ pub(super) enum Encoding {
 /// A geometry in two dimensions, or what is wrong with it.
 pub(super) fn parse(encoding: Encoding, bytes: &[u8]) -> Result<Option<Geometry>, String> {
     match encoding {
+        // Parts that write geometries in different ways have been brought to bytes, each kind as it is.
+        Encoding::Wkb if matches!(bytes.first(), Some(b'{' | b'n')) => parse(Encoding::GeoJson, bytes),
+        Encoding::Wkb if bytes.first() == Some(&b'[') => parse(Encoding::Nested, bytes),
         Encoding::Wkb if is_collection(bytes) => Err("a GeometryCollection has no footprint".to_owned()),
         Encoding::Wkb => {
             let geometry = wkb::reader::read_wkb(bytes).map_err(|e| format!("not WKB: {e}"))?;

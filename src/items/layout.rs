@@ -268,10 +268,15 @@ fn bounds(schema: &Schema, metadata: &Metadata, is_projected: bool) -> Option<Bb
     Some(Bbox { edges: edges?.try_into().ok()?, pruning: true })
 }
 
+/// Whether a column is of DuckDB's own type of geometries.
+pub(super) fn is_native(field: &ArrowField) -> bool {
+    field.metadata().get("ARROW:extension:name").is_some_and(|name| name.starts_with("geoarrow"))
+}
+
 /// `None` for a type that holds no geometry.
 fn footprint(field: &ArrowField, metadata: &Metadata) -> Result<Option<Footprint>> {
     let sql = &identifier(field.name());
-    let native = field.metadata().get("ARROW:extension:name").is_some_and(|name| name.starts_with("geoarrow"));
+    let native = is_native(field);
     let as_json = || format!("CASE WHEN {sql} IS NOT NULL THEN CAST(to_json({sql}) AS VARCHAR) END");
     let (sql, encoding) = match field.data_type() {
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView if native => {

@@ -8,6 +8,7 @@ use super::bands::{self, Band, Meaning};
 use super::caution;
 use super::empty::{anywhere, nothing_matches};
 use super::level::Levels;
+use super::members::{lies_where, outline_of};
 use super::naming::{self, Sample};
 use super::sample::{Archive, Unread};
 use super::target::Target;
@@ -20,7 +21,6 @@ use crate::error::{Error, Result};
 use crate::grid::Tiling;
 use crate::interrupt;
 use crate::items::{Asset, FirstItem, Memo, Named, Selection, default_bands};
-use crate::place::Outline;
 use crate::request::{OnError, Request};
 use crate::store::{Location, Object, Session};
 use crate::warp::pixel_size;
@@ -44,8 +44,8 @@ pub struct Cube {
     pub warnings: HashMap<String, String>,
     /// All sampled COGs lie on grids parallel to that of the output, in its CRS.
     pub is_parallel: bool,
-    /// The sampled COGs lie where their item says. Else what items declare chooses them for the query, and no more: which tiles
-    /// they have pixels in only their headers can tell.
+    /// The sampled COGs lie where their item says. Else what items declare chooses them for the query, and no more: each is looked
+    /// for in every tile. Items that differ from the sampled ones are found by their headers, see [`super::members::Members`].
     pub declares_truly: bool,
     /// What was to be sampled and cannot be read, where the call ignores errors.
     pub unread: Vec<Unread>,
@@ -275,12 +275,10 @@ fn declares_truly(
     let of_first = opened.iter().filter(|(key, _)| assets.get(*key).is_some_and(|(item, _)| *item == first.id));
     let mut seen: Vec<&Opened> = Vec::new();
     for (_, opened) in of_first {
-        let same = |other: &&Opened| other.crs == opened.crs && other.transform == opened.transform;
-        if seen.iter().any(|other| same(other) && other.level(0).width == opened.level(0).width) {
+        if seen.iter().any(|other| lies_where(other, opened)) {
             continue;
         }
-        let (width, height) = (f64::from(opened.level(0).width), f64::from(opened.level(0).height));
-        if !place.encloses(&Outline::of(&opened.transform, width, height, &opened.crs)?) {
+        if !place.encloses(&outline_of(opened)?) {
             return Ok(false);
         }
         seen.push(opened);

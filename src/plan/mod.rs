@@ -7,6 +7,7 @@ mod caution;
 mod cube;
 mod empty;
 mod level;
+mod members;
 mod naming;
 mod openings;
 mod sample;
@@ -21,6 +22,7 @@ pub use bands::{Band, Meaning};
 pub use caution::of_places;
 pub use cube::{Cube, bytes_per_pixel};
 pub use level::{Geometry, Levels};
+pub use members::Members;
 pub use openings::{Opening, openings};
 pub use sample::Unread;
 pub use target::{OutputTile, Target};
@@ -47,6 +49,17 @@ pub struct Unit {
     pub area: Arc<Area>,
     /// In the order of `sortby`, then file order.
     pub items: Vec<Arc<Item>>,
+    /// All items of the step; none where the unit has them all.
+    pub members: Arc<Members>,
+}
+
+impl Unit {
+    /// The unit with more items, which were found to reach into its tile.
+    pub fn with(mut self, more: Vec<Arc<Item>>) -> Unit {
+        self.items.extend(more);
+        self.items.sort_by_key(|item| item.order);
+        self
+    }
 }
 
 /// The units of a cube, step by step, row by row; items are held for one step at a time.
@@ -66,9 +79,13 @@ pub struct Units {
 struct Step {
     time: i64,
     items: Vec<Arc<Item>>,
+    members: Arc<Members>,
     next_tile: u64,
 }
 
+/// In a step of more items than this, what they declare decides: to ask all of them for their headers would cost more than the
+/// tiles in which few of them lie.
+const MOST_MEMBERS: usize = 256;
 /// Items of one step may take so many bytes whatever the memory budget, else as many as that.
 const LEAST_STEP: u64 = 64 << 20;
 
@@ -122,17 +139,23 @@ impl Units {
                 return Err(empty::nothing_touches(&self.cube.request, &self.cube.area));
             }
         }
+        let all = self.is_in_every_tile();
         let Some(step) = &mut self.step else { return Ok(None) };
         let position = step.next_tile;
         let Some(OutputTile { row, col, rect }) = self.cube.target.tile(position) else { return Ok(None) };
         step.next_tile += 1;
-        let (time, step_items, is_last) = (step.time, &step.items, step.next_tile == tiles);
+        let (time, step_items, members) = (step.time, &step.items, step.members.clone());
+        let is_last = step.next_tile == tiles;
         let area = tile_area(&self.cube, &mut self.tile_areas, position as usize, rect)?;
-        let is_in_every_tile = tiles == 1 || !self.cube.declares_truly;
-        let reaches = |item: &&Arc<Item>| is_in_every_tile || item.place.reaches(&area);
+        let reaches = |item: &&Arc<Item>| all || item.place.reaches(&area);
         let items = step_items.iter().filter(reaches).cloned().collect();
         let time_index = self.steps - 1;
-        Ok(Some(Unit { time, time_index, chunk_row: row, chunk_col: col, rect, is_last, area, items }))
+        Ok(Some(Unit { time, time_index, chunk_row: row, chunk_col: col, rect, is_last, area, items, members }))
+    }
+
+    /// Whether each tile has all items of its step.
+    fn is_in_every_tile(&self) -> bool {
+        self.cube.target.len() == 1 || !self.cube.declares_truly
     }
 
     /// Collects the items of the next step.
@@ -161,8 +184,17 @@ impl Units {
                         return Err(too_many(step));
                     }
                 }
-                None => step = Some(Step { time: item.step, items: vec![Arc::new(item)], next_tile: 0 }),
+                None => {
+                    let (time, items) = (item.step, vec![Arc::new(item)]);
+                    step = Some(Step { time, items, members: Arc::default(), next_tile: 0 });
+                }
             }
+        }
+        if let Some(step) = &mut step
+            && !self.is_in_every_tile()
+            && step.items.len() <= MOST_MEMBERS
+        {
+            step.members = Arc::new(Members::new(step.items.clone()));
         }
         self.steps += u64::from(step.is_some());
         Ok(step)

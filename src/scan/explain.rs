@@ -69,8 +69,21 @@ const AHEAD: usize = 32;
 ///
 /// # Errors
 /// With `headers`: a header that cannot be read, unless the call ignores errors: then it is one of `failures`.
-pub fn rows(cube: &Cube, assets: &[String], unit: &Unit, headers: bool, failures: &Failures) -> Result<Vec<Row>> {
+pub fn rows(cube: &Cube, assets: &[String], mut unit: Unit, headers: bool, failures: &Failures) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
+    if headers {
+        let members = unit.members.clone();
+        loop {
+            let unknown = members.unknown(&unit.items, |_| true);
+            if unknown.is_empty() {
+                break;
+            }
+            members.learn(&interrupt::wait(members.open(cube, assets, &unknown))?);
+        }
+        let more = members.undeclared(&unit.items, &unit.area);
+        unit = unit.with(more);
+    }
+    let unit = &unit;
     for band in &cube.bands {
         let asset = assets.iter().position(|a| *a == band.asset);
         let holders: Vec<&Arc<Item>> = unit

@@ -63,17 +63,53 @@ impl Maker {
     /// The failure of the first item, in the order of the mosaic, that is needed and cannot be read.
     pub async fn tile(self: Arc<Self>, mut reads: UnitReads) -> Result<Tile> {
         faults::point("unit");
+        loop {
+            let layers = self.mosaic(&mut reads).await?;
+            let is_done = layers.iter().all(Layer::is_done);
+            let lacked = self.lacked(&reads, is_done).await?;
+            if lacked.is_empty() {
+                return Ok(Tile { layers: self.finish(layers).await?, unit: reads.unit });
+            }
+            reads = reads.again(&self.shared.cube, lacked)?;
+        }
+    }
+
+    /// Feeds the items of a unit to the mosaic of each band.
+    async fn mosaic(&self, reads: &mut UnitReads) -> Result<Vec<Layer>> {
         let (cube, pixels) = (&self.shared.cube, reads.unit.rect.pixels());
         let layer = |band: &usize| Layer::new(cube.request.mosaic, &cube.bands[*band], pixels);
         let mut layers: Vec<Layer> = self.shared.bands.iter().map(layer).collect();
         loop {
-            layers = self.feed_all(&mut reads, layers).await?;
+            layers = self.feed_all(reads, layers).await?;
             if !reads.has_more() || layers.iter().all(Layer::is_done) {
-                break;
+                return Ok(layers);
             }
             reads.ask_for_more(Layer::all_settled(&layers));
         }
-        Ok(Tile { layers: self.finish(layers).await?, unit: reads.unit })
+    }
+
+    /// The items that declare to lie elsewhere and have files in the tile all the same. Where the mosaic is `done`, only those that
+    /// come before the last item that it took: no later one counts.
+    async fn lacked(&self, reads: &UnitReads, done: bool) -> Result<Vec<Arc<Item>>> {
+        let (cube, unit, (own, fed)) = (&self.shared.cube, &reads.unit, reads.items());
+        let last = own[..fed].last().filter(|_| done).map(|item| item.order);
+        let reverses = cube.request.mosaic.reverses();
+        let counts = move |order| last.is_none_or(|last| if reverses { order > last } else { order < last });
+        loop {
+            let unknown = unit.members.unknown(own, counts);
+            if unknown.is_empty() {
+                break;
+            }
+            let (members, seen) = (unit.members.clone(), unit.members.open(cube, &self.shared.assets, &unknown).await);
+            let learn = move || {
+                members.learn(&seen);
+                Ok(())
+            };
+            self.shared.on_pool(learn).await?;
+        }
+        let mut lacked = unit.members.undeclared(own, &unit.area);
+        lacked.retain(|item| counts(item.order));
+        Ok(lacked)
     }
 
     /// Feeds all items that are asked for.

@@ -5,6 +5,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 
+class Sql(str):
+    """What is SQL already."""
+
+
 def call(function, items, grid, period="P1D", **named):
     """The text of a call; values of `named` become SQL literals."""
     period = "NULL" if period is None else literal(period)
@@ -13,6 +17,8 @@ def call(function, items, grid, period="P1D", **named):
 
 
 def literal(value):
+    if isinstance(value, Sql):
+        return value
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(literal, value)) + "]"
     if isinstance(value, bool):

@@ -118,11 +118,18 @@ def outline(xmin, ymin, xmax, ymax, steps=50):
 
 
 def touches(item, grid):
-    """Whether the item's box and the grid's, both in degrees, share a point (no antimeridian, no poles)."""
+    """Whether the item's box and the grid's, in degrees and narrower than half the Earth, share a point (no poles)."""
     to_degrees = Transformer.from_crs(grid.crs, "OGC:CRS84", always_xy=True)
     lon, lat = to_degrees.transform(*outline(*grid.bbox))
     west, south, east, north = item.bbox
+    lon = beside(lon, 360, (west + east) / 2)
     return west <= max(lon) and east >= min(lon) and south <= max(lat) and north >= min(lat)
+
+
+def beside(x, period, middle):
+    """Coordinates that come round after `period`, without jumps, and counted as those near `middle` are."""
+    x = np.unwrap(x, period=period)
+    return x + period * np.round((middle - x.mean()) / period)
 
 
 def in_order(items, sortby):
@@ -161,6 +168,8 @@ def overview_of(path, grid):
     x, y = there.transform(
         *outline(bounds.left, min(bounds.bottom, bounds.top), bounds.right, max(bounds.bottom, bounds.top))
     )
+    if CRS(grid.crs).is_geographic:
+        x = beside(x, 360, (grid.bbox[0] + grid.bbox[2]) / 2)
     cx = (max(min(x), grid.bbox[0]) + min(max(x), grid.bbox[2])) / 2
     cy = (max(min(y), grid.bbox[1]) + min(max(y), grid.bbox[3])) / 2
     half = grid.resolution / 2
@@ -215,7 +224,7 @@ def nearest(level, grid):
         row = inverse.d * x + inverse.e * y + inverse.f
         if CRS(level.crs).is_geographic and inverse.b == 0:
             # A longitude comes round: the one nearest to the middle of the source counts.
-            turn = 360 * abs(inverse.a)
+            turn = 2 * math.pi / CRS(level.crs).axis_info[0].unit_conversion_factor * abs(inverse.a)
             col = col - turn * np.floor((col - width / 2) / turn + 0.5)
         finite = np.isfinite(col) & np.isfinite(row)
         near = (abs(col - width / 2) < width / 2 + 0.01) & (abs(row - height / 2) < height / 2 + 0.01)

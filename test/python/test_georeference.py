@@ -141,6 +141,19 @@ def test_a_crs_of_the_dataset_that_is_spelled_out(session, tmp_path, code, keys,
     check(session, tmp_path, f"EPSG:{code}", -95, 38, keys, target)
 
 
+def test_nad83_spelled_out_lies_at_one_place(session, tmp_path):
+    """In grids of each kind of degrees; PROJ has several transformations between them, a metre apart."""
+    keys = ALBERS | {BASE: 4269, 3080: -96.0, 3081: 23.0}
+    (tmp_path / "files").mkdir()
+    found = raster(tmp_path / "files", albers("EPSG:4269", -96, 23), -122, 45, keys)
+    index = geotiff.index(tmp_path / "items.parquet", {"a": found})
+    assert geotiff.misplaced(session, index, "a", *found[1:], target="EPSG:4326") == 0
+    box, grids = [-122.0001, 44.9995, -121.9995, 45.0001], ["EPSG:4326", "EPSG:4269", LONLAT]
+    sql = "SELECT list(data ORDER BY y DESC, x) FROM lazycogs_read(?, ?, ?, 1e-5, NULL)"
+    pixels = [session.execute(sql, [str(index), box, grid]).fetchone()[0] for grid in grids]
+    assert pixels[0] == pixels[1] == pixels[2] and len(set(pixels[0])) > 100
+
+
 def in_unit(crs, name, factor):
     """`crs` with another unit of its axes."""
     definition = CRS(crs).to_json_dict()
@@ -247,6 +260,19 @@ def test_other_bodies(session, tmp_path, crs, sphere):
         assert geotiff.misplaced(session, index, "a", crs, corner, 100.0, target=target) == 0
 
 
+def test_a_grid_that_counts_westward(session, tmp_path):
+    """Its x grows to the west, as PROJ has it; footprints count eastward."""
+    source, west = "IAU_2015:49912", "IAU_2015:49911"
+    corner = Transformer.from_crs("IAU_2015:49900", source, always_xy=True).transform(-4.5, 12.3)
+    path = geotiff.written(tmp_path / "a.tif", rasterio.crs.CRS.from_wkt(CRS(source).to_wkt()), corner, 100.0)
+    index = tmp_path / "items.parquet"
+    stac.write(
+        index, [stac.Item("a", stac.utc(2024, 5, 3), {"data": str(path)}, geotiff.box([-4.6, -4.3], [12.1, 12.4]))]
+    )
+    assert Transformer.from_crs(source, west, always_xy=True).transform(*corner)[0] == -corner[0]
+    assert geotiff.misplaced(session, index, "a", source, corner, 100.0, target=west) == 0
+
+
 def test_two_bodies_in_one_call(session, tmp_path):
     moon = "IAU_2015:30110"
     path = geotiff.written(tmp_path / "a.tif", rasterio.crs.CRS.from_wkt(CRS(moon).to_wkt()), (1000, 2000), 100.0)
@@ -338,7 +364,7 @@ def drawn(draw, folder, infos, count):
         lon = area.west + (east - area.west) * draw.uniform(0.3, 0.7)
         lat = area.south + (area.north - area.south) * draw.uniform(0.3, 0.7)
         crs = spelled(CRS.from_authority(info.auth_name, info.code), form, draw)
-        # Between WGS 84 and NAD83 there are several within a metre, of which versions of PROJ take different ones.
+        # Between OGC:CRS84 and NAD83 there are several within a metre, of which versions of PROJ take different ones.
         if "NAD83" in info.name and form != "code":
             continue
         try:

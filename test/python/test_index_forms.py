@@ -631,6 +631,58 @@ def test_parts_with_other_boxes(con, ones, place, tmp_path, one, other):
     assert plan(con, f"{tmp_path}/part*.parquet", where=grid(4, 4, left=700000)) == ""
 
 
+def nested(ring, depth):
+    """GeoArrow's lists of points; a depth of three is several polygons."""
+    points = [{"x": x, "y": y} for x, y in ring]
+    return pa.array([[points]] * 2 if depth == 2 else [[[points]]] * 2)
+
+
+GEOMETRY_AS = {
+    "wkb": lambda ring: pa.array([stac.wkb(ring)] * 2),
+    "text": lambda ring: pa.array([" " + json.dumps(stac.geojson(ring))] * 2),
+    "polygon": lambda ring: nested(ring, 2),
+    "multipolygon": lambda ring: nested(ring, 3),
+    "interleaved": lambda ring: pa.array([[[list(point) for point in ring]]] * 2),
+    "struct": lambda ring: pa.array([stac.geojson(ring)] * 2),
+    "null": lambda ring: pa.array([None] * 2, pa.null()),
+}
+
+
+PAIRS = list(zip(GEOMETRY_AS, [*GEOMETRY_AS][1:] + [*GEOMETRY_AS][:1])) + [("wkb", "polygon"), ("struct", "polygon")]
+
+
+@pytest.mark.parametrize("one, other", PAIRS + [pair[::-1] for pair in PAIRS])
+def test_parts_with_other_geometries(con, ones, place, tmp_path, one, other):
+    """Nothing but the geometry tells where the items are, unless it is NULL."""
+    for n, form in enumerate((one, other)):
+        rows = table(place, id=[f"b{n}", f"a{n}"], assets=[data(ones)] * 2, geometry=GEOMETRY_AS[form](place))
+        if form != "null":
+            rows = rows.set_column(rows.column_names.index("bbox"), "bbox", pa.nulls(2, rows["bbox"].type))
+        written(tmp_path / f"part{n}.parquet", rows)
+    assert plan(con, f"{tmp_path}/part*.parquet") == "b0 a0 b1 a1"
+    assert plan(con, f"{tmp_path}/part*.parquet", where=grid(4, 4, left=700000)) == ""
+
+
+@pytest.mark.parametrize("one", ["struct", "text"])
+@pytest.mark.parametrize("kind", ["ns tz", "date", "text"])
+def test_parts_with_other_properties(con, ones, place, tmp_path, one, kind):
+    """A STRUCT in one part, JSON text in the other."""
+    for n, form in enumerate((one, "text" if one == "struct" else "struct")):
+        times = [NOON.replace(day=3 + n), NOON.replace(day=5 + n)]
+        rows = table(place, id=[f"b{n}", f"a{n}"], assets=[data(ones)] * 2).drop_columns(["datetime"])
+        if form == "struct":
+            members = {"datetime": as_type(times, kind), "p": pa.array([n + 1.5, n])}
+            properties = pa.StructArray.from_arrays(list(members.values()), list(members))
+        else:
+            texts = [{"datetime": t.isoformat().replace("+00:00", "Z"), "p": p} for t, p in zip(times, (n + 1.5, n))]
+            properties = pa.array(list(map(json.dumps, texts)))
+        written(tmp_path / f"part{n}.parquet", rows.append_column("properties", properties))
+    source = f"{tmp_path}/part*.parquet"
+    assert plan(con, source, "P1D") == "b0 b1 a0 a1"
+    assert plan(con, source, sortby=["p"]) == "a0 a1 b0 b1"
+    assert plan(con, source, filter="p > 1", datetime="2024-05-04") == "b1"
+
+
 # -- bands by name, and other hrefs ----------------------------------------------------------------------------------
 
 

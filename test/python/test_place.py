@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 
 import duckdb
 import numpy as np
@@ -9,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import stac
-from helpers import call
-from model import Grid
+from helpers import assert_same, call, read
+from model import Grid, cube, load_items
 from pyproj import Transformer
 from small import index, item, raster
 
@@ -210,6 +211,83 @@ def test_chunks_do_not_decide_which_pixels_there_are(con, tmp_path, small):
     assert {size: count(con, items, grid, chunk_size=size) for size in (16, 32, 64)} == dict.fromkeys(
         (16, 32, 64), 4096
     )
+
+
+def narrowed(path, share=0.5):
+    """The border of a raster, drawn too small around its middle."""
+    outline = stac.outline(path)
+    lon, lat = zip(*outline)
+    x, y = sum(lon) / len(lon), sum(lat) / len(lat)
+    return [(x + (a - x) * share, y + (b - y) * share) for a, b in outline]
+
+
+def told_of(path, values):
+    """What projection metadata say of the middle of a raster alone."""
+    import rasterio
+
+    with rasterio.open(path) as file:
+        t = file.transform
+    side, (rows, cols) = len(values) // 4, np.shape(values)
+    middle = {"proj:transform": [t.a, t.b, t.c + side * t.a, t.d, t.e, t.f + side * t.e], "proj:code": "EPSG:32633"}
+    return middle | {"proj:shape": [rows - 2 * side, cols - 2 * side]}
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Five items over one place of 96 x 96 pixels, of which the first lies where it says; files with holes."""
+    draw = np.random.default_rng(7)
+    items = []
+    for n in range(5):
+        # The middle of the first ones is full, so that `first` needs nothing there that comes later.
+        values = draw.integers(1, 200, (64, 64), "uint8")
+        values[draw.random(values.shape) < (0.5 if n else 0.8)] = 0
+        values[16:48, 16:48] = n + 1
+        path = raster(
+            tmp_path / f"{n}.tif", values, left=500_000 + 160 * (n % 3), top=5_200_000 - 160 * (n // 2), nodata=0
+        )
+        footprint = None if n == 0 else narrowed(path, 0.3 + 0.1 * n)
+        facts = told_of(path, values) if n in (2, 4) else {}
+        items.append(item(str(n), {"data": path}, (2024, 5, 3, 12, n), footprint, **facts))
+    return index(tmp_path, items)
+
+
+@pytest.mark.parametrize("mosaic", ["first", "last", "highest", "lowest", "mean", "median", "stdev", "count"])
+def test_items_that_say_less_than_they_have_beside_one_that_does_not(con, mixed, mosaic):
+    """Their files tell which pixels there are, whatever the tiles; the oracle has never heard of tiles."""
+    grid = Grid((500_000, 5_199_040, 500_960, 5_200_000), "EPSG:32633", 10)
+    wanted = cube(load_items(mixed), grid, "P1D", ["data"], mosaic=mosaic)
+    for size in (16, 33, 64, 96, 512):
+        found = read(con, mixed, grid, bands=["data"], mosaic=mosaic, chunk_size=size)
+        assert assert_same(found, wanted, exact=mosaic not in ("mean", "median", "stdev"), most_doubt=1) > 1000
+
+
+def test_the_plan_with_headers_knows_where_files_are(con, mixed):
+    grid = Grid((500_000, 5_199_040, 500_960, 5_200_000), "EPSG:32633", 10)
+    rows = {}
+    for headers in (False, True):
+        text = call("lazycogs_explain", mixed, grid, bands=["data"], chunk_size=16, headers=headers)
+        rows[headers] = con.execute(f"SELECT chunk_row, chunk_col, item_id FROM {text} WHERE item_id > '0'").fetchall()
+    assert set(rows[False]) < set(rows[True])
+    # Item 1 begins at (160, 0) metres and is 640 metres wide: columns 1 to 4 of tiles of 160 metres.
+    assert {(row, col) for row, col, name in rows[True] if name == "1"} >= {
+        (row, col) for row in range(4) for col in range(1, 5)
+    }
+
+
+def test_honest_items_cost_no_header_more(con, tmp_path):
+    """`first` is content with the item in front; those behind it are not opened because there are tiles."""
+    items = []
+    for n in range(8):
+        path = raster(tmp_path / f"{n}.tif", np.full((64, 64), n + 1, "uint8"), left=500_000 + 640 * (n % 2))
+        items.append(item(str(n), {"data": path}, (2024, 5, 3, 12, n)))
+    time.sleep(0.1)
+    source = index(tmp_path, items)
+    grid = Grid((500_000, 5_199_360, 501_280, 5_200_000), "EPSG:32633", 10)
+    headers = "SELECT value FROM lazycogs_cache_stats() WHERE counter = 'header_misses'"
+    before = con.execute(headers).fetchone()[0]
+    text = call("lazycogs_read", source, grid, bands=["data"], chunk_size=16)
+    assert con.execute(f"SELECT count(data) FROM {text}").fetchone() == (128 * 64,)
+    assert con.execute(headers).fetchone()[0] - before == 2
 
 
 # -- metadata that say nothing ---------------------------------------------------------------------------------------

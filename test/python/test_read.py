@@ -251,3 +251,21 @@ def test_an_explicit_type_is_honoured(con, archive, dtype, sql_type):
     assert con.execute(f"DESCRIBE SELECT red FROM {text}").fetchone()[1] == sql_type
     found = read(con, archive, UTM15, "P1D", bands=["red"], dtype=dtype)
     assert_same(found, cube(load_items(archive), UTM15, "P1D", ["red"]))
+
+
+FUNCTIONS = ["read", "read_chunks", "explain", "info", "store", "cache_stats", "version", "progress", "failures"]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_columns_that_nobody_wrote(con, archive, function):
+    """A count needs no column, a constant none, and there is no row id: what asks for one is told so."""
+    text = {"store": f"lazycogs_store('{archive}')"}.get(function, f"lazycogs_{function}()")
+    if function in ("read", "read_chunks", "explain", "info"):
+        text = call(f"lazycogs_{function}", archive, UTM15, "P1M", bands=["red"])
+    rows = len(con.execute(f"FROM {text}").fetchall())
+    assert rows > 0 or function in ("progress", "failures")
+    assert con.execute(f"SELECT count(*) FROM {text}").fetchone() == (rows,)
+    assert con.execute(f"SELECT 1 FROM {text}").fetchall() == [(1,)] * rows
+    for asked in ("rowid", "count(rowid)", "*, rowid", "min(rowid), count(*)"):
+        with pytest.raises(duckdb.BinderException, match="rowid"):
+            con.execute(f"SELECT {asked} FROM {text}")

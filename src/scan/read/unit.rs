@@ -90,9 +90,23 @@ impl UnitReads {
         Ok(UnitReads { unit, turn, items, coverage, reading: VecDeque::new(), next: 0, end, settled })
     }
 
-    /// Whether it has no items.
+    /// Whether it has no items, and none can turn out to have pixels here.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.items.is_empty() && self.unit.members.are_honest()
+    }
+
+    /// Its items, in the order of the mosaic, and how many of them were fed.
+    pub fn items(&self) -> (&[Arc<Item>], usize) {
+        (&self.items, self.next - self.reading.len())
+    }
+
+    /// The unit from the start again, with more items.
+    ///
+    /// # Errors
+    /// As for [`UnitReads::new`].
+    pub fn again(self, cube: &Cube, more: Vec<Arc<Item>>) -> Result<UnitReads> {
+        let unit = Unit { items: self.items, ..self.unit }.with(more);
+        UnitReads::new(cube, self.settled.len(), unit, self.turn)
     }
 
     /// The items that it reads before its turn.
