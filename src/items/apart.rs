@@ -10,6 +10,8 @@ use duckdb::Connection;
 use duckdb::arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use duckdb::core::{LogicalTypeHandle, LogicalTypeId};
 
+use super::fields::is_json;
+use super::paths::files_of;
 use super::rows;
 use super::session::{failed, identifier, list, literal};
 use super::source::{Files, Relation};
@@ -135,20 +137,20 @@ fn together(connection: &Connection, files: &Files, relation: &Relation) -> Resu
     if !relation.several || !files.is_local {
         return Ok(None);
     }
-    let shape = |name: &str| {
-        let element = "coalesce(type, '') || coalesce(converted_type, '') || (num_children IS NULL)";
-        format!("coalesce(max(CASE WHEN name = '{name}' THEN {element} END), '')")
-    };
-    let shapes = format!(
-        "SELECT file_name, {} || ' ' || {} FROM parquet_schema({}) GROUP BY file_name ORDER BY file_name",
-        shape("assets"),
-        shape("bbox"),
+    let told = shapes(connection, files, &["assets".to_owned(), "bbox".to_owned()])?;
+    if told.iter().all(|(_, _, schema)| told.first().is_some_and(|(_, _, first)| first == schema)) {
+        return Ok(Some(alike(files, relation)));
+    }
+    // A name may be that of a group of columns here and of a column there, or of JSON and of any text.
+    let clashing = format!(
+        "SELECT name FROM parquet_schema({}) WHERE name NOT IN ('assets', 'bbox') GROUP BY name HAVING \
+         count(DISTINCT (num_children IS NULL, coalesce(converted_type, '') = 'JSON')) > 1 ORDER BY name",
         list(&files.globs)
     );
-    let told = rows::query_texts(connection, &shapes)?;
+    let names = [vec!["assets".to_owned(), "bbox".to_owned()], rows::query_texts(connection, &clashing)?].concat();
+    let told = if names.len() == 2 { told } else { shapes(connection, files, &names)? };
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for pair in told.chunks_exact(2) {
-        let [file, shape] = pair else { continue };
+    for (file, shape, _) in &told {
         match groups.iter_mut().find(|(known, _)| known == shape) {
             Some((_, files)) => files.push(file),
             None => groups.push((shape, vec![file])),
@@ -157,7 +159,7 @@ fn together(connection: &Connection, files: &Files, relation: &Relation) -> Resu
     if groups.len() < 2 {
         return Ok(None);
     }
-    let order = rows::query_texts(connection, &format!("SELECT file FROM glob({})", list(&files.globs)))?;
+    let order = files_of(connection, &files.globs)?;
     let position = format!("list_position({}, {{file}})", list(&order));
     let mut parts = Vec::new();
     for (_, group) in groups {
@@ -165,6 +167,8 @@ fn together(connection: &Connection, files: &Files, relation: &Relation) -> Resu
         let (schema, _) = columns(connection, &from)?;
         parts.push((from, schema));
     }
+    let schemas: Vec<&Schema> = parts.iter().map(|(_, schema)| schema).collect();
+    let names: Vec<&String> = names.iter().filter(|name| is_apart(&schemas, name)).collect();
     let own = own_prefix(&parts.iter().flat_map(|(_, schema)| schema.fields().iter().cloned()).collect());
     let base = format!("{own}file");
     let [file, index, row] = ["file", "index", "row"].map(|name| identifier(&format!("{own}{name}")));
@@ -173,8 +177,7 @@ fn together(connection: &Connection, files: &Files, relation: &Relation) -> Resu
         .iter()
         .map(|(from, schema)| {
             let from = from.strip_suffix(')').unwrap_or(from);
-            let uniform =
-                ["assets", "bbox"].iter().filter_map(|name| uniform(schema, name)).collect::<Vec<_>>().join(", ");
+            let uniform = names.iter().filter_map(|name| uniform(schema, name)).collect::<Vec<_>>().join(", ");
             let replaced = if uniform.is_empty() { uniform } else { format!(" REPLACE ({uniform})") };
             format!(
                 "SELECT *{replaced}, {position} AS {index}, row_number() OVER () AS {row} \
@@ -193,20 +196,68 @@ fn together(connection: &Connection, files: &Files, relation: &Relation) -> Resu
     }))
 }
 
+/// By file, the shape of the columns `names`, and what tells its schema from others.
+fn shapes(connection: &Connection, files: &Files, names: &[String]) -> Result<Vec<(String, String, String)>> {
+    let shape = |name: &String| {
+        let element = "coalesce(type, '') || coalesce(converted_type, '') || (num_children IS NULL)";
+        format!("coalesce(max(CASE WHEN name = {} THEN {element} END), '')", literal(name))
+    };
+    let columns = "column_id, name, type, type_length, repetition_type, num_children, converted_type, logical_type, scale, \
+                   precision";
+    let sql = format!(
+        "SELECT file_name, {}, CAST(sum(CAST(hash({columns}) AS HUGEINT)) AS VARCHAR) FROM parquet_schema({}) \
+         GROUP BY file_name ORDER BY file_name",
+        names.iter().map(shape).collect::<Vec<_>>().join(" || ' ' || "),
+        list(&files.globs)
+    );
+    let told = rows::query_texts(connection, &sql)?;
+    let of_file = |row: &[String]| match row {
+        [file, shape, schema] => Some((file.clone(), shape.clone(), schema.clone())),
+        _ => None,
+    };
+    Ok(told.chunks_exact(3).filter_map(of_file).collect())
+}
+
+/// The relation of files that have the same columns: the first speaks for all, so that a statement need not open them to be planned, and
+/// reads single fields of a struct.
+fn alike(files: &Files, relation: &Relation) -> Relation {
+    let options = files.options.replacen("union_by_name = true", "union_by_name = false", 1);
+    let from = format!("read_parquet({}, {options})", list(&files.globs));
+    Relation {
+        from,
+        several: false,
+        files: Some(Files { options, several: false, ..files.clone() }),
+        ..relation.clone()
+    }
+}
+
+/// Whether parts must be brought to one form of a column: assets and boxes in any case, others where they are any text in one part, and
+/// in another JSON, which the text need not be, or structured: DuckDB 2.0.0 cannot read a member of both.
+fn is_apart(schemas: &[&Schema], name: &str) -> bool {
+    let fields = || schemas.iter().filter_map(|schema| Some(schema.fields().find(name)?.1));
+    let is_any_text = |field: &Arc<Field>| is_text(field.data_type()) && !is_json(field);
+    matches!(name, "assets" | "bbox")
+        || fields().any(is_any_text) && fields().any(|field| is_json(field) || field.data_type().is_nested())
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
 /// A column in the one form that parts of any form can be brought to.
 fn uniform(schema: &Schema, name: &str) -> Option<String> {
     let (_, field) = schema.fields().find(name)?;
-    let is_text = matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let is_text = is_text(field.data_type());
     let column = identifier(name);
     let sql = match (name, field.data_type()) {
-        ("assets", _) if is_text => format!("CAST({column} AS VARCHAR)"),
-        ("assets", _) => format!("CAST(to_json({column}) AS VARCHAR)"),
-        (_, DataType::Struct(_)) => {
+        ("bbox", DataType::Struct(_)) => {
             let edges = ["xmin", "ymin", "xmax", "ymax"].map(|edge| format!("CAST({column}.{edge} AS DOUBLE)"));
             format!("CASE WHEN {column} IS NOT NULL THEN [{}] END", edges.join(", "))
         }
-        _ if is_text => format!("TRY_CAST(CAST({column} AS VARCHAR) AS DOUBLE[])"),
-        _ => format!("CAST({column} AS DOUBLE[])"),
+        ("bbox", _) if is_text => format!("TRY_CAST(CAST({column} AS VARCHAR) AS DOUBLE[])"),
+        ("bbox", _) => format!("CAST({column} AS DOUBLE[])"),
+        _ if is_text => format!("CAST({column} AS VARCHAR)"),
+        _ => format!("CAST(to_json({column}) AS VARCHAR)"),
     };
     Some(format!("{sql} AS {column}"))
 }
