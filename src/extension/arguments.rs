@@ -89,6 +89,7 @@ pub fn archive(bind: &BindInfo) -> Result<Archive> {
         hive: boolean(bind, "hive_partitioning")?,
         asset_href: text(bind, "asset_href")?,
         named: None,
+        passes_over: false,
         threads: settings.threads,
         memo: Memo::default(),
     };
@@ -128,6 +129,7 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
         hive: boolean(bind, "hive_partitioning")?,
         asset_href: text(bind, "asset_href")?,
         named: None,
+        passes_over: on_error(bind)? == OnError::Ignore,
         threads: settings.threads,
         memo: Memo::default(),
     };

@@ -12,7 +12,7 @@ use crate::interrupt;
 use crate::plan::{Cube, Units};
 use crate::request::Request;
 use crate::scan::explain::{Row, rows as plan_rows};
-use crate::scan::{Recording, Running};
+use crate::scan::{Failure, Recording, Running};
 
 pub struct Explain;
 
@@ -100,7 +100,11 @@ impl TableFunction for Explain {
     fn scan(bind: &Bind, global: &Global, _: &mut (), output: &mut Chunk) -> Result<()> {
         let mut state = global.state.lock().unwrap_or_else(PoisonError::into_inner);
         while state.ready.len() < Chunk::capacity() {
-            let Some(unit) = interrupt::wait(state.units.next())?.transpose()? else {
+            let unit = interrupt::wait(state.units.next())?;
+            for item in state.units.take_left_out() {
+                global.recording.failures().record(Failure::of_item(&item));
+            }
+            let Some(unit) = unit.transpose()? else {
                 global.running.end();
                 break;
             };

@@ -5,9 +5,10 @@ use super::arguments;
 use super::rows::{Cell, Once};
 use super::vectors::Chunk;
 use crate::error::Result;
+use crate::items::Item;
 use crate::plan::Cube;
 use crate::request::Request;
-use crate::scan::Recording;
+use crate::scan::{Failure, Recording};
 
 pub struct Info;
 
@@ -60,9 +61,8 @@ impl TableFunction for Info {
     }
 
     fn init(cube: &Cube, info: &InitInfo) -> Result<Once> {
-        // Nothing fails later than at bind.
-        drop(Recording::of(cube));
-        Ok(Once::new(info, describe(cube)?))
+        let recording = Recording::of(cube);
+        Ok(Once::new(info, describe(cube, &recording)?))
     }
 
     fn scan(_: &Cube, global: &Once, _: &mut (), output: &mut Chunk) -> Result<()> {
@@ -72,8 +72,9 @@ impl TableFunction for Info {
     }
 }
 
-fn describe(cube: &Cube) -> Result<Vec<Vec<Cell>>> {
-    let summary = cube.summary(&|| true)?;
+fn describe(cube: &Cube, recording: &Recording) -> Result<Vec<Vec<Cell>>> {
+    let mut left_out = |item: &Item| recording.failures().record(Failure::of_item(item));
+    let summary = cube.summary(&|| true, &mut left_out)?;
     let grid = cube.request.grid;
     let (xmax, ymin) = grid.affine().apply(grid.width as f64, grid.height as f64);
     let cells = |band: &crate::plan::Band| {

@@ -10,7 +10,8 @@ use duckdb::Connection;
 use duckdb::arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use duckdb::core::{LogicalTypeHandle, LogicalTypeId};
 
-use super::layout::is_native;
+use super::fields::{is_json, is_native};
+use super::paths::files_of;
 use super::rows;
 use super::session::{failed, identifier, list, literal};
 use super::source::{Files, Relation};
@@ -136,14 +137,22 @@ fn together(connection: &Connection, files: &Files, relation: &Relation) -> Resu
     if !relation.several || !files.is_local {
         return Ok(None);
     }
-    let told = rows::query_texts(connection, &shapes(files))?;
-    let rows: Vec<&[String]> = told.chunks_exact(1 + DIFFERING.len()).collect();
-    let differs = |at: usize| rows.windows(2).any(|pair| pair[0][at + 1] != pair[1][at + 1]);
-    let differing: Vec<&str> = (0..DIFFERING.len()).filter(|at| differs(*at)).map(|at| DIFFERING[at]).collect();
-    let mut groups: Vec<(&[String], Vec<&str>)> = Vec::new();
-    for row in rows {
-        let Some((file, shape)) = row.split_first() else { continue };
-        match groups.iter_mut().find(|(known, _)| *known == shape) {
+    let told = shapes(connection, files, &DIFFERING.map(str::to_owned))?;
+    if told.iter().all(|(_, _, schema)| told.first().is_some_and(|(_, _, first)| first == schema)) {
+        return Ok(Some(alike(files, relation)));
+    }
+    // A name may be that of a group of columns here and of a column there, or of JSON and of any text.
+    let clashing = format!(
+        "SELECT name FROM parquet_schema({}) WHERE NOT list_contains({}, name) GROUP BY name HAVING \
+         count(DISTINCT (num_children IS NULL, coalesce(converted_type, '') = 'JSON')) > 1 ORDER BY name",
+        list(&files.globs),
+        list(DIFFERING)
+    );
+    let names = [DIFFERING.map(str::to_owned).to_vec(), rows::query_texts(connection, &clashing)?].concat();
+    let told = if names.len() == DIFFERING.len() { told } else { shapes(connection, files, &names)? };
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (file, shape, _) in &told {
+        match groups.iter_mut().find(|(known, _)| known == shape) {
             Some((_, files)) => files.push(file),
             None => groups.push((shape, vec![file])),
         }
@@ -151,7 +160,7 @@ fn together(connection: &Connection, files: &Files, relation: &Relation) -> Resu
     if groups.len() < 2 {
         return Ok(None);
     }
-    let order = rows::query_texts(connection, &format!("SELECT file FROM glob({})", list(&files.globs)))?;
+    let order = files_of(connection, &files.globs)?;
     let position = format!("list_position({}, {{file}})", list(&order));
     let mut parts = Vec::new();
     for (_, group) in groups {
@@ -159,6 +168,8 @@ fn together(connection: &Connection, files: &Files, relation: &Relation) -> Resu
         let (schema, _) = columns(connection, &from)?;
         parts.push((from, schema));
     }
+    let schemas: Vec<&Schema> = parts.iter().map(|(_, schema)| schema).collect();
+    let names: Vec<&String> = names.iter().filter(|name| is_apart(&schemas, name)).collect();
     let own = own_prefix(&parts.iter().flat_map(|(_, schema)| schema.fields().iter().cloned()).collect());
     let base = format!("{own}file");
     let [file, index, row] = ["file", "index", "row"].map(|name| identifier(&format!("{own}{name}")));
@@ -167,7 +178,7 @@ fn together(connection: &Connection, files: &Files, relation: &Relation) -> Resu
         .iter()
         .map(|(from, schema)| {
             let from = from.strip_suffix(')').unwrap_or(from);
-            let uniform = differing.iter().filter_map(|name| uniform(schema, name)).collect::<Vec<_>>().join(", ");
+            let uniform = names.iter().filter_map(|name| uniform(schema, name)).collect::<Vec<_>>().join(", ");
             let replaced = if uniform.is_empty() { uniform } else { format!(" REPLACE ({uniform})") };
             format!(
                 "SELECT *{replaced}, {position} AS {index}, row_number() OVER () AS {row} \
@@ -186,34 +197,72 @@ fn together(connection: &Connection, files: &Files, relation: &Relation) -> Resu
     }))
 }
 
-/// Columns that parts may write in different ways.
-const DIFFERING: [&str; 4] = ["assets", "bbox", "geometry", "properties"];
-
-/// SQL for the files, each followed by what tells apart how it writes the columns of [`DIFFERING`].
-fn shapes(files: &Files) -> String {
+/// By file, the shape of the columns `names`, and what tells its schema from others.
+fn shapes(connection: &Connection, files: &Files, names: &[String]) -> Result<Vec<(String, String, String)>> {
     let element = "coalesce(type, '') || coalesce(converted_type, '') || (num_children IS NULL)";
     // Lists of points say only further down how deep they are.
-    let shape = |name: &&str| match *name {
-        "geometry" => format!(
-            "coalesce(max(CASE WHEN name = 'geometry' THEN {element} || coalesce(logical_type, '') || CASE WHEN \
-             num_children IS NULL THEN '' ELSE array_to_string(below, ' ') END END), '')"
-        ),
-        name => format!("coalesce(max(CASE WHEN name = '{name}' THEN {element} END), '')"),
+    let depth =
+        "coalesce(logical_type, '') || CASE WHEN num_children IS NULL THEN '' ELSE array_to_string(below, ' ') END";
+    let shape = |name: &String| {
+        let element = if name == "geometry" { format!("{element} || {depth}") } else { element.to_owned() };
+        format!("coalesce(max(CASE WHEN name = {} THEN {element} END), '')", literal(name))
     };
-    let shapes: Vec<String> = DIFFERING.iter().map(shape).collect();
-    format!(
-        "SELECT file_name, {} FROM (SELECT *, list(name || coalesce(num_children, 0)) OVER (PARTITION BY file_name ORDER BY position \
-         ROWS BETWEEN CURRENT ROW AND 8 FOLLOWING) AS below FROM (SELECT *, row_number() OVER () AS position FROM parquet_schema({}))) \
+    let columns = "column_id, name, type, type_length, repetition_type, num_children, converted_type, logical_type, scale, \
+                   precision";
+    let sql = format!(
+        "SELECT file_name, {}, CAST(sum(CAST(hash({columns}) AS HUGEINT)) AS VARCHAR) FROM (SELECT *, list(name || \
+         coalesce(num_children, 0)) OVER (PARTITION BY file_name ORDER BY position ROWS BETWEEN CURRENT ROW AND 8 FOLLOWING) \
+         AS below FROM (SELECT *, row_number() OVER () AS position FROM parquet_schema({}))) \
          GROUP BY file_name ORDER BY file_name",
-        shapes.join(", "),
+        names.iter().map(shape).collect::<Vec<_>>().join(" || ' ' || "),
         list(&files.globs)
-    )
+    );
+    let told = rows::query_texts(connection, &sql)?;
+    let of_file = |row: &[String]| match row {
+        [file, shape, schema] => Some((file.clone(), shape.clone(), schema.clone())),
+        _ => None,
+    };
+    Ok(told.chunks_exact(3).filter_map(of_file).collect())
+}
+
+/// The relation of files that have the same columns: the first speaks for all, so that a statement need not open them to be planned, and
+/// reads single fields of a struct.
+fn alike(files: &Files, relation: &Relation) -> Relation {
+    let options = files.options.replacen("union_by_name = true", "union_by_name = false", 1);
+    let from = format!("read_parquet({}, {options})", list(&files.globs));
+    Relation {
+        from,
+        several: false,
+        files: Some(Files { options, several: false, ..files.clone() }),
+        ..relation.clone()
+    }
+}
+
+/// Columns that parts may write in ways that DuckDB does not tell apart, or casts by rules that lose facts.
+const DIFFERING: [&str; 3] = ["assets", "bbox", "geometry"];
+
+/// Whether parts must be brought to one form of a column: assets and boxes in any case, geometries where they differ, others where they are any text in one part, and
+/// in another JSON, which the text need not be, or structured: DuckDB 2.0.0 cannot read a member of both.
+fn is_apart(schemas: &[&Schema], name: &str) -> bool {
+    let fields = || schemas.iter().filter_map(|schema| Some(schema.fields().find(name)?.1));
+    let is_any_text = |field: &Arc<Field>| is_text(field.data_type()) && !is_json(field);
+    let differ =
+        || fields().zip(fields().skip(1)).any(|(a, b)| a.data_type() != b.data_type() || is_native(a) != is_native(b));
+    if name == "geometry" {
+        return differ();
+    }
+    matches!(name, "assets" | "bbox")
+        || fields().any(is_any_text) && fields().any(|field| is_json(field) || field.data_type().is_nested())
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
 /// A column in the one form that parts of any form can be brought to.
 fn uniform(schema: &Schema, name: &str) -> Option<String> {
     let (_, field) = schema.fields().find(name)?;
-    let is_text = matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let is_text = is_text(field.data_type());
     let is_binary = matches!(field.data_type(), DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
     let column = identifier(name);
     let text = || match is_text {
@@ -221,17 +270,17 @@ fn uniform(schema: &Schema, name: &str) -> Option<String> {
         false => format!("CASE WHEN {column} IS NOT NULL THEN CAST(to_json({column}) AS VARCHAR) END"),
     };
     let sql = match (name, field.data_type()) {
-        ("assets" | "properties", _) => text(),
         ("geometry", _) if is_native(field) => format!("ST_AsWKB({column})"),
         ("geometry", _) if is_binary => column.clone(),
         // Read as WKB is, which begins otherwise.
         ("geometry", _) => format!("encode(ltrim({}))", text()),
-        (_, DataType::Struct(_)) => {
+        ("bbox", DataType::Struct(_)) => {
             let edges = ["xmin", "ymin", "xmax", "ymax"].map(|edge| format!("CAST({column}.{edge} AS DOUBLE)"));
             format!("CASE WHEN {column} IS NOT NULL THEN [{}] END", edges.join(", "))
         }
-        _ if is_text => format!("TRY_CAST(CAST({column} AS VARCHAR) AS DOUBLE[])"),
-        _ => format!("CAST({column} AS DOUBLE[])"),
+        ("bbox", _) if is_text => format!("TRY_CAST(CAST({column} AS VARCHAR) AS DOUBLE[])"),
+        ("bbox", _) => format!("CAST({column} AS DOUBLE[])"),
+        _ => text(),
     };
     Some(format!("{sql} AS {column}"))
 }

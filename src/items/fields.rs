@@ -63,6 +63,11 @@ impl Kind {
     }
 }
 
+/// Whether a column is of DuckDB's own type of geometries.
+pub(super) fn is_native(field: &ArrowField) -> bool {
+    field.metadata().get("ARROW:extension:name").is_some_and(|name| name.starts_with("geoarrow"))
+}
+
 /// Whether DuckDB says that a text column is JSON.
 pub(super) fn is_json(field: &ArrowField) -> bool {
     field.metadata().get("ARROW:extension:name").is_some_and(|name| name.ends_with("json"))

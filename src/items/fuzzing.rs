@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use super::assets::AssetSql;
 use super::fields::{Kind, Properties, near_misses};
+use super::first::Described;
 use super::geometry::Encoding;
 use super::item::{FirstItem, Item, default_bands};
 use super::layout::Layout;
-use super::query::Described;
+use super::reader::{AssetColumn, Columns, Reader};
 use super::source::Relation;
-use super::stream::{AssetColumn, Columns, Reader};
 use super::{facts, filter, locate, pixels};
 use crate::area::Area;
 use crate::error::{Error, Result};

@@ -5,7 +5,7 @@ use duckdb::arrow::datatypes::{DataType, Field as ArrowField, Fields, Schema};
 
 use super::apart;
 use super::assets::{self, Assets};
-use super::fields::{Field, Kind, Nested, Properties, is_json, near_misses, pointer};
+use super::fields::{Field, Kind, Nested, Properties, is_json, is_native, near_misses, pointer};
 use super::geometry::Encoding;
 use super::geoparquet::{self, Metadata};
 use super::rows;
@@ -266,11 +266,6 @@ fn bounds(schema: &Schema, metadata: &Metadata, is_projected: bool) -> Option<Bb
     };
     let edges: Option<Vec<String>> = paths.iter().map(edge).collect();
     Some(Bbox { edges: edges?.try_into().ok()?, pruning: true })
-}
-
-/// Whether a column is of DuckDB's own type of geometries.
-pub(super) fn is_native(field: &ArrowField) -> bool {
-    field.metadata().get("ARROW:extension:name").is_some_and(|name| name.starts_with("geoarrow"))
 }
 
 /// `None` for a type that holds no geometry.

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::source::{Source, find, has_wildcard, local};
-use super::{rows, session};
+use super::fetched::{Fetched, Temporary};
+use super::paths::{files_of, find, has_wildcard, local};
+use super::session;
+use super::source::Source;
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::store::location::plain_path;
@@ -17,35 +19,6 @@ use crate::store::{Access, ByteSource, Location, Object, Session, shown};
 /// A larger index does not belong into a temporary file.
 const LARGEST: u64 = 4 << 30;
 const PART: u64 = 8 << 20;
-
-/// A file of items: where it is read, and the path or URL that hrefs are relative to.
-#[derive(Debug)]
-pub struct Fetched {
-    pub path: String,
-    pub origin: String,
-    /// Removed with its last user.
-    _file: Option<Temporary>,
-}
-
-impl Fetched {
-    /// A file of this machine, and how it was named.
-    fn here(path: String, origin: String) -> Fetched {
-        Fetched { path, origin, _file: None }
-    }
-}
-
-#[derive(Debug)]
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        #[expect(
-            clippy::let_underscore_must_use,
-            reason = "nobody is left to tell; the system clears its folder of temporary files"
-        )]
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
 
 impl Source {
     /// The same items, where the private DuckDB can read them.
@@ -110,10 +83,7 @@ fn expanded(path: &str, access: &Access, threads: usize) -> Result<Vec<Fetched>>
     if wild.into_iter().any(|part| part == "..") {
         return Err(Error::Items("'..' behind a wildcard is not allowed while enable_external_access is false".into()));
     }
-    let files = session::run(threads, |connection| {
-        let globs = session::list(found.globs(&connection)?);
-        rows::query_texts(&connection, &format!("SELECT file FROM glob({globs})"))
-    })?;
+    let files = session::run(threads, |connection| files_of(&connection, &found.globs(&connection)?))?;
     if files.is_empty() {
         return Err(Error::Items("no file matches".into()));
     }
@@ -162,7 +132,7 @@ fn fetch(url: String, store: &Session) -> Result<Fetched> {
     let kept = Temporary(path);
     let copied = store.object(location, None).and_then(|object| interrupt::wait(copy(&object, &mut file))?);
     copied.map_err(|e| e.within(context()))?;
-    Ok(Fetched { path: path_text(&kept.0)?, origin: url, _file: Some(kept) })
+    Ok(Fetched::copied(path_text(&kept.0)?, url, kept))
 }
 
 /// The name keeps its end: it tells the kind of file and its compression.

@@ -29,6 +29,19 @@ pub(super) struct Boxes {
     pub irregular: bool,
 }
 
+impl Boxes {
+    /// Of an archive that nobody looked at.
+    pub(super) const ANY: Boxes = Boxes {
+        west: -LARGEST_LONGITUDE,
+        east: LARGEST_LONGITUDE,
+        width: LARGE,
+        height: LARGE,
+        crossing: true,
+        large: true,
+        irregular: true,
+    };
+}
+
 /// A look at all boxes of `from` that meet the conditions. They are read as a whole: what they have in common is what lets the
 /// condition that follows skip row groups.
 pub(super) fn look(connection: &Connection, bbox: &Bbox, from: &str, conditions: &str) -> Result<Boxes> {

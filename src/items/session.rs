@@ -3,11 +3,8 @@
 //!
 //! A connection to the user's own database would keep its file locked after they close it.
 
-use std::ffi::CString;
-use std::mem;
 use std::ops::Deref;
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use duckdb::arrow::array::RecordBatch;
@@ -35,7 +32,7 @@ static SHARED: Mutex<Option<Arc<Database>>> = Mutex::new(None);
 #[derive(Debug)]
 pub(super) struct Database {
     raw: ffi::duckdb_database,
-    /// That opened it: after a fork its threads are gone.
+    /// That opened it.
     process: u32,
 }
 
@@ -47,7 +44,7 @@ unsafe impl Sync for Database {}
 impl Drop for Database {
     fn drop(&mut self) {
         // Closing what the parent process opened would wait for threads that do not exist here.
-        if self.process == std::process::id() {
+        if self.is_of_this_process() {
             // SAFETY: owned, and open since `open`; a connection that is left keeps what it needs.
             unsafe { ffi::duckdb_close(&mut self.raw) };
         }
@@ -109,7 +106,7 @@ fn shared() -> MutexGuard<'static, Option<Arc<Database>>> {
 fn current() -> Result<Arc<Database>> {
     let mut shared = shared();
     match &*shared {
-        Some(database) if database.process == std::process::id() => Ok(database.clone()),
+        Some(database) if database.is_of_this_process() => Ok(database.clone()),
         _ => Ok(shared.insert(Database::open()?).clone()),
     }
 }
@@ -138,7 +135,17 @@ impl Database {
         Database::open()?.connect(threads)
     }
 
-    fn connection(&self) -> Result<Connection> {
+    /// For the C API, as long as `self` is there.
+    pub(super) fn raw(&self) -> ffi::duckdb_database {
+        self.raw
+    }
+
+    /// After a fork the threads of the parent's database are gone.
+    pub(super) fn is_of_this_process(&self) -> bool {
+        self.process == std::process::id()
+    }
+
+    pub(super) fn connection(&self) -> Result<Connection> {
         // SAFETY: the database is open as long as `self`, and not closed by the connection.
         unsafe { Connection::open_from_raw(self.raw) }.map_err(failed)
     }
@@ -188,79 +195,6 @@ pub(super) fn literal(text: &str) -> String {
 pub(super) fn list(texts: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     let literals: Vec<String> = texts.into_iter().map(|text| literal(text.as_ref())).collect();
     format!("[{}]", literals.join(", "))
-}
-
-/// A table of a private database, dropped with its last owner.
-#[derive(Debug)]
-pub(super) struct Table {
-    pub name: String,
-    database: Arc<Database>,
-}
-
-impl Table {
-    fn new(connection: &Private) -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("items_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        Self { name, database: connection.database.clone() }
-    }
-
-    /// Whether it is there for a connection.
-    pub(super) fn is_in(&self, connection: &Private) -> bool {
-        Arc::ptr_eq(&self.database, &connection.database)
-    }
-
-    /// The result of a query, in its order.
-    pub(super) fn create(connection: &Private, query: &str) -> Result<Self> {
-        let table = Self::new(connection);
-        connection.execute_batch(&format!("CREATE TABLE {} AS {query}", table.name)).map_err(failed)?;
-        Ok(table)
-    }
-
-    /// The elements of a STRUCT[] value, one row each, one column per field.
-    ///
-    /// # Safety
-    /// `value` is a live duckdb_value.
-    pub(super) unsafe fn from_value(connection: &Private, value: ffi::duckdb_value) -> Result<Self> {
-        let table = Self::new(connection);
-        let sql = format!("CREATE TABLE {} AS SELECT unnest($1, max_depth := 2)", table.name);
-        let sql = CString::new(sql).map_err(|e| Error::Items(e.to_string()))?;
-        // SAFETY: every handle is created, checked and destroyed here; binding copies the value.
-        unsafe {
-            let mut connection = ptr::null_mut();
-            let mut statement = ptr::null_mut();
-            let mut result: ffi::duckdb_result = mem::zeroed();
-            let ok = |state| state == ffi::DuckDBSuccess;
-            let done = ok(ffi::duckdb_connect(table.database.raw, &mut connection))
-                && ok(ffi::duckdb_prepare(connection, sql.as_ptr(), &mut statement))
-                && ok(ffi::duckdb_bind_value(statement, 1, value))
-                && ok(ffi::duckdb_execute_prepared(statement, &mut result));
-            let messages = [ffi::duckdb_result_error(&mut result), ffi::duckdb_prepare_error(statement)];
-            let message =
-                messages.iter().find(|m| !m.is_null()).map(|&m| std::ffi::CStr::from_ptr(m).to_string_lossy());
-            let message = message.map(|m| m.into_owned());
-            ffi::duckdb_destroy_result(&mut result);
-            ffi::duckdb_destroy_prepare(&mut statement);
-            ffi::duckdb_disconnect(&mut connection);
-            match done {
-                true => Ok(table),
-                false => Err(Error::Items(message.unwrap_or_else(|| "the item rows cannot be read".into()))),
-            }
-        }
-    }
-}
-
-impl Drop for Table {
-    fn drop(&mut self) {
-        if self.database.process == std::process::id() {
-            #[expect(
-                clippy::let_underscore_must_use,
-                reason = "nobody is left to tell; the table costs memory as long as the database is there, no more"
-            )]
-            let _ = self.database.connection().and_then(|connection| {
-                connection.execute_batch(&format!("DROP TABLE IF EXISTS {}", self.name)).map_err(failed)
-            });
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! Where items come from: parquet files, JSON files, or rows by value, each as one SQL relation with a file order.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use duckdb::{Connection, ffi};
+use duckdb::ffi;
 
-use super::remote::Fetched;
-use super::rows;
-use super::session::{Private, Table, identifier, list, literal};
+use super::features;
+use super::fetched::Fetched;
+use super::paths::{files_of, find, has_wildcard, is_json, local};
+use super::session::{self, Private, identifier, list, literal};
+use super::table::Table;
 use crate::error::{Error, Result};
 use crate::store::{FileVersion, file_version, shown};
 
@@ -104,11 +105,6 @@ pub(super) struct Relation {
 }
 
 impl Relation {
-    /// Whether a connection can read it.
-    pub(super) fn is_in(&self, connection: &Private) -> bool {
-        self.table.as_ref().is_none_or(|table| table.is_in(connection))
-    }
-
     /// A table that nobody will read: its columns are all that tests and fuzz targets look at.
     pub(super) fn unread(several: bool) -> Self {
         Self {
@@ -157,18 +153,47 @@ pub(super) struct Files {
     pub is_local: bool,
 }
 
-/// What tells whether items are still the same.
-pub(super) type Version = Vec<FileVersion>;
+/// What tells whether items are still the same: the files, and what they are called where a pattern or a folder stands for them.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Version {
+    files: Vec<FileVersion>,
+    listed: Vec<String>,
+}
+
+impl Version {
+    pub(super) fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.length).sum()
+    }
+
+    /// Whether no file can change once more and look the same.
+    pub(super) fn is_settled(&self) -> bool {
+        self.files.iter().all(FileVersion::is_settled)
+    }
+}
 
 impl Source {
-    /// `None` where it cannot be told without listing folders or asking a server.
-    pub(super) fn version(&self) -> Option<Version> {
+    /// `None` where it cannot be told without asking a server.
+    pub(super) fn version(&self, threads: usize) -> Option<Version> {
         let of_file = |path: &str| file_version(local(path)?);
+        let mut version = Version { files: Vec::new(), listed: Vec::new() };
         match self {
-            Source::Rows(_) => Some(Vec::new()),
-            Source::Paths(paths) => paths.iter().map(|path| of_file(path)).collect(),
-            Source::Fetched(files) => files.iter().map(|file| of_file(&file.path)).collect(),
+            Source::Rows(_) => {}
+            Source::Paths(paths) => {
+                for path in paths {
+                    match of_file(path) {
+                        Some(file) => version.files.push(file),
+                        None => version.listed.extend(listed(path, threads)?),
+                    }
+                }
+            }
+            Source::Fetched(files) => {
+                version.files = files.iter().map(|file| of_file(&file.path)).collect::<Option<_>>()?;
+            }
         }
+        for path in &version.listed {
+            version.files.push(of_file(path)?);
+        }
+        Some(version)
     }
 
     /// # Errors
@@ -201,13 +226,24 @@ impl Source {
                     let named = paths.iter().zip(&origins).find(|(path, _)| *path == file);
                     shown::place(named.map_or(file, |(_, origin)| origin))
                 };
-                json_items(connection, &globs, name, &origin)?
+                // A copy has another name next time.
+                let lasting = matches!(self, Source::Paths(_));
+                let table = features::table(connection, (&globs, &name), lasting, &origin)?;
+                Relation::of_table(table, Some(features::BASE), name)
             }
             _ => return Err(Error::Argument("items mixes parquet and JSON files; give one kind per call".into())),
         };
         let fetched = if let Source::Fetched(files) = self { Some(files.clone()) } else { None };
         Ok(Relation { fetched, ..relation })
     }
+}
+
+/// The files of this machine that a pattern or a folder stands for; `None` where there are none.
+fn listed(path: &str, threads: usize) -> Option<Vec<String>> {
+    local(path)?;
+    let files = session::run(threads, |connection| files_of(&connection, &find(path)?.globs(&connection)?));
+    // What is wrong with a path is told where it is read.
+    files.ok().filter(|files| !files.is_empty())
 }
 
 fn parquet(globs: &[String], hive: Option<bool>, name: String) -> Relation {
@@ -226,168 +262,5 @@ fn parquet(globs: &[String], hive: Option<bool>, name: String) -> Relation {
         several,
         files: Some(Files { globs: globs.to_vec(), options, hive, several, is_local }),
         table: None,
-    }
-}
-
-/// Items of FeatureCollections, arrays, single items and newline-delimited files, with the members of an item as columns.
-/// `origin` tells how a file is named in a message.
-fn json_items(
-    connection: &Private,
-    globs: &[String],
-    name: String,
-    origin: &dyn Fn(&str) -> String,
-) -> Result<Relation> {
-    const DEFAULT_LIMIT: u64 = 16 << 20;
-    // A FeatureCollection is one JSON object; DuckDB must be told how long it may be.
-    let largest = globs.iter().filter_map(|glob| std::fs::metadata(local(glob)?).ok()).map(|m| m.len()).max();
-    let limit = largest.unwrap_or(0).max(DEFAULT_LIMIT) + 1;
-    let read = format!(
-        "read_json_objects({}, format = 'auto', filename = true, hive_partitioning = false, maximum_object_size = {limit})",
-        list(globs)
-    );
-    let query = format!(
-        "WITH objects AS (SELECT json, filename FROM {read}), \
-         items AS (SELECT unnest(CASE WHEN json->>'type' = 'FeatureCollection' THEN json_extract(json, '$.features[*]') \
-         ELSE [json] END) AS item, filename FROM objects) \
-         SELECT item->>'type' AS type, item->>'id' AS id, item->>'collection' AS collection, item->'bbox' AS bbox, \
-         item->'geometry' AS geometry, item->'assets' AS assets, item->'properties' AS properties, filename AS base \
-         FROM items"
-    );
-    let table = Table::create(connection, &query).map_err(|e| e.within(format!("items {name}")))?;
-    let odd = format!(
-        "SELECT coalesce(type, 'nothing'), base FROM {} WHERE type IS DISTINCT FROM 'Feature' OR assets IS NULL LIMIT 1",
-        table.name
-    );
-    if let [kind, file, ..] = rows::query_texts(connection, &odd)?.as_slice() {
-        return Err(Error::Items(format!(
-            "items '{}' does not hold STAC items: an object says it is a '{kind}', or has no assets; give an Item, a \
-             FeatureCollection of items, an array of items, or one item per line",
-            origin(file)
-        )));
-    }
-    Ok(Relation::of_table(Arc::new(table), Some("base"), name))
-}
-
-/// A path as DuckDB shall read it.
-#[derive(Debug, PartialEq)]
-pub(super) enum Found {
-    Pattern(String),
-    /// Its name as a pattern.
-    Folder(String),
-}
-
-impl Found {
-    pub(super) fn pattern(&self) -> &str {
-        let (Self::Pattern(pattern) | Self::Folder(pattern)) = self;
-        pattern
-    }
-
-    /// The patterns of the files.
-    pub(super) fn globs(&self, connection: &Connection) -> Result<Vec<String>> {
-        match self {
-            Self::Pattern(pattern) => Ok(vec![pattern.clone()]),
-            Self::Folder(folder) => in_folder(connection, folder),
-        }
-    }
-}
-
-/// What a path names: an existing file is no pattern whatever it is called.
-pub(super) fn find(path: &str) -> Result<Found> {
-    let Some(file) = local(path) else { return Ok(Found::Pattern(path.to_owned())) };
-    match std::fs::metadata(file) {
-        Ok(found) if found.is_dir() => Ok(Found::Folder(escape_wildcards(path.trim_end_matches('/')))),
-        Ok(_) => Ok(Found::Pattern(escape_wildcards(path))),
-        Err(_) if has_wildcard(path) => Ok(Found::Pattern(path.to_owned())),
-        Err(_) if path.is_empty() => Err(Error::Argument("items is an empty path".into())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(Error::Items(format!("no such file: '{}'", shown::place(path))))
-        }
-        Err(error) => Err(Error::Items(format!("cannot read '{}': {error}", shown::place(path)))),
-    }
-}
-
-/// The parquet files of a folder: one pattern, or each by its name where some are called `.PARQUET` or `.parq`.
-fn in_folder(connection: &Connection, folder: &str) -> Result<Vec<String>> {
-    let usual = format!("{folder}/**/*parquet");
-    let files = format!(
-        "SELECT file FROM glob({}) WHERE regexp_matches(lower(file), '(parquet|\\.parq)$') ORDER BY file",
-        literal(&format!("{folder}/**"))
-    );
-    let files = rows::query_texts(connection, &files)?;
-    match files.iter().all(|file| file.ends_with("parquet")) {
-        true => Ok(vec![usual]),
-        false => Ok(files.iter().map(|file| escape_wildcards(file)).collect()),
-    }
-}
-
-/// The path in the local file system, if it is one. File URLs are paths by now.
-pub(super) fn local(path: &str) -> Option<&Path> {
-    (!path.contains("://")).then(|| Path::new(path))
-}
-
-pub(super) fn has_wildcard(path: &str) -> bool {
-    path.contains(['*', '?', '['])
-}
-
-fn escape_wildcards(path: &str) -> String {
-    path.chars().fold(String::with_capacity(path.len()), |mut escaped, c| {
-        match c {
-            '*' | '?' | '[' => escaped.extend(['[', c, ']']),
-            _ => escaped.push(c),
-        }
-        escaped
-    })
-}
-
-/// A question mark is a letter of a local name, begins the query of an http URL, and may be either in a bucket.
-pub(super) fn is_json(path: &str) -> bool {
-    let named = |path: &str| {
-        let path = path.to_ascii_lowercase();
-        let path = path.trim_end_matches(".gz").trim_end_matches(".zst");
-        [".json", ".geojson", ".ndjson", ".jsonl"].iter().any(|suffix| path.ends_with(suffix))
-    };
-    let is_http = path.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http"));
-    match local(path) {
-        Some(_) => named(path),
-        None => (!is_http && named(path)) || path.split(['?', '#']).next().is_some_and(named),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_is_known_by_its_name() {
-        for path in
-            ["a.json", "b.GEOJSON", "s3://c/d.ndjson?x=1", "e.jsonl", "f.json.gz", "what?.json", "s3://c/g#1?.json"]
-        {
-            assert!(is_json(path), "{path}");
-        }
-        for path in ["a.parquet", "json", "x.json/y.parquet", "dir/", "a.json?x", "https://h/a?b=c.json"] {
-            assert!(!is_json(path), "{path}");
-        }
-    }
-
-    #[test]
-    fn a_missing_file_is_named() {
-        let pattern = |path: &str| Ok(Found::Pattern(path.to_owned()));
-        let error = find("/no/such/items.parquet").unwrap_err();
-        assert_eq!(error.to_string(), "no such file: '/no/such/items.parquet'");
-        assert_eq!(find("/no/such/*.parquet"), pattern("/no/such/*.parquet"));
-        assert_eq!(find("s3://bucket/a.parquet"), pattern("s3://bucket/a.parquet"));
-        assert!(find("").is_err());
-    }
-
-    #[test]
-    fn what_exists_is_no_pattern() {
-        let directory = std::env::temp_dir().join(format!("lazycogs-[source]-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        let text = directory.to_str().unwrap();
-        let found = find(&format!("{text}/")).unwrap();
-        std::fs::remove_dir(&directory).unwrap();
-        let Found::Folder(escaped) = found else { panic!("{found:?} is no folder") };
-        assert!(escaped.contains("[[]source]") && !escaped.ends_with('/'), "{escaped}");
-        assert_eq!(escape_wildcards("a*b?c[d]"), "a[*]b[?]c[[]d]");
     }
 }

@@ -224,14 +224,16 @@ pub struct Summary {
 
 impl Cube {
     /// Counts the steps and items, as long as the answer is `wanted`. Reads the item index, nothing else; of a
-    /// small one with the assets that a read will ask for, so that it need not look again.
-    pub fn summary(&self, wanted: &dyn Fn() -> bool) -> Result<Summary> {
+    /// small one with the assets that a read will ask for, so that it need not look again. `left_out` is told of items that have no
+    /// place in the plan, where the call ignores errors.
+    pub fn summary(&self, wanted: &dyn Fn() -> bool, left_out: &mut dyn FnMut(&Item)) -> Result<Summary> {
         let located = self.all_assets();
         let assets = if self.request.selection.is_small() { located.clone() } else { Vec::new() };
         let mut summary = Summary::default();
         for item in self.request.selection.stream(&assets, &located)?.take_while(|_| wanted()) {
             let item = item?;
             if self.is_left_out(&item)? {
+                left_out(&item);
                 continue;
             }
             summary.items += 1;
@@ -258,7 +260,7 @@ impl Cube {
     pub fn likely_steps(&self) -> u64 {
         let selection = &self.request.selection;
         let steps = match selection.is_small() {
-            true => self.summary(&|| true).map(|summary| summary.steps),
+            true => self.summary(&|| true, &mut |_| {}).map(|summary| summary.steps),
             false => {
                 let selection = selection.clone();
                 interrupt::apart(move || selection.count_steps())

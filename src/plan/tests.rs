@@ -19,6 +19,7 @@ fn cube(target: impl FnOnce(Tiling) -> Target) -> Arc<Cube> {
     let (grid, crs) = (Grid::new([0.0, 0.0, 35.0, 25.0], 0.5).unwrap(), LONLAT.clone());
     let area = Area::of(&grid, &crs, grid.rect()).unwrap();
     let selection = Selection {
+        passes_over: false,
         source: Source::Paths(Vec::new()),
         area: area.clone(),
         datetime: None,

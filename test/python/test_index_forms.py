@@ -3,7 +3,9 @@
 The oracles are pyarrow, which writes the files, Python's json, and DuckDB itself; the pixels are few and known.
 """
 
+import gzip
 import json
+import time
 from datetime import UTC, datetime
 
 import duckdb
@@ -256,10 +258,6 @@ def as_source(form, items, folder, place):
 @pytest.mark.parametrize("form", ["collection", "ndjson", "text", "map"])
 @pytest.mark.parametrize("odd", ODD)
 def test_what_python_reads_is_read(con, ones, place, tmp_path, form, odd):
-    if odd == "surrogate" and form in ("collection", "ndjson"):
-        pytest.skip("DuckDB reads the file, and refuses it by name")
-    if odd == "twice" and form in ("collection", "ndjson"):
-        pytest.skip("DuckDB reads the file, and takes the first of two members")
     text = ODD[odd].replace("HREF", json.dumps(str(ones)))
     assert json.loads(text)["href"] == str(ones)
     good = json.dumps({"href": str(ones)})
@@ -320,7 +318,28 @@ def test_an_item_without_a_time_is_named_or_listed(con, ones, place, tmp_path, f
         pixels(con, source)
     assert pixels(con, source, errors="ignore", mosaic="count") == [1]
     assert [(item, words in message) for item, _, message in failures(con)] == [("b", True)]
+    for function in ("lazycogs_explain", "lazycogs_info"):
+        con.execute("FROM lazycogs_version()")
+        text = call(function, source, HERE, "P1Y", bands=["data"], errors="ignore")
+        assert len(con.execute(f"FROM {text}").fetchall()) == 1
+        assert [(item, words in message) for item, _, message in failures(con)] == [("b", True)]
     assert plan(con, source, errors="ignore") == "a"
+
+
+@pytest.mark.parametrize("padding", [0, 1 << 20], ids=["small", "large"])
+@pytest.mark.parametrize("sortby", [[], ["id"]])
+def test_a_torn_first_item_is_passed_over(con, ones, place, tmp_path, padding, sortby):
+    """Where no band is named, the next item says which there are."""
+    torn = '{"data": {"href"'
+    rows = table(place, assets=[torn, torn, json.dumps(data(ones)), json.dumps(data(ones))])
+    rows = rows.append_column("padding", pa.array([np.random.default_rng(n).bytes(padding) for n in range(4)]))
+    source = written(tmp_path / "items.parquet", rows)
+    named = {"sortby": sortby} if sortby else {}
+    with pytest.raises(duckdb.Error, match="item 'i0': the text of 'assets' is not readable as JSON"):
+        con.execute(f"FROM {call('lazycogs_read', source, HERE, 'P1Y', **named)}")
+    text = call("lazycogs_read", source, HERE, "P1Y", errors="ignore", mosaic="count", **named)
+    assert con.execute(f"SELECT DISTINCT data FROM {text}").fetchall() == [(2,)]
+    assert {item for item, *_ in failures(con)} == {"i0", "i1"}
 
 
 NODATA_ONE = {
@@ -618,6 +637,97 @@ def test_parts_with_other_assets(con, ones, place, tmp_path, one, other):
     assert plan(con, f"{tmp_path}/part*.parquet") == "b0 a0 b1 a1"
     assert plan(con, [f"{tmp_path}/part1.parquet", f"{tmp_path}/part0.parquet"]) == "b1 a1 b0 a0"
     assert pixels(con, f"{tmp_path}/part*.parquet", mosaic="count") == [4]
+
+
+PROPERTIES_AS = {
+    "struct": "{cloud: c, platform: 's'}",
+    "text": """'{"cloud": ' || c || ', "snow": 1}'""",
+    "json": "to_json({cloud: c})",
+    "words": "'none'",
+}
+
+
+@pytest.mark.parametrize("one", PROPERTIES_AS)
+@pytest.mark.parametrize("other", PROPERTIES_AS)
+def test_parts_with_other_properties(con, ones, place, tmp_path, one, other):
+    """Members are found in each of them, or nowhere."""
+    for n, form in enumerate((one, other)):
+        rows = table(place, id=[f"b{n}", f"a{n}"], assets=[data(ones)] * 2, c=[2 - n, 4 - n])
+        plain = written(tmp_path / "plain.parquet", rows)
+        columns = f"* EXCLUDE (c), {PROPERTIES_AS[form]} AS properties"
+        con.execute(f"COPY (SELECT {columns} FROM '{plain}') TO '{tmp_path}/part{n}.parquet'")
+    if one == other == "words":
+        return
+    known = [
+        name for name, value in [("b1", 1), ("b0", 2), ("a1", 3), ("a0", 4)] if (one, other)[int(name[1])] != "words"
+    ]
+    unknown = [name for name in ("b0", "a0", "b1", "a1") if name not in known]
+    parts = f"{tmp_path}/part*.parquet"
+    assert plan(con, parts, sortby=["cloud"]) == " ".join(known + unknown)
+    assert plan(con, parts, sortby=["-properties.cloud"]) == " ".join(known[::-1] + unknown)
+    assert plan(con, parts, filter="cloud > 2") == " ".join(name for name in ("a0", "a1") if name in known)
+
+
+def test_a_folder_that_changes_is_looked_at_again(con, ones, place, tmp_path):
+    """What is known of its files is kept as long as they are those, by their names, too."""
+    folder = tmp_path / "all"
+    for month in (1, 2):
+        written(folder / f"month={month}" / "items.parquet", table(place, id=[f"i{month}"], assets=[data(ones)]))
+    time.sleep(0.1)
+    assert plan(con, folder, filter="month = 2") == plan(con, folder, filter="month = 2") == "i2"
+    assert plan(con, folder) == plan(con, folder) == "i1 i2"
+    written(folder / "month=3" / "items.parquet", table(place, id=["i3"], assets=[json.dumps(data(ones))]))
+    assert plan(con, folder) == "i1 i2 i3"
+    (folder / "month=1").rename(folder / "month=5")
+    time.sleep(0.1)
+    assert plan(con, folder, filter="month = 5") == "i1"
+    (folder / "month=2" / "items.parquet").unlink()
+    assert plan(con, folder) == "i3 i1"
+
+
+# -- JSON files ------------------------------------------------------------------------------------------------------
+
+
+FILES = {
+    "collection": lambda items: '{"type": "FeatureCollection", "features": [' + ", ".join(items) + "]}",
+    "type last": lambda items: (
+        '{"n": {"features": [1]}, "features": [' + ",".join(items) + '], "type": "FeatureCollection"}'
+    ),
+    "array": lambda items: f"[{','.join(items)}]\n",
+    "lines": "\n".join,
+    "indented": lambda items: "\n".join(json.dumps(json.loads(item), indent=1) for item in items),
+    "collections": lambda items: "\n".join(FILES["collection"]([item]) for item in items),
+    # This DuckDB reads.
+    "escaped": lambda items: '{"\\u0074ype": "FeatureCollection", "features": [' + ", ".join(items) + "]}",
+}
+
+
+@pytest.mark.parametrize("form", FILES)
+@pytest.mark.parametrize("end", [".json", ".json.gz"])
+def test_forms_of_json_files(con, ones, place, tmp_path, form, end):
+    texts = [
+        feature(f"i'{n}\\n\u00e9", place, json.dumps({"href": ones.name, "x": "]}" * (n % 60)})) for n in range(5000)
+    ]
+    path = tmp_path / f"items{end}"
+    content = FILES[form](texts).encode()
+    path.write_bytes(gzip.compress(content, 1) if end.endswith("gz") else content)
+    ids = " ".join(json.loads(text)["id"] for text in texts)
+    assert plan(con, path) == ids
+    assert plan(con, path, ids=["i'7\\n\u00e9"]) == "i'7\\n\u00e9"
+    assert pixels(con, path, ids=["i'4999\\n\u00e9"]) == [1]
+
+
+def test_a_json_file_is_kept_until_it_changes(con, ones, place, tmp_path):
+    path = tmp_path / "items.json"
+    for name in ("a", "b"):
+        path.write_text(FILES["collection"]([feature(name, place, json.dumps({"href": ones.name}))]))
+        for _ in range(2):
+            time.sleep(0.1)
+            for text in (path, f"{tmp_path}/*.json"):
+                assert plan(con, text) == plan(con, text, filter="id <> 'x'") == name
+    path.write_text('{"type": "FeatureCollection", "features": [{"type": "Feature"')
+    with pytest.raises(duckdb.Error, match="Malformed JSON"):
+        plan(con, path)
 
 
 @pytest.mark.parametrize(

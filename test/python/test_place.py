@@ -38,6 +38,24 @@ def rewrite(con, source, target, replace):
     return target
 
 
+@pytest.fixture(autouse=True, params=["small", "large"])
+def size(request, monkeypatch):
+    """Of more than a mebibyte all boxes are looked at first, of a smaller one none: the answer is the same."""
+    plain = stac.write
+
+    def padded(path, items, **layout):
+        plain(path, items, **layout)
+        rows = pq.ParquetFile(path).read()
+        padding = np.random.default_rng(1).bytes(1 << 20)
+        parts = [padding[n :: len(items)] for n in range(len(items))]
+        pq.write_table(
+            rows.append_column("padding", pa.array(parts)).replace_schema_metadata(rows.schema.metadata), path
+        )
+
+    if request.param == "large":
+        monkeypatch.setattr(stac, "write", padded)
+
+
 # -- margins: the answer does not depend on the size of the area -----------------------------------------------------
 
 

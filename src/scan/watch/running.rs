@@ -45,7 +45,7 @@ impl Drop for Running {
 /// Counts the steps on a thread of its own, which is not waited for. What fails here fails in the scan, and is told there.
 fn count_ahead(cube: Arc<Cube>, progress: Arc<Progress>) -> Result<()> {
     let count = move || {
-        let summary = cube.summary(&|| !progress.is_over())?;
+        let summary = cube.summary(&|| !progress.is_over(), &mut |_| {})?;
         if !progress.is_over() {
             progress.set_steps(summary.steps);
         }
