@@ -1,4 +1,5 @@
-"""`make bench`: the same work by this extension, lazycogs, odc-stac and GDAL, with a check that the values agree.
+"""`make bench`: the same work by this extension, lazycogs, odc-stac and GDAL, with a check that the values agree, and
+the limit that all of them have (limit.py).
 
 The environment (or the command line of make) chooses: BENCH=W1,W3 (workloads, planning, memory; W2 means W2w and W2m),
 BENCH_SOURCES=file,http, BENCH_PEERS=this,gdal, BENCH_REPEAT=3, BENCH_SIZE=small|medium, BENCH_OUT=folder.
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 from urllib.request import urlopen
 
+import limit
 import make_archive
 import numpy as np
 import report
@@ -24,6 +26,7 @@ import scaling
 from peers import PEERS, ROOT
 from workloads import workloads
 
+LIMIT = "limit"
 LONG = 4.0
 ENOUGH = 30.0
 DELAY_MS = 30
@@ -66,6 +69,11 @@ class Server:
             requests, sent = answer.read().split()
         return {"requests": int(requests), "bytes": int(sent)}
 
+    def ranges(self):
+        """How many requests were at work at once since the last call of `counts`, and a line for each."""
+        with urlopen(f"{self.url}/ranges", timeout=10) as answer:
+            return answer.read().decode().splitlines()
+
     def cpu(self):
         """CPU seconds that it has used; 0 where the system does not tell."""
         try:
@@ -85,8 +93,8 @@ def machine_busy():
     return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(arguments, server=None, timeout=900):
-    """Runs measure.py or scaling.py; gives its result, or {"error": the last line it said}.
+def measure(command, server=None, timeout=900):
+    """Runs measure.py, scaling.py or limit.rs; gives its result, or {"error": the last line it said}.
 
     `others` is the share of the machine's processors that went to processes that have no part in it.
     """
@@ -94,9 +102,7 @@ def measure(arguments, server=None, timeout=900):
     served = server.cpu() if server else 0.0
     busy, before, started = machine_busy(), os.times(), time.perf_counter()
     try:
-        done = subprocess.run(
-            [sys.executable, *arguments], capture_output=True, text=True, timeout=timeout, cwd=HERE, env=environment
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=HERE, env=environment)
     except subprocess.TimeoutExpired:
         return {"error": f"it took longer than {timeout} s"}
     lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
@@ -115,7 +121,7 @@ class Bench:
     def __init__(self, folder, size, repeat, peers, sources):
         self.folder, self.size, self.repeat = folder, size, repeat
         self.peers, self.sources = peers, sources
-        self.rows, self.skipped = [], {}
+        self.rows, self.skipped, self.plans = [], {}, {}
         self.arrays = BUILD / "arrays"
         self.arrays.mkdir(parents=True, exist_ok=True)
 
@@ -126,21 +132,35 @@ class Bench:
         slow = {row["peer"] for row in before if row.get("wall", 0) > ENOUGH}
         for turn in range(self.repeat):
             for peer in self.peers:
-                if peer in self.skipped or peer in slow:
+                if peer in self.skipped or peer in slow or (peer == LIMIT and workload.name not in self.plans):
                     continue
-                index = self.folder / f"{source}_{workload.part}.parquet"
-                arguments = [HERE / "measure.py", peer, workload.name, self.size, source, index]
-                arguments += [self.folder / "file_warm.parquet"]
-                arguments += [self.path(workload, peer)] if save and turn == 0 else []
+                save_as = [self.path(workload, peer)] if save and turn == 0 else []
                 row = {"workload": workload.name, "source": source, "peer": peer, "turn": turn}
-                row |= measure(arguments, server)
-                row |= server.counts() if server and "wall" in row else {}
+                row |= measure(self.command(workload, source, peer, server) + save_as * (peer != LIMIT), server)
+                counts = server.counts() if server else {}
+                row |= counts if "wall" in row else {}
                 self.rows.append(row)
                 print(self.line(row), flush=True)
                 if "error" in row or row["wall"] > LONG:
                     slow.add(peer)
                 if "error" in row and not any(r["peer"] == peer and "wall" in r for r in self.rows):
                     self.skipped[peer] = row["error"]
+
+    def command(self, workload, source, peer, server):
+        """What measures a peer."""
+        if peer == LIMIT:
+            return [limit.PROGRAM, self.plans[workload.name], self.folder] + ([server.url] if server else [])
+        index, warm = (self.folder / f"{name}.parquet" for name in (f"{source}_{workload.part}", "file_warm"))
+        return [sys.executable, "measure.py", peer, workload.name, self.size, source, index, warm]
+
+    def learn(self, workload, server):
+        """Finds out what the limit is to read. A call that is repeated reads nothing."""
+        if LIMIT in self.peers and not workload.repeated:
+            found = limit.plan(measure, server, self.folder, self.size, workload)
+            if isinstance(found, Path):
+                self.plans[workload.name] = found
+            else:
+                print(f"bench: no limit for {workload.name}: {found}", flush=True)
 
     def path(self, workload, peer):
         return self.arrays / f"{workload.name}_{peer}.npy"
@@ -221,16 +241,20 @@ def main():
     size, repeat = os.environ.get("BENCH_SIZE", "medium"), int(os.environ.get("BENCH_REPEAT", "3"))
     cubes = workloads(size)
     names = chosen("BENCH", [*cubes, "planning", "memory"])
-    sources, peers = chosen("BENCH_SOURCES", ["file", "http"]), chosen("BENCH_PEERS", list(PEERS))
+    titles = {peer: PEERS[peer].title for peer in PEERS} | {LIMIT: limit.TITLE}
+    sources, peers = chosen("BENCH_SOURCES", ["file", "http"]), chosen("BENCH_PEERS", list(titles))
     folder, started = BUILD / size, time.perf_counter()
     print(f"bench: the archive is in {folder} (made once, about two minutes for medium)", flush=True)
     make_archive.make(folder, size)
     make_archive.write_index(folder, size, "file", f"file://{folder}")
     read_all(folder)
+    if LIMIT in peers:
+        limit.build()
     bench, values = Bench(folder, size, repeat, peers, sources), {}
     with Server(folder) as server:
         make_archive.write_index(folder, size, "http", server.url)
         for name in [name for name in names if name in cubes]:
+            bench.learn(cubes[name], server)
             for source in [source for source in sources if source in cubes[name].sources]:
                 bench.run(cubes[name], source, server if source == "http" else None)
             values[name] = bench.compare(cubes[name]) | {"changing": bench.same_everywhere(cubes[name])}
@@ -242,7 +266,7 @@ def main():
         "machine": machine(),
         "versions": versions(),
         "workloads": {name: cubes[name].title for name in names if name in cubes},
-        "peers": {peer: PEERS[peer].title for peer in peers},
+        "peers": {peer: titles[peer] for peer in peers},
         "skipped": bench.skipped,
         "rows": bench.rows,
         "values": values,
@@ -250,7 +274,7 @@ def main():
         "memory": scaling.memory(measure, folder, size) if "memory" in names else [],
         "seconds": round(time.perf_counter() - started),
     }
-    whole = len(names) == len(cubes) + 2 and len(sources) == 2 and len(peers) == len(PEERS)
+    whole = len(names) == len(cubes) + 2 and len(sources) == 2 and len(peers) == len(titles)
     # A part must not take the place of the whole.
     target = Path(os.environ.get("BENCH_OUT") or (HERE if whole else BUILD))
     target.mkdir(parents=True, exist_ok=True)

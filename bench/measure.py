@@ -69,6 +69,7 @@ def main(peer, name, size, source, index, warm_index, save_as=None):
         "memory": round(memory("VmHWM") - baseline, 1) if baseline and exact else None,
         "prepare": round(prepared, 2),
         "shape": list(cube.shape),
+        "array": int(cube.nbytes),
         "digest": hashlib.blake2b(np.ascontiguousarray(cube).view("uint8"), digest_size=8).hexdigest(),
     }
     print("RESULT " + json.dumps(result), flush=True)

@@ -14,6 +14,10 @@ longer than 4 s ran once, what takes longer than 30 s from one source only. Not 
 one call on another, small archive. Timed: from the path of the index to the array (for SQL: to the rows of the
 result). Files are in the operating system's cache. `http` is a server on the same machine that waits {delay_ms} ms
 before each answer: nothing here says how a real object store behaves."""
+LIMIT = """\
+`limit` is no program: it is the source tiles that this extension reads, fetched, decoded by the same decoder and copied
+once into an array of the result's size, with nothing else done (bench/README.md). Who decodes those tiles in this way
+cannot get below it."""
 DIFFERENT = """\
 From the reference, in the first source; in brackets the share of its valid pixels. GDAL and odc-stac approximate the
 transformation to an eighth of a pixel, which shows wherever there is one."""
@@ -57,19 +61,22 @@ class Page:
                     yield workload, source, found
 
     def wall(self):
-        others = [peer for peer in self.peers if not peer.startswith("this")]
+        others = [peer for peer in self.peers if not peer.startswith("this") and peer != "limit"]
         lines, last = [], None
         for workload, source, found in self.cells():
             walls = {peer: median(rows, "wall") for peer, rows in found.items()}
             anchors = {peer: walls[peer] for peer in others if walls[peer]}
             best = min(anchors, key=anchors.get, default=None)
-            ratio = f"{walls['this'] / anchors[best]:.2f} ({best})" if best and walls.get("this") else ""
+            ratios = [f"{walls['this'] / anchors[best]:.2f} ({best})" if best and walls.get("this") else ""]
+            if "limit" in walls:
+                ratios.append(f"{walls['this'] / walls['limit']:.2f}" if walls["limit"] and walls.get("this") else "")
             title = f"{workload}: {self.result['workloads'][workload]}" if workload != last else ""
             cells = [show(walls[peer]) + self.spread(found[peer]) for peer in self.peers]
-            lines.append([title, source, *cells, ratio])
+            lines.append([title, source, *cells, *ratios])
             last = workload
         titles = [self.result["peers"][peer] for peer in self.peers]
-        return table(["work", "source", *titles, "this : best of the others"], lines)
+        heads = ["this : best of the others"] + ["this : limit"] * ("limit" in self.peers)
+        return table(["work", "source", *titles, *heads], lines)
 
     def spread(self, rows):
         """Lowest and highest where a measurement was repeated; a mark where it was to be, and was not."""
@@ -87,13 +94,13 @@ class Page:
         return table(["work", "source", *[self.result["peers"][peer] for peer in self.peers]], lines)
 
     def values(self):
-        lines = []
+        lines, peers = [], [peer for peer in self.peers if peer != "limit"]
         for workload, found in self.result["values"].items():
             if found["reference"]:
-                cells = [difference(found, peer) for peer in self.peers]
+                cells = [difference(found, peer) for peer in peers]
                 shape = " x ".join(map(str, found["shape"]))
                 lines.append([workload, shape, *cells])
-        return table(["work", "step x band x row x column", *[self.result["peers"][p] for p in self.peers]], lines)
+        return table(["work", "step x band x row x column", *[self.result["peers"][peer] for peer in peers]], lines)
 
     def planning(self):
         lines, rows = [], self.result["planning"]
@@ -167,7 +174,7 @@ def markdown(result):
     parts += [f"Left out: {result['peers'][peer]}: {why}" for peer, why in result["skipped"].items()]
     parts += [f"**Wrong**: {line}" for line in problems(result)]
     if result["rows"]:
-        parts += ["## Wall time in seconds", page.wall()]
+        parts += ["## Wall time in seconds", *[LIMIT] * ("limit" in page.peers), page.wall()]
         parts += ["## CPU time in seconds", "User and system, all threads.", page.numbers("cpu", "{:.2f}")]
         parts += [
             "## Peak memory in MB",
@@ -177,7 +184,7 @@ def markdown(result):
     if any("requests" in row for row in result["rows"]):
         parts += ["## Requests", "As the server counted them.", page.numbers("requests", "{:.0f}", only="http")]
         parts += ["## Megabytes sent", page.numbers("bytes", "{:.1f}", 1e-6, "http")]
-    if result["values"]:
+    if any(values["reference"] for values in result["values"].values()):
         parts += [
             "## Pixels that differ",
             DIFFERENT,

@@ -48,7 +48,7 @@ def planning(measure, folder, peers, repeat):
         for turn in range(repeat):
             for what, peer in kinds:
                 if peer in peers:
-                    found = measure(["scaling.py", what, index, warm])
+                    found = measure([sys.executable, "scaling.py", what, index, warm])
                     rows.append({"what": what, "peer": peer, "items": count, "turn": turn} | found)
                     print(f"plan {what:8} {count:7} items {found.get('wall', found.get('error'))}", flush=True)
     return rows
@@ -77,7 +77,9 @@ def memory(measure, folder, size):
     rows = []
     for function in ("read", "chunks"):
         for what, index, pixels in [("once", once, base), ("dates x 10", dates, base), ("area x 10", once, area)]:
-            found = measure(["scaling.py", function, index, folder / "file_warm.parquet", size, str(pixels)])
+            found = measure(
+                [sys.executable, "scaling.py", function, index, folder / "file_warm.parquet", size, str(pixels)]
+            )
             rows.append({"what": what, "function": function} | found)
             print(f"memory {function:6} {what:10} {found.get('memory', found.get('error'))} MB", flush=True)
     return rows

@@ -1,7 +1,9 @@
 //! A range server on 127.0.0.1 for `make bench`: files of one folder, a delay before each answer, and a count.
 //!
 //! Usage: `server FOLDER DELAY_MS SECONDS`. Prints its port. `GET /counts` answers "requests bytes" of the time since the
-//! `GET /counts` before. It ends after SECONDS, and when its standard input is closed: so it cannot outlive who started it.
+//! `GET /counts` before; `GET /ranges` answers how many requests were at work at once in that time, then a line "first last
+//! path" for each, where `last` is the byte after. It ends after SECONDS, and when its standard input is closed: so it cannot
+//! outlive who started it.
 //!
 //! One thread per connection and the kernel's own copy from file to socket: it takes little of the processors that the
 //! programs under measurement share with it, and needs nothing but the standard library.
@@ -10,8 +12,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -20,6 +22,10 @@ struct Server {
     delay: Duration,
     requests: AtomicU64,
     bytes: AtomicU64,
+    at_work: AtomicU64,
+    most_at_work: AtomicU64,
+    /// What `GET /ranges` answers.
+    ranges: Mutex<String>,
 }
 
 /// What matters of a request.
@@ -46,7 +52,15 @@ fn main() -> io::Result<()> {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
         std::process::exit(0);
     });
-    let server = Arc::new(Server { folder, delay, requests: AtomicU64::new(0), bytes: AtomicU64::new(0) });
+    let server = Arc::new(Server {
+        folder,
+        delay,
+        requests: AtomicU64::new(0),
+        bytes: AtomicU64::new(0),
+        at_work: AtomicU64::new(0),
+        most_at_work: AtomicU64::new(0),
+        ranges: Mutex::new(String::new()),
+    });
     for stream in listener.incoming().flatten() {
         let server = server.clone();
         // A client that goes away ends its thread only.
@@ -96,19 +110,35 @@ impl Server {
         let mut reader = BufReader::new(stream.try_clone()?);
         let mut stream = stream;
         while let Some(request) = request(&mut reader)? {
-            if request.path == "counts" {
-                let counts = format!("{} {}", self.requests.swap(0, Relaxed), self.bytes.swap(0, Relaxed));
-                write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{counts}", counts.len())?;
+            if let Some(told) = self.told(&request.path) {
+                write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{told}", told.len())?;
                 continue;
             }
             self.requests.fetch_add(1, Relaxed);
+            self.most_at_work.fetch_max(self.at_work.fetch_add(1, Relaxed) + 1, Relaxed);
             thread::sleep(self.delay);
-            match self.open(&request.path) {
-                Some((file, size)) => self.answer(&mut stream, &request, file, size)?,
-                None => stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")?,
-            }
+            let answered = match self.open(&request.path) {
+                Some((file, size)) => self.answer(&mut stream, &request, file, size),
+                None => stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+            };
+            self.at_work.fetch_sub(1, Relaxed);
+            answered?;
         }
         Ok(())
+    }
+
+    /// What the server tells of itself.
+    fn told(&self, path: &str) -> Option<String> {
+        let ranges = || self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
+        match path {
+            "counts" => {
+                ranges().clear();
+                self.most_at_work.store(0, Relaxed);
+                Some(format!("{} {}", self.requests.swap(0, Relaxed), self.bytes.swap(0, Relaxed)))
+            }
+            "ranges" => Some(format!("{}\n{}", self.most_at_work.load(Relaxed), *ranges())),
+            _ => None,
+        }
     }
 
     /// A file below the folder and its size.
@@ -144,6 +174,8 @@ impl Server {
             return Ok(());
         }
         self.bytes.fetch_add(end - start, Relaxed);
+        let line = format!("{start} {end} {}\n", request.path);
+        self.ranges.lock().unwrap_or_else(PoisonError::into_inner).push_str(&line);
         file.seek(SeekFrom::Start(start))?;
         io::copy(&mut file.take(end - start), stream).map(drop)
     }
