@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use futures::future::join_all;
 
 use super::cube::Cube;
+use super::outlines::{lies_where, outline_of};
 use crate::area::Area;
 use crate::cog::opened::Opened;
-use crate::error::Result;
 use crate::items::Item;
 use crate::place::Outline;
 
@@ -115,19 +115,4 @@ fn outlines_beyond(item: &Item, files: &[Arc<Opened>]) -> Box<[Outline]> {
         }
     }
     beyond.into()
-}
-
-/// Where the pixels of a COG lie.
-///
-/// # Errors
-/// No transformation to longitude and latitude.
-pub fn outline_of(opened: &Opened) -> Result<Outline> {
-    let (width, height) = (f64::from(opened.level(0).width), f64::from(opened.level(0).height));
-    Outline::of(&opened.transform, width, height, &opened.crs)
-}
-
-/// Whether two COGs have their pixels at the same places.
-pub fn lies_where(one: &Opened, other: &Opened) -> bool {
-    let size = |opened: &Opened| (opened.level(0).width, opened.level(0).height);
-    one.crs == other.crs && one.transform == other.transform && size(one) == size(other)
 }

@@ -10,6 +10,7 @@ mod level;
 mod members;
 mod naming;
 mod openings;
+mod outlines;
 mod sample;
 mod target;
 #[cfg(test)]

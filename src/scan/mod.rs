@@ -15,9 +15,9 @@ mod shared;
 mod unit;
 mod watch;
 
-pub use compose::layer::Finished;
 pub use run::Scan;
 pub use shared::cache::bytes_held;
+pub use shared::finished::Finished;
 pub use unit::Tile;
 pub use watch::failures::{Failure, Recording, failures_of};
 pub use watch::progress;

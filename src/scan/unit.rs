@@ -5,10 +5,11 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::compose::feed::feed;
-use super::compose::layer::{Finished, Layer};
+use super::compose::layer::Layer;
 use super::read::reader::{Delivery, Reader};
 use super::read::unit::UnitReads;
 use super::shared::faults;
+use super::shared::finished::Finished;
 use super::shared::state::Shared;
 use super::watch::failures::{Failure, Failures};
 use crate::buffers;

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::address::Service;
+use super::service::{Service, bucket_and_key};
 use super::shown::{self, Secrets};
 use crate::error::{Error, Result};
 
@@ -21,18 +21,9 @@ impl CloudUrl {
     /// # Errors
     /// What has no scheme, or no bucket that can be one.
     pub fn parse(text: &str) -> Result<CloudUrl> {
-        CloudUrl::read(text).map_err(|why| Error::Store(format!("'{}' {why}", shown::place(text))))
-    }
-
-    /// As [`CloudUrl::parse`], with nothing of the text in what is said.
-    pub fn read(text: &str) -> Result<CloudUrl, String> {
-        let (scheme, rest) = text.split_once("://").ok_or("is no URL of a bucket")?;
-        let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
-        let root = Url::parse(&format!("{scheme}://{bucket}/")).map_err(|e| format!("is no URL: {e}"))?;
-        match (root.query(), root.fragment()) {
-            (None, None) => Ok(CloudUrl::new(root, key)),
-            _ => Err("names no bucket that can be one".into()),
-        }
+        let (root, key) =
+            bucket_and_key(text).map_err(|why| Error::Store(format!("'{}' {why}", shown::place(text))))?;
+        Ok(CloudUrl::new(root, key))
     }
 
     fn new(root: Url, key: &str) -> CloudUrl {

@@ -8,8 +8,7 @@ use percent_encoding::percent_decode_str;
 use regex::{Captures, Regex};
 use url::Url;
 
-use super::cloud_url::CloudUrl;
-use super::service::Service;
+use super::service::{Service, bucket_and_key};
 
 /// Shorter texts are too likely to be a part of something else.
 const SHORTEST_SECRET: usize = 4;
@@ -37,9 +36,9 @@ pub fn place(text: &str) -> String {
     };
     // The key of an object is no part of a URL.
     if Service::of_scheme(&scheme.to_ascii_lowercase()).is_some()
-        && let Ok(url) = CloudUrl::read(text)
+        && let Ok((root, key)) = bucket_and_key(text)
     {
-        return url.to_string();
+        return format!("{}{}", url(&root), path(key));
     }
     if let Ok(parsed) = Url::parse(text) {
         return url(&parsed);

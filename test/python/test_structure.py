@@ -9,12 +9,6 @@ from structure import arrows, circles
 SOURCE = ROOT / "src"
 # Conditions and terms of a filter are one recursion over one expression.
 RECURSIONS = [{"items/filter/mod.rs", "items/filter/temporal.rs", "items/filter/term.rs"}]
-# Those that were there before this test.
-OLDER = [
-    {"items/memo.rs", "items/mod.rs", "items/query.rs", "items/stream.rs"},
-    {"items/remote.rs", "items/source.rs"},
-    {"store/cloud_url.rs", "store/shown.rs"},
-]
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +93,7 @@ def test_a_folder_that_uses_what_it_passes_on_is_in_the_circle(tmp_path):
 
 def test_no_files_name_each_other_in_a_circle(graph):
     assert len(graph) > 100 and sum(map(len, graph.values())) > 500, "the sources are read"
-    found = [circle for circle in circles(graph) if set(circle) not in RECURSIONS + OLDER]
+    found = [circle for circle in circles(graph) if set(circle) not in RECURSIONS]
     assert not found, {(a, b): graph[a][b] for circle in found for a in circle for b in circle if b in graph[a]}
 
 

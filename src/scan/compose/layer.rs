@@ -7,6 +7,7 @@ use crate::grid::Rect;
 use crate::mosaic::{Method, Mosaic};
 use crate::pixels::{DataType, Pixel, Pixels};
 use crate::plan::{Band, Meaning};
+use crate::scan::shared::finished::Finished;
 use crate::store::counters::{COUNTERS, add};
 use crate::warp::{Mapping, Sampler, Window, is_value};
 use crate::{with_pixels, with_type};
@@ -17,15 +18,6 @@ pub struct Layer {
     work: DataType,
     pixels: usize,
     state: Option<Box<dyn State>>,
-}
-
-/// What a layer has become.
-#[derive(Debug)]
-pub enum Finished {
-    /// Values and validity (1 or 0), row-major.
-    Pixels(Pixels, Vec<u8>),
-    /// No item gave a pixel: none has a value, or all have the value 0 (a count).
-    Untouched { zero: bool },
 }
 
 /// Pixels of one sample of a source, and where they go.

@@ -5,6 +5,7 @@
 
 pub mod cache;
 pub mod faults;
+pub mod finished;
 pub mod memory;
 pub mod neighbours;
 pub mod part;
