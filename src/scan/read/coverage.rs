@@ -1,7 +1,10 @@
-//! How many items `first` should ask for at once: as many as it takes, by their footprints, to cover what is still open.
+//! How many items `first` should ask for at once: as many as it takes, by their footprints, to cover what is still open; several
+//! times over where many items have left it open, so that holes in all of them do not take a round trip for each.
 //!
 //! Footprints only decide what is asked for together; whether an item can still add a pixel is decided by its real
 //! pixels' places, and what is missing after one wave is asked for in the next.
+
+use std::sync::Arc;
 
 use crate::crs::transformer;
 use crate::error::Result;
@@ -18,6 +21,8 @@ pub struct Coverage {
     /// Longitude and latitude of the centre of each cell; `None` where it has none.
     centres: Vec<Option<(f64, f64)>>,
     open: Vec<bool>,
+    /// How often the waves so far covered what was open.
+    layers: u16,
 }
 
 impl Coverage {
@@ -29,23 +34,26 @@ impl Coverage {
             .unzip();
         transformer(cube.crs(), &cube.crs().lonlat()?)?.transform(&mut xs, &mut ys);
         let centres = xs.into_iter().zip(ys).map(|(x, y)| x.is_finite().then_some((x, y))).collect();
-        Ok(Coverage { centres, open: vec![true; SIDE * SIDE] })
+        Ok(Coverage { centres, open: vec![true; SIDE * SIDE], layers: 0 })
     }
 
     /// How many of `items`, from the first on, to read together: at least one.
-    pub fn wave(&mut self, items: &[std::sync::Arc<Item>]) -> usize {
-        let mut unclaimed = self.open.clone();
+    pub fn wave(&mut self, items: &[Arc<Item>]) -> usize {
+        // Waves grow by half: then little is read that the holes did not need.
+        let layers = (self.layers / 2).max(1);
+        self.layers = self.layers.saturating_add(layers);
+        let mut wanted: Vec<u16> = self.open.iter().map(|open| if *open { layers } else { 0 }).collect();
         for (n, item) in items.iter().enumerate().take(LARGEST_WAVE) {
             let held: Vec<usize> = (0..self.centres.len())
                 .filter(|cell| self.centres[*cell].is_none_or(|(lon, lat)| item.place.covers(lon, lat)))
                 .collect();
-            let adds = held.iter().any(|cell| unclaimed[*cell]);
+            let adds = held.iter().any(|cell| wanted[*cell] > 0);
             // An item that holds no centre is too small for the cells to tell: it is read with the others.
             if n > 0 && !adds && !held.is_empty() {
                 return n;
             }
-            held.iter().for_each(|cell| unclaimed[*cell] = false);
-            if !unclaimed.contains(&true) {
+            held.iter().for_each(|cell| wanted[*cell] = wanted[*cell].saturating_sub(1));
+            if wanted.iter().all(|times| *times == 0) {
                 return n + 1;
             }
         }
@@ -66,5 +74,27 @@ impl Coverage {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::place::Place;
+
+    #[test]
+    fn waves_grow_while_covering_items_leave_holes() {
+        let place = Place::new(Some([0.0, 0.0, 1.0, 1.0]), None, None).unwrap();
+        let item = Item { id: "a".into(), order: 0, time: 0, step: 0, place, assets: Vec::new(), fault: None };
+        let items = vec![Arc::new(item); 40];
+        let mut coverage = Coverage { centres: vec![Some((0.5, 0.5))], open: vec![true], layers: 0 };
+        let (mut next, mut waves) = (0, Vec::new());
+        while next < items.len() {
+            waves.push(coverage.wave(&items[next..]));
+            next += waves.last().unwrap();
+        }
+        assert_eq!(waves, [1, 1, 1, 1, 2, 3, 4, 6, 9, 12]);
+        coverage.open.fill(false);
+        assert_eq!(coverage.wave(&items), 1, "nothing is open");
     }
 }
