@@ -775,7 +775,7 @@ def test_parts_with_other_geometries(con, ones, place, tmp_path, one, other):
 
 @pytest.mark.parametrize("one", ["struct", "text"])
 @pytest.mark.parametrize("kind", ["ns tz", "date", "text"])
-def test_parts_with_other_properties(con, ones, place, tmp_path, one, kind):
+def test_parts_whose_properties_are_text_or_structured(con, ones, place, tmp_path, one, kind):
     """A STRUCT in one part, JSON text in the other."""
     for n, form in enumerate((one, "text" if one == "struct" else "struct")):
         times = [NOON.replace(day=3 + n), NOON.replace(day=5 + n)]

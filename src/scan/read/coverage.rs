@@ -86,7 +86,8 @@ mod tests {
     fn waves_grow_while_covering_items_leave_holes() {
         let place = Place::new(Some([0.0, 0.0, 1.0, 1.0]), None, None).unwrap();
         let item = Item { id: "a".into(), order: 0, time: 0, step: 0, place, assets: Vec::new(), fault: None };
-        let items = vec![Arc::new(item); 40];
+        let item = Arc::new(item);
+        let items: Vec<_> = std::iter::repeat_n(item, 40).collect();
         let mut coverage = Coverage { centres: vec![Some((0.5, 0.5))], open: vec![true], layers: 0 };
         let (mut next, mut waves) = (0, Vec::new());
         while next < items.len() {
