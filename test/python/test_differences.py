@@ -454,3 +454,23 @@ def test_quotes_in_paths_ids_and_fields(con, tmp_path):
     path = raster(folder / "a's.tif", full(7))
     source = index(folder, [item("l'item", {"data": path}, **{"it's": 1})])
     assert values(con, source, grid(1), ids=["l'item"], sortby=["-it's"]) == [[7]]
+
+
+# -- JPEG ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("photometric", ["rgb", "ycbcr"])
+def test_colour_is_smoothed_where_jpeg_has_less_of_it(con, tmp_path, photometric):
+    colours = np.zeros((3, 64, 64), "uint8")
+    colours[0, :, :31], colours[2, :, 31:] = 200, 200
+    profile = {"compress": "jpeg", "photometric": photometric, "interleave": "pixel", "blocks": 64}
+    path = raster(tmp_path / "a.tif", colours, **profile)
+    source = index(tmp_path, [item("a", {"data": path})])
+    found = np.array(values(con, source, grid(64, 64), band="data:1")[0], int).reshape(64, 64)
+    with rasterio.open(path) as file:
+        apart = abs(found - file.read(1))
+    if photometric == "rgb":
+        assert apart.max() <= 1
+    else:
+        # Only in the blocks beside the edge, which hold all of its colour.
+        assert apart[:, 16:48].max() > 5 and apart[:, :16].max() <= 1 and apart[:, 48:].max() <= 1
