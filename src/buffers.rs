@@ -1,9 +1,10 @@
 //! Large buffers used again: fresh memory costs a page fault for every four kilobytes, more than filling it does.
 
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex};
 
 use bytes::Bytes;
 
+use crate::mutex::lock;
 use crate::pixels::{Pixel, Pixels};
 
 /// Bytes that are kept for the next taker while nobody works.
@@ -51,7 +52,7 @@ impl Shelf {
 static SHELF: LazyLock<Mutex<Shelf>> = LazyLock::new(Mutex::default);
 
 fn shelf() -> std::sync::MutexGuard<'static, Shelf> {
-    SHELF.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&SHELF)
 }
 
 fn capacity(pixels: &Pixels) -> usize {

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::time::Duration;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinError;
 
 use crate::error::{Error, Result};
+use crate::mutex::lock;
 
 /// Requests are cheap to serve: two threads keep hundreds of them moving.
 const IO_THREADS: usize = 2;
@@ -63,7 +64,7 @@ struct Pools {
 static THREADS: LazyLock<Mutex<Option<(u32, Threads)>>> = LazyLock::new(Mutex::default);
 
 fn with_threads<T>(body: impl FnOnce(&mut Threads) -> Result<T>) -> Result<T> {
-    let mut slot = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut slot = lock(&THREADS);
     let pid = std::process::id();
     if slot.as_ref().is_none_or(|(owner, _)| *owner != pid) {
         std::mem::forget(slot.replace((pid, Threads::start()?)));

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use moka::future::Cache;
 use tokio::sync::watch;
@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::opened::{Opened, place};
 use crate::error::{Error, Result};
+use crate::mutex::lock;
 use crate::store::counters::{COUNTERS, add};
 use crate::store::{ByteSource, FileVersion, Location, Object, Version};
 
@@ -146,7 +147,7 @@ static READING: Mutex<(u32, Option<Reading>)> = Mutex::new((0, None));
 type Reading = HashMap<Key, watch::Receiver<()>>;
 
 fn reading<R>(body: impl FnOnce(&mut Reading) -> R) -> R {
-    let mut reading = READING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut reading = lock(&READING);
     let process = std::process::id();
     if reading.0 != process {
         *reading = (process, None);

@@ -1,7 +1,7 @@
 //! `lazycogs_read_chunks`: one row per output tile, each band a BLOB.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
@@ -12,6 +12,7 @@ use super::vectors::Chunk;
 use crate::buffers;
 use crate::cog::Nodata;
 use crate::error::Result;
+use crate::mutex::lock;
 use crate::pixels::{Pixel, Pixels};
 use crate::plan::{Band, Cube};
 use crate::scan::{Finished, Scan, Tile};
@@ -50,7 +51,7 @@ impl Global {
                 buffers::lent(T::wrap(values))
             })
         };
-        let mut kept = self.untouched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.untouched);
         kept.entry((band, pixels)).or_insert_with(make).clone()
     }
 }

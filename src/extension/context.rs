@@ -13,6 +13,7 @@ use super::texts::{c_string, take_message};
 use super::value::Value;
 use crate::error::{Error, Result};
 use crate::interrupt::Sign;
+use crate::mutex::lock;
 use crate::store::Files;
 
 /// Open files that are kept for the next read of the same; to open one behind a URL costs a request.
@@ -94,7 +95,7 @@ impl Context {
     }
 
     fn files(&self) -> MutexGuard<'_, Vec<(String, OpenFile)>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.files)
     }
 }
 

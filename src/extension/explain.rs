@@ -1,7 +1,7 @@
 //! `lazycogs_explain`: the reads that a call would make.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::api::{BindInfo, InitInfo, TableFunction, Type};
 use super::arguments;
@@ -9,6 +9,7 @@ use super::rows::{self, Cell};
 use super::vectors::Chunk;
 use crate::error::Result;
 use crate::interrupt;
+use crate::mutex::lock;
 use crate::plan::{Cube, Units};
 use crate::request::Request;
 use crate::scan::explain::{Row, rows as plan_rows};
@@ -98,7 +99,7 @@ impl TableFunction for Explain {
     }
 
     fn scan(bind: &Bind, global: &Global, _: &mut (), output: &mut Chunk) -> Result<()> {
-        let mut state = global.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&global.state);
         while state.ready.len() < Chunk::capacity() {
             let unit = interrupt::wait(state.units.next())?;
             for item in state.units.take_left_out() {

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -12,6 +12,7 @@ use super::arguments;
 use super::vectors::{Chunk, Column};
 use crate::error::{Error, Result};
 use crate::interrupt;
+use crate::mutex::lock;
 use crate::pixels::{DataType, Pixel, Pixels};
 use crate::plan::Cube;
 use crate::runtime;
@@ -229,7 +230,7 @@ impl Global {
     }
 
     fn reserve(&self) -> MutexGuard<'_, Option<Slice>> {
-        self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.reserve)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Small relations, written cell by cell.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use super::api::InitInfo;
 use super::vectors::{Chunk, Column};
+
+use crate::mutex::lock;
 
 /// One cell.
 #[derive(Debug, Clone)]
@@ -102,7 +104,7 @@ impl Once {
     /// # Safety
     /// The cells of every row have the types that bind registered for the columns.
     pub unsafe fn emit(&self, output: &mut Chunk) {
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rows = lock(&self.rows);
         let count = rows.len().min(Chunk::capacity());
         let part: Vec<_> = rows.drain(..count).collect();
         // SAFETY: as the caller promises.

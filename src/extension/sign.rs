@@ -8,13 +8,15 @@
 
 use std::ffi::CString;
 use std::ptr;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex};
 
 use duckdb::ffi;
 
 use super::database;
 use super::texts::take_message;
 use super::types::Type;
+
+use crate::mutex::lock;
 
 const EXPRESSIONS: [&str; 2] = [
     "list_reduce([1, 2], lambda a, b: a + b)",
@@ -60,7 +62,7 @@ pub unsafe fn interrupted(context: ffi::duckdb_client_context) -> bool {
 /// means the same: this one gives no sign.
 fn bound(sql: &str) -> Option<Expression> {
     let statement = CString::new(format!("SELECT lazycogs_keep({sql})")).ok()?;
-    let given = || GIVEN.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let given = || lock(&GIVEN).take();
     let mut connection = database::connect()?;
     // SAFETY: the connection is open; it and the statement are used and destroyed here.
     unsafe {
@@ -97,7 +99,7 @@ unsafe extern "C" fn keep(info: ffi::duckdb_bind_info) {
     // SAFETY: the argument is a copy that we own.
     let argument = unsafe { ffi::duckdb_scalar_function_bind_get_argument(info, 0) };
     if !argument.is_null() {
-        *GIVEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(Expression(argument));
+        *lock(&GIVEN) = Some(Expression(argument));
     }
 }
 

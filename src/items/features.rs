@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -17,6 +17,7 @@ use super::session::{Private, list};
 use super::table::{Appender, Table};
 use super::{json, rows};
 use crate::error::{Error, Result};
+use crate::mutex::lock;
 use crate::store::{FileVersion, file_version};
 
 /// The members of an item that become columns: text, and what stays JSON.
@@ -52,7 +53,7 @@ pub(super) fn table(
 ) -> Result<Arc<Table>> {
     let paths = files_of(connection, globs)?;
     let files = if lasting { versions(&paths) } else { None };
-    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = lock(&KEPT);
     // Those of a database that is gone would keep it.
     kept.retain(|kept| kept.table.is_in(connection));
     if let Some(known) = files.as_ref().and_then(|files| kept.iter().position(|kept| kept.files == *files)) {
@@ -83,7 +84,7 @@ fn versions(paths: &[String]) -> Option<Vec<(String, PathBuf, FileVersion)>> {
 
 fn keep(new: Kept) {
     let bytes = |kept: &Kept| kept.files.iter().map(|(.., version)| version.length).sum::<u64>();
-    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = lock(&KEPT);
     kept.push(new);
     let mut dropped = Vec::new();
     while kept.len() > MOST_KEPT || kept.iter().map(bytes).sum::<u64>() > MOST_KEPT_BYTES {

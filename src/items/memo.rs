@@ -1,13 +1,15 @@
 //! What queries over an index found out, kept while its files are the same: each takes milliseconds, more than most reads
 //! of rows.
 
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use moka::sync::Cache;
 
 use super::item::{FirstItem, Item};
 use super::looks::Looks;
 use super::source::Version;
+
+use crate::mutex::lock;
 
 /// Selections that the process keeps; of each the items for so many choices of assets, and no more items than these.
 const SELECTIONS: u64 = 32;
@@ -62,7 +64,7 @@ impl Memo {
 
     /// What is known of the items of this version; nothing of another.
     pub(super) fn at<T>(&self, version: &Version, body: impl FnOnce(&mut Known) -> T) -> T {
-        let mut memo = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memo = lock(&self.known);
         if memo.0.as_ref() != Some(version) {
             *memo = (Some(version.clone()), Known::default());
         }

@@ -5,12 +5,13 @@
 
 use std::ops::Deref;
 use std::ptr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use duckdb::arrow::array::RecordBatch;
 use duckdb::{Connection, ffi};
 
 use crate::error::{Error, Result};
+use crate::mutex::lock;
 
 /// - the first three: an extension such as httpfs is used if the user has installed it, and nothing is fetched if not;
 /// - geometry stays WKB as it lies in the file, also where its GeoParquet metadata are incomplete;
@@ -100,7 +101,7 @@ pub(super) fn retired(database: &Arc<Database>) -> bool {
 }
 
 fn shared() -> MutexGuard<'static, Option<Arc<Database>>> {
-    SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&SHARED)
 }
 
 fn current() -> Result<Arc<Database>> {

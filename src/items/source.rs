@@ -1,6 +1,6 @@
 //! Where items come from: parquet files, JSON files, or rows by value, each as one SQL relation with a file order.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use duckdb::ffi;
 
@@ -10,6 +10,7 @@ use super::paths::{files_of, find, has_wildcard, is_json, local};
 use super::session::{self, Private, identifier, list, literal};
 use super::table::Table;
 use crate::error::{Error, Result};
+use crate::mutex::lock;
 use crate::store::{FileVersion, file_version, shown};
 
 /// The `items` argument.
@@ -69,7 +70,7 @@ impl OwnedValue {
 
     /// The rows as a table of a private database, made at the first call.
     fn table(&self, connection: &Private) -> Result<Arc<Table>> {
-        let mut table = self.0.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = lock(&self.0.table);
         if let Some(table) = table.as_ref().filter(|table| table.is_in(connection)) {
             return Ok(table.clone());
         }

@@ -3,7 +3,7 @@
 //! The thread owns the connection, the statement and its result, which borrow from each other; and it makes items while
 //! the consumer works.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use duckdb::InterruptHandle;
@@ -16,6 +16,7 @@ use super::selection::Selection;
 use super::session::{self, Database, Private, failed};
 use crate::error::{Error, Result};
 use crate::interrupt;
+use crate::mutex::lock;
 
 /// Batches, of up to 2048 items each, that may wait for the consumer.
 const AHEAD: usize = 4;
@@ -53,7 +54,7 @@ impl ItemStream {
                 // As in `session::run`: the fault may be another query's. The order is the same, so the rest follows.
                 let skip = sent;
                 outcome = Database::alone(threads).and_then(&prepare).and_then(|mut again| {
-                    *shared.lock().unwrap_or_else(PoisonError::into_inner) = again.connection.interrupt_handle();
+                    *lock(&shared) = again.connection.interrupt_handle();
                     produce(&mut again, &mut sent, skip, &sender)
                 });
             }
@@ -139,7 +140,7 @@ impl Drop for ItemStream {
     fn drop(&mut self) {
         self.batches = None;
         if let Some((_, interrupt)) = &self.thread {
-            interrupt.lock().unwrap_or_else(PoisonError::into_inner).interrupt();
+            lock(interrupt).interrupt();
         }
     }
 }

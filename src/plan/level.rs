@@ -1,12 +1,13 @@
 //! Which level of a COG a query reads: one per geometry and query, so that it does not depend on the tiles.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use crate::cog::opened::Opened;
 use crate::crs::{Crs, way_back};
 use crate::error::Result;
 use crate::grid::{Affine, Grid};
+use crate::mutex::lock;
 use crate::warp::{Source, choose_level, pixel_size, target_size};
 
 /// What two COGs share if the same mapping serves both: CRS, transform and size, bit for bit.
@@ -45,7 +46,7 @@ impl Levels {
     /// Whether [`Levels::choose`] has the answer already.
     pub fn knows(&self, opened: &Opened) -> bool {
         let geometry = Geometry::of(&source(opened, 0));
-        self.targets.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&geometry)
+        lock(&self.targets).contains_key(&geometry)
     }
 
     /// The level of `opened` to read, and its geometry.
@@ -60,7 +61,7 @@ impl Levels {
     pub fn target(&self, opened: &Opened) -> Result<Option<f64>> {
         let full = source(opened, 0);
         let geometry = Geometry::of(&full);
-        let targets = || self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        let targets = || lock(&self.targets);
         if let Some(target) = targets().get(&geometry) {
             return Ok(*target);
         }

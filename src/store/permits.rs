@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
+use crate::mutex::lock;
 use crate::runtime::tell;
 
 tokio::task_local! {
@@ -48,7 +49,7 @@ impl Permits {
     /// Waits for a permit, in the turn of the calling task. `None` only where the waiter was forgotten, which none is.
     pub async fn acquire(self: &Arc<Self>) -> Option<Permit> {
         let coming = {
-            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = lock(&self.0);
             if state.free > 0 {
                 state.free -= 1;
                 return Some(Permit(self.clone()));
@@ -64,7 +65,7 @@ impl Permits {
 
     /// Who gets the next permit; nobody, and it is free again, if nobody waits.
     fn next(&self) -> Option<oneshot::Sender<Permit>> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0);
         while let Some((_, waiter)) = state.waiting.pop_first() {
             // One that was dropped while it waited is passed over.
             if !waiter.is_closed() {

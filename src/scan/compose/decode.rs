@@ -10,6 +10,7 @@ use crate::cog::Nodata;
 use crate::cog::opened::Opened;
 use crate::cog::{Level, decode_tile, sparse_pixel};
 use crate::error::{Error, Result};
+use crate::mutex::lock;
 use crate::pixels::{Pixel, Pixels};
 use crate::scan::shared::cache::Decoded;
 use crate::scan::shared::memory::Reservation;
@@ -136,7 +137,7 @@ impl<'a> Tiles<'a> {
             open.par_iter().try_for_each(|t| match lend(*t, true)? {
                 Some(done) => done,
                 None => {
-                    late.lock().unwrap_or_else(PoisonError::into_inner).push(*t);
+                    lock(&late).push(*t);
                     Ok(())
                 }
             })?;
@@ -181,7 +182,7 @@ impl<'a> Tiles<'a> {
     fn with_shared<R>(&self, tile: usize, patient: bool, body: impl FnOnce(Lent) -> R) -> Result<Option<R>> {
         let TileUse { row, col, index, .. } = self.set.tiles[tile];
         let (plan, key) = (self.plan, (self.opened.id, self.set.level as u32, self.set.mask, index));
-        let alone = self.is_huge().then(|| ONE_HUGE_TILE.lock().unwrap_or_else(PoisonError::into_inner));
+        let alone = self.is_huge().then(|| lock(&ONE_HUGE_TILE));
         let kept = || plan.neighbours.as_ref().map_or_else(|| plan.cache.get(&key), |tiles| tiles.take(&key));
         let claim = plan.cache.claim(key);
         if claim.is_none() && patient {
@@ -254,7 +255,7 @@ impl Assembly<'_> {
                 if level.tile_index(*sample, at.row, at.col) == at.index
                     && let Some((_, band)) = bands.iter().find(|(row, _)| *row == at.row)
                 {
-                    let mut band = band.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut band = lock(band);
                     self.copy::<T>(lent, *sample, (at.row, at.col), &mut band)?;
                 }
             }

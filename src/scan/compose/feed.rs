@@ -1,6 +1,6 @@
 //! Brings what one item gives to the layers of an output tile. Runs on the compute threads.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 
@@ -11,6 +11,7 @@ use crate::cog::opened::Opened;
 use crate::error::{Error, Result};
 use crate::grid::Rect;
 use crate::items::{Asset, Item};
+use crate::mutex::lock;
 use crate::plan::{Band, Cube};
 use crate::request::OnError;
 use crate::scan::shared::part::{Content, Part, Stored};
@@ -116,7 +117,7 @@ impl AssetLayers<'_> {
         let (cols, rows) = (runs(cols, mapping.col, tw), runs(rows, mapping.row, th));
         let layers = Mutex::new(layers);
         tiles.each(|tile, Lent { pixels, width }| {
-            let mut layers = layers.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut layers = lock(&layers);
             for (_, rows) in rows.iter().filter(|(at, _)| *at == tile.row) {
                 for (_, cols) in cols.iter().filter(|(at, _)| *at == tile.col) {
                     let (rows, cols, first) = (rows.clone(), cols.clone(), (tile.col * tw, tile.row * th));

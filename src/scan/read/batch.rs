@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::requests::{InFlight, Joined, Request};
+use crate::mutex::lock;
 use crate::runtime::tell;
 use crate::store::{ByteSource, merge_ranges};
 
@@ -56,7 +57,7 @@ impl Batch {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

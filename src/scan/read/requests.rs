@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 
 use crate::buffers;
 use crate::error::Result;
+use crate::mutex::lock;
 use crate::pixels::Pixels;
 use crate::scan::shared::task::Owned;
 use crate::store::{ByteSource, in_turn, turn};
@@ -61,7 +62,7 @@ impl Entry {
 const LEAST_SWEEP: usize = 4096;
 
 fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(state)
 }
 
 impl InFlight {

@@ -1,12 +1,13 @@
 //! Decoded tiles, kept for whoever needs them next.
 
 use std::collections::HashSet;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use crate::buffers;
+use crate::mutex::lock;
 use crate::pixels::Pixels;
 
 /// Which image of a COG a tile belongs to: the id of the opened COG, level, whether it is the mask's, and index.
@@ -53,7 +54,7 @@ static CACHE: LazyLock<Mutex<Option<TileCache>>> = LazyLock::new(Mutex::default)
 
 /// Bytes of the pixels that the process's cache holds.
 pub fn bytes_held() -> u64 {
-    let cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+    let cache = lock(&CACHE);
     cache.as_ref().map_or(0, |cache| {
         cache.tiles.run_pending_tasks();
         cache.tiles.weighted_size()
@@ -66,7 +67,7 @@ const LARGEST_SHARE: u64 = 16;
 impl TileCache {
     /// The process's cache, with room for `capacity` bytes. Another size than before starts an empty one.
     pub fn shared(capacity: u64) -> TileCache {
-        let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = lock(&CACHE);
         match &*cache {
             Some(cache) if cache.capacity == capacity => cache.clone(),
             _ => cache.insert(TileCache::new(capacity)).clone(),
@@ -98,7 +99,7 @@ impl TileCache {
     }
 
     fn claimed(&self) -> MutexGuard<'_, HashSet<TileKey>> {
-        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.claimed)
     }
 
     pub fn get(&self, key: &TileKey) -> Option<Arc<Decoded>> {

@@ -1,12 +1,13 @@
 //! Decoded tiles that several output tiles of a scan need, kept from the first of them to the last.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::cache::{Decoded, TileKey};
 use crate::cog::Level;
 use crate::cog::opened::Opened;
 use crate::error::Result;
+use crate::mutex::lock;
 use crate::plan::Cube;
 
 /// Those of one scan.
@@ -64,7 +65,7 @@ impl NeighbourTiles {
     }
 
     fn kept(&self) -> MutexGuard<'_, Tiles> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.kept)
     }
 
     /// The output tiles that a tile of a level is likely to give pixels to: those that the bounding box of its image meets.

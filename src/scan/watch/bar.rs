@@ -2,10 +2,11 @@
 //! scan is.
 
 use std::io::{IsTerminal, Write, stderr};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::error::Result;
+use crate::mutex::lock;
 use crate::runtime;
 use crate::scan::watch::progress::{Progress, State};
 
@@ -22,7 +23,7 @@ const CLEAR: &str = "\r\x1b[K";
 static SCREEN: LazyLock<Mutex<Option<Arc<Progress>>>> = LazyLock::new(Mutex::default);
 
 fn screen() -> MutexGuard<'static, Option<Arc<Progress>>> {
-    SCREEN.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&SCREEN)
 }
 
 /// Draws the bar of a scan from now on until [`erase`].

@@ -4,9 +4,10 @@
 //! ahead; until then it is not guessed. Every step has the same number of tiles, and tiles end in the order of the plan.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::{Instant, SystemTime};
 
+use crate::mutex::lock;
 use crate::plan::Cube;
 use crate::store::counters::Traffic;
 
@@ -51,7 +52,7 @@ pub struct State {
 static RUNNING: LazyLock<Mutex<Vec<Arc<Progress>>>> = LazyLock::new(Mutex::default);
 
 fn scans() -> MutexGuard<'static, Vec<Arc<Progress>>> {
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&RUNNING)
 }
 
 /// The running scans of a database, the oldest first.
