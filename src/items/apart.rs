@@ -137,8 +137,7 @@ fn together(connection: &Connection, files: &Files, relation: &Relation) -> Resu
     if !relation.several || !files.is_local {
         return Ok(None);
     }
-    let told = shapes(connection, files, &DIFFERING.map(str::to_owned))?;
-    if told.iter().all(|(_, _, schema)| told.first().is_some_and(|(_, _, first)| first == schema)) {
+    if are_alike(connection, files)? {
         return Ok(Some(alike(files, relation)));
     }
     // A name may be that of a group of columns here and of a column there, or of JSON and of any text.
@@ -149,9 +148,9 @@ fn together(connection: &Connection, files: &Files, relation: &Relation) -> Resu
         list(DIFFERING)
     );
     let names = [DIFFERING.map(str::to_owned).to_vec(), rows::query_texts(connection, &clashing)?].concat();
-    let told = if names.len() == DIFFERING.len() { told } else { shapes(connection, files, &names)? };
+    let told = shapes(connection, files, &names)?;
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (file, shape, _) in &told {
+    for (file, shape) in &told {
         match groups.iter_mut().find(|(known, _)| known == shape) {
             Some((_, files)) => files.push(file),
             None => groups.push((shape, vec![file])),
@@ -197,8 +196,19 @@ fn together(connection: &Connection, files: &Files, relation: &Relation) -> Resu
     }))
 }
 
-/// By file, the shape of the columns `names`, and what tells its schema from others.
-fn shapes(connection: &Connection, files: &Files, names: &[String]) -> Result<Vec<(String, String, String)>> {
+/// Whether all files have the same columns.
+fn are_alike(connection: &Connection, files: &Files) -> Result<bool> {
+    let columns = "column_id, name, type, type_length, repetition_type, num_children, converted_type, logical_type, scale, \
+                   precision";
+    let sql = format!(
+        "SELECT DISTINCT CAST(sum(CAST(hash({columns}) AS HUGEINT)) AS VARCHAR) FROM parquet_schema({}) GROUP BY file_name",
+        list(&files.globs)
+    );
+    Ok(rows::query_texts(connection, &sql)?.len() < 2)
+}
+
+/// The files, each with the shape of the columns `names`.
+fn shapes(connection: &Connection, files: &Files, names: &[String]) -> Result<Vec<(String, String)>> {
     let element = "coalesce(type, '') || coalesce(converted_type, '') || (num_children IS NULL)";
     // Lists of points say only further down how deep they are.
     let depth =
@@ -207,22 +217,16 @@ fn shapes(connection: &Connection, files: &Files, names: &[String]) -> Result<Ve
         let element = if name == "geometry" { format!("{element} || {depth}") } else { element.to_owned() };
         format!("coalesce(max(CASE WHEN name = {} THEN {element} END), '')", literal(name))
     };
-    let columns = "column_id, name, type, type_length, repetition_type, num_children, converted_type, logical_type, scale, \
-                   precision";
     let sql = format!(
-        "SELECT file_name, {}, CAST(sum(CAST(hash({columns}) AS HUGEINT)) AS VARCHAR) FROM (SELECT *, list(name || \
-         coalesce(num_children, 0)) OVER (PARTITION BY file_name ORDER BY position ROWS BETWEEN CURRENT ROW AND 8 FOLLOWING) \
-         AS below FROM (SELECT *, row_number() OVER () AS position FROM parquet_schema({}))) \
-         GROUP BY file_name ORDER BY file_name",
+        "SELECT file_name, {} FROM (SELECT *, list(name || coalesce(num_children, 0)) OVER (PARTITION BY file_name ORDER BY \
+         position ROWS BETWEEN CURRENT ROW AND 8 FOLLOWING) AS below FROM (SELECT *, row_number() OVER () AS position FROM \
+         parquet_schema({}))) GROUP BY file_name ORDER BY file_name",
         names.iter().map(shape).collect::<Vec<_>>().join(" || ' ' || "),
         list(&files.globs)
     );
     let told = rows::query_texts(connection, &sql)?;
-    let of_file = |row: &[String]| match row {
-        [file, shape, schema] => Some((file.clone(), shape.clone(), schema.clone())),
-        _ => None,
-    };
-    Ok(told.chunks_exact(3).filter_map(of_file).collect())
+    let of_file = |row: &[String; 2]| (row[0].clone(), row[1].clone());
+    Ok(told.as_chunks::<2>().0.iter().map(of_file).collect())
 }
 
 /// The relation of files that have the same columns: the first speaks for all, so that a statement need not open them to be planned, and
