@@ -39,16 +39,23 @@ impl Importer {
         // SAFETY: both structs are the C data interface's, and outlive the call, which copies what it needs of the schema.
         let error =
             unsafe { ffi::duckdb_schema_from_arrow(connection, ptr::from_mut(&mut schema).cast(), &mut converted) };
-        match error.is_null() {
-            true => Ok(Importer { connection, schema: converted, fields }),
-            // SAFETY: the error is ours.
-            false => Err(failed(&unsafe { take_message(error) })),
-        }
+        // SAFETY: the error is ours.
+        unsafe { outcome(error) }.map(|()| Importer { connection, schema: converted, fields })
     }
 }
 
 fn failed(why: &str) -> Error {
     Error::Argument(format!("DuckDB does not take an Arrow array over: {why}"))
+}
+
+/// # Safety
+/// `error` is null or error data that the caller owns.
+unsafe fn outcome(error: ffi::duckdb_error_data) -> Result<()> {
+    match error.is_null() {
+        true => Ok(()),
+        // SAFETY: by the contract of this function.
+        false => Err(failed(&unsafe { take_message(error) })),
+    }
 }
 
 /// A chunk of one row and one BLOB column.
@@ -71,11 +78,8 @@ impl Blob {
             let array = ptr::from_mut(&mut array).cast();
             ffi::duckdb_data_chunk_from_arrow(importer.connection, array, importer.schema, &mut chunk)
         };
-        match error.is_null() {
-            true => Ok(Blob(chunk)),
-            // SAFETY: the error is ours.
-            false => Err(failed(&unsafe { take_message(error) })),
-        }
+        // SAFETY: the error is ours.
+        unsafe { outcome(error) }.map(|()| Blob(chunk))
     }
 
     /// The vector of its column, valid as long as `self`.
