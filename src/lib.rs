@@ -11,6 +11,7 @@ pub mod extent;
 pub mod grid;
 pub mod interrupt;
 pub mod items;
+pub mod mask;
 pub mod mosaic;
 mod mutex;
 pub mod pixels;

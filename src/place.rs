@@ -114,6 +114,20 @@ impl Place {
         Place { bbox: Some(Area::EARTH), footprint: Vec::new(), pixels: None, margins }
     }
 
+    /// Longitude of its centre, from -180 to 180; 0 where none can be told.
+    pub fn longitude(&self) -> f64 {
+        let bounds = |areas: &[Area]| {
+            let west = areas.iter().map(|area| area.bounds()[0]).reduce(f64::min)?;
+            Some([west, areas.iter().map(|area| area.bounds()[2]).reduce(f64::max)?])
+        };
+        let bbox = self.bbox.as_ref().map(|bbox| [bbox.bounds()[0], bbox.bounds()[2]]);
+        let outline = || self.outline().map(|outline| [outline.area.bounds()[0], outline.area.bounds()[2]]);
+        let Some([west, east]) = bbox.or_else(|| bounds(&self.footprint)).or_else(outline) else { return 0.0 };
+        let centre = (west + east) / 2.0;
+        // Untouched where it is one already.
+        if (-180.0..=180.0).contains(&centre) { centre } else { (centre + 180.0).rem_euclid(360.0) - 180.0 }
+    }
+
     /// Bytes of memory beside the struct itself; outlines of pixels are shared.
     pub fn memory(&self) -> usize {
         let outlines = self.bbox.iter().chain(&self.footprint).map(Area::outline_memory);

@@ -3,11 +3,14 @@
 use regex::Regex;
 
 use crate::crs::Crs;
+use crate::error::{Error, Result};
 use crate::grid::Grid;
 use crate::items::Selection;
+use crate::mask;
 use crate::mosaic::Method;
 use crate::pixels::DataType;
 use crate::store;
+use crate::warp::Kernel;
 
 /// What to do about an item that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +28,45 @@ pub struct Caller {
     pub connection: u64,
 }
 
+/// A choice for each band.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice<T> {
+    /// By the names of bands.
+    pub named: Vec<(String, T)>,
+    /// Of all others.
+    pub rest: T,
+}
+
+impl<T: Copy> Choice<T> {
+    pub fn all(choice: T) -> Choice<T> {
+        Choice { named: Vec::new(), rest: choice }
+    }
+
+    pub fn of(&self, band: &str) -> T {
+        self.named.iter().find(|(name, _)| name == band).map_or(self.rest, |(_, choice)| *choice)
+    }
+
+    /// # Errors
+    /// A name that is none of the bands'. `argument` is what the choice is called.
+    pub fn check(&self, argument: &str, bands: &[String]) -> Result<()> {
+        match self.named.iter().find(|(name, _)| !bands.contains(name)) {
+            Some((name, _)) => Err(Error::Argument(format!(
+                "{argument} names '{name}', which is no band of this call; there are: {} ('*' is all others)",
+                bands.join(", ")
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A band of each item that hides pixels of the others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MaskBand {
+    /// An asset, with `:n` for one band of many.
+    pub band: String,
+    pub rule: mask::Rule,
+}
+
 /// One call of a reader.
 pub struct Request {
     /// As the user wrote it.
@@ -34,7 +76,11 @@ pub struct Request {
     pub selection: Selection,
     /// Asset keys, with `:n` for one band of many; `None` for the data assets of the first item.
     pub bands: Option<Vec<String>>,
-    pub mosaic: Method,
+    pub mosaic: Choice<Method>,
+    pub resampling: Choice<Kernel>,
+    /// Read overviews where they are fine enough.
+    pub overviews: bool,
+    pub mask: Option<MaskBand>,
     pub dtype: Option<DataType>,
     /// As the user wrote it: it is read in the terms of each band's type.
     pub nodata: Option<String>,

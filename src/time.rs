@@ -8,7 +8,7 @@ mod interval;
 mod period;
 
 pub use interval::{Interval, parse_instant};
-pub use period::Period;
+pub use period::{LONGEST_SOLAR_DAY, Period};
 
 pub(crate) const SECOND: i64 = 1_000_000;
 pub(crate) const MINUTE: i64 = 60 * SECOND;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use regex::Regex;
 
 use super::api::{BindInfo, Type};
+use super::by_band;
+use super::named::{boolean, given, integer, text, texts};
 use super::settings::{MOST_READS, Settings};
 use super::value::{Data, Value};
 use crate::area::Area;
@@ -21,6 +23,7 @@ use crate::plan::Cube;
 use crate::request::{OnError, Request};
 use crate::store;
 use crate::time::{Interval, Period};
+use crate::warp::Kernel;
 
 const LARGEST_CHUNK: i64 = 16_384;
 
@@ -37,8 +40,16 @@ pub fn named() -> Vec<(&'static str, Type)> {
         ("filter", Type::VARCHAR),
         ("ids", Type::ANY),
         ("sortby", Type::ANY),
-        ("mosaic", Type::VARCHAR),
-        ("resampling", Type::VARCHAR),
+        ("mosaic", Type::ANY),
+        ("resampling", Type::ANY),
+        ("overviews", Type::BOOLEAN),
+        ("mask_band", Type::VARCHAR),
+        ("mask_values", Type::ANY),
+        ("mask_keep", Type::ANY),
+        ("mask_bits", Type::ANY),
+        ("mask_above", Type::DOUBLE),
+        ("mask_below", Type::DOUBLE),
+        ("mask_grow", Type::DOUBLE),
         ("dtype", Type::VARCHAR),
         ("nodata", Type::ANY),
         ("scale", Type::BOOLEAN),
@@ -133,14 +144,16 @@ pub fn request(bind: &BindInfo) -> Result<Request> {
         threads: settings.threads,
         memo: Memo::default(),
     };
-    only_nearest(bind)?;
     Ok(Request {
         bbox,
         grid,
         crs,
         selection,
         bands: bands(bind)?,
-        mosaic: text(bind, "mosaic")?.map_or(Ok(Method::First), |name| Method::from_name(&name))?,
+        mosaic: by_band::choice(bind, "mosaic", Method::First, Method::from_name)?,
+        resampling: by_band::choice(bind, "resampling", Kernel::Nearest, Kernel::from_name)?,
+        overviews: boolean(bind, "overviews")?.unwrap_or(true),
+        mask: by_band::mask(bind)?,
         dtype: text(bind, "dtype")?.map(|name| DataType::from_name(&name)).transpose()?,
         nodata: nodata(bind)?,
         scale: boolean(bind, "scale")?.unwrap_or(false),
@@ -193,55 +206,6 @@ fn check_columns<'a>(function: &str, columns: &[(&str, Type)], bands: impl Itera
         before.push(band);
     }
     Ok(())
-}
-
-fn given(bind: &BindInfo, name: &str) -> Option<Value> {
-    Some(bind.named(name)).filter(|v| !v.is_null())
-}
-
-fn text(bind: &BindInfo, name: &str) -> Result<Option<String>> {
-    match given(bind, name).map(|v| v.read()) {
-        None => Ok(None),
-        Some(Data::Text(text)) => Ok(Some(text)),
-        Some(other) => Err(Error::Argument(format!("{name} is {other}; it must be text"))),
-    }
-}
-
-/// A named argument that is true or false.
-pub fn boolean(bind: &BindInfo, name: &str) -> Result<Option<bool>> {
-    match given(bind, name).map(|v| v.read()) {
-        None => Ok(None),
-        Some(Data::Boolean(value)) => Ok(Some(value)),
-        Some(other) => Err(Error::Argument(format!("{name} is {other}; it must be true or false"))),
-    }
-}
-
-/// A text as a list of one, or a list of texts.
-fn texts(bind: &BindInfo, name: &str) -> Result<Option<Vec<String>>> {
-    let Some(value) = given(bind, name) else { return Ok(None) };
-    let wrong = |found: Data| {
-        let found = match found {
-            Data::Boolean(value) => format!("the BOOLEAN {value}"),
-            Data::Number(_, number) => format!("the number {number}"),
-            other => other.to_string(),
-        };
-        Error::Argument(format!("{name} must be a text or a list of texts without NULL; it is, or holds, {found}"))
-    };
-    // Read once: DuckDB 1.5 makes a number that was read another one.
-    let text = |value: Data| value.name().map(str::to_owned).ok_or_else(|| wrong(value));
-    match value.read() {
-        Data::List(list) => list.iter().map(|value| text(value.read())).collect::<Result<_>>().map(Some),
-        one => text(one).map(|text| Some(vec![text])),
-    }
-}
-
-fn integer(bind: &BindInfo, name: &str, least: i64, most: i64) -> Result<Option<i64>> {
-    let Some(value) = given(bind, name) else { return Ok(None) };
-    let value = value.read();
-    match value.integer() {
-        Some(n) if (least..=most).contains(&n) => Ok(Some(n)),
-        _ => Err(Error::Argument(format!("{name} is {value}; it must be a whole number from {least} to {most}"))),
-    }
 }
 
 fn required_text(value: &Value, name: &str, example: &str) -> Result<String> {
@@ -358,15 +322,6 @@ fn bands(bind: &BindInfo) -> Result<Option<Vec<String>>> {
         }
     }
     Ok(Some(bands))
-}
-
-fn only_nearest(bind: &BindInfo) -> Result<()> {
-    match text(bind, "resampling")?.as_deref() {
-        None | Some("nearest") => Ok(()),
-        Some(other) => {
-            Err(Error::Argument(format!("resampling '{other}' is not available; this version has 'nearest'")))
-        }
-    }
 }
 
 fn nodata(bind: &BindInfo) -> Result<Option<String>> {

@@ -17,7 +17,7 @@ use crate::scan::{Failure, Recording, Running};
 
 pub struct Explain;
 
-const PLAN: [(&str, Type); 11] = [
+const PLAN: [(&str, Type); 12] = [
     ("time", Type::TIMESTAMP),
     ("time_index", Type::BIGINT),
     ("chunk_row", Type::BIGINT),
@@ -29,6 +29,7 @@ const PLAN: [(&str, Type); 11] = [
     ("href", Type::VARCHAR),
     ("read_order", Type::BIGINT),
     ("warning", Type::VARCHAR),
+    ("masks", Type::BOOLEAN),
 ];
 
 const HEADERS: [(&str, Type); 12] = [
@@ -135,6 +136,7 @@ fn cells(row: Row) -> Vec<Cell> {
         row.href.clone().into(),
         row.read_order.into(),
         row.warning.clone().into(),
+        Cell::Boolean(row.masks),
         header.map(|h| h.overview_level).into(),
         header.map(|h| h.overview_resolution).into(),
         window.map(|w| w.col).into(),

@@ -3,11 +3,13 @@
 mod api;
 mod arguments;
 mod arrow;
+mod by_band;
 mod chunks;
 mod context;
 mod database;
 mod explain;
 mod info;
+mod named;
 mod read;
 mod rows;
 mod settings;

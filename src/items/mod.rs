@@ -31,6 +31,7 @@ mod rows;
 mod search;
 mod selection;
 mod session;
+mod solar;
 mod source;
 mod storage;
 mod stream;

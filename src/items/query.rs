@@ -175,10 +175,14 @@ impl<'a> Query<'a> {
                 });
             }
         }
+        let sorted = [self.sort_terms()?, layout.relation.ordinals.clone()].concat();
+        if self.selection.period.depends_on_longitude() {
+            columns.rank = Some(add(format!("row_number() OVER (ORDER BY {})", sorted.join(", "))));
+        }
         let name = |i: usize| identifier(&format!("{}{i}", layout.own));
         let select: Vec<String> = select.iter().enumerate().map(|(i, sql)| format!("{sql} AS {}", name(i))).collect();
         let step = self.selection.period.step_sql(&name(1));
-        let order = [vec![step], self.sort_terms()?, layout.relation.ordinals.clone()].concat();
+        let order = if columns.rank.is_some() { vec![name(1)] } else { [vec![step], sorted].concat() };
         let sql = format!(
             "SELECT {} FROM {} WHERE {} ORDER BY {}",
             select.join(", "),

@@ -18,6 +18,8 @@ use crate::time::Period;
 pub(super) struct Columns {
     pub time_text: Option<usize>,
     pub bare_date: Option<usize>,
+    /// The number of the item in the order that was asked for, where items come in another.
+    pub rank: Option<usize>,
     pub place: locate::Columns,
     pub base: Option<usize>,
     /// What the item says for all of its assets: its columns as JSON, and its properties as JSON.
@@ -132,10 +134,17 @@ impl Reader {
                 Err(what) => fault = Some(what),
             }
         }
-        let order = self.count;
+        let rank = at(batch, self.columns.rank).map_or(Ok(None), |ranks| rows::integer(ranks, row))?;
+        let order = rank.map_or(self.count, i64::unsigned_abs);
         self.count += 1;
         let fault = fault.map(Arc::from);
-        Ok(Some(Item { id, order, time, step: self.period.step_of(time), place, assets, fault }))
+        let step = self.period.step_at(time, || place.longitude());
+        Ok(Some(Item { id, order, time, step, place, assets, fault }))
+    }
+
+    /// Whether items come by time, and their own day is to be found.
+    pub(super) fn by_solar_days(&self) -> bool {
+        self.columns.rank.is_some()
     }
 
     /// The time, or why there is none.

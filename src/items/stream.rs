@@ -14,6 +14,7 @@ use super::memo::MOST_ITEMS;
 use super::query::{Prepared, Query};
 use super::selection::Selection;
 use super::session::{self, Database, Private, failed};
+use super::solar::Days;
 use crate::error::{Error, Result};
 use crate::interrupt;
 use crate::mutex::lock;
@@ -152,16 +153,21 @@ fn produce(
     mut skip: usize,
     sender: &Sender<Result<Vec<Item>>>,
 ) -> Result<()> {
-    let mut statement = connection.prepare(sql).map_err(failed)?;
-    for batch in statement.stream_arrow([]).map_err(failed)? {
-        let mut items = reader.items(&batch.map_err(failed)?)?;
+    let mut send = |mut items: Vec<Item>| {
         let known = skip.min(items.len());
         skip -= known;
         items.drain(..known);
         *sent += items.len();
-        if sender.blocking_send(Ok(items)).is_err() {
-            break;
+        items.is_empty() || sender.blocking_send(Ok(items)).is_ok()
+    };
+    let mut days = reader.by_solar_days().then(Days::default);
+    let mut statement = connection.prepare(sql).map_err(failed)?;
+    for batch in statement.stream_arrow([]).map_err(failed)? {
+        let items = reader.items(&batch.map_err(failed)?)?;
+        if !send(days.as_mut().map_or_else(|| items, |days| days.add(items))) {
+            return Ok(());
         }
     }
+    send(days.map(Days::finish).unwrap_or_default());
     Ok(())
 }

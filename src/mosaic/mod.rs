@@ -5,6 +5,7 @@
 mod count;
 mod extreme;
 mod first;
+mod last;
 mod median;
 mod moments;
 mod state;
@@ -55,7 +56,7 @@ impl Method {
         matches!(self, Method::First | Method::Last)
     }
 
-    /// Items are taken from the last to the first.
+    /// Items are best taken from the last to the first.
     pub fn reverses(self) -> bool {
         self == Method::Last
     }
@@ -97,9 +98,10 @@ impl Method {
         work == output && matches!(self, Method::First | Method::Last | Method::Highest | Method::Lowest)
     }
 
-    /// The state of a tile of `pixels` pixels.
-    pub fn start<W: Pixel>(self, pixels: usize) -> Box<dyn Mosaic<W>> {
+    /// The state of a tile of `pixels` pixels. Items come from the last to the first where they are `reversed`.
+    pub fn start<W: Pixel>(self, pixels: usize, reversed: bool) -> Box<dyn Mosaic<W>> {
         match self {
+            Method::Last if !reversed => Box::new(last::Last::new(pixels)),
             Method::First | Method::Last => Box::new(first::First::new(pixels)),
             Method::Highest => Box::new(extreme::Extreme::highest(pixels)),
             Method::Lowest => Box::new(extreme::Extreme::lowest(pixels)),
@@ -119,6 +121,24 @@ impl Method {
             Method::Count => 4,
             Method::Median => (work.size() + 1) * items,
         }
+    }
+}
+
+/// How the items of several bands are taken together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Order {
+    /// From the last to the first.
+    pub reverses: bool,
+    /// Reading can stop when all pixels of all bands are settled.
+    pub stops_early: bool,
+}
+
+impl Order {
+    pub fn of(methods: impl Iterator<Item = Method> + Clone) -> Order {
+        let reverses = methods.clone().all(Method::reverses);
+        // `last` among others takes all items in their order.
+        let stops_early = reverses || methods.clone().all(|method| method.stops_early() && !method.reverses());
+        Order { reverses, stops_early }
     }
 }
 

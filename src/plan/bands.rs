@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::mosaic::Method;
 use crate::pixels::DataType;
 use crate::request::Request;
+use crate::warp::Kernel;
 
 /// One band of the output.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,21 @@ pub struct Band {
     pub nodata: Option<Nodata>,
     /// The sampled source is stored in strips.
     pub striped: bool,
+    /// How items become one pixel.
+    pub method: Method,
+    /// How source pixels become one of an item.
+    pub kernel: Kernel,
+}
+
+impl Band {
+    /// The type in which values are fed to the mosaic.
+    pub fn work_dtype(&self) -> DataType {
+        match self.method {
+            // What a kernel computes is no value of the source.
+            Method::Median if !self.kernel.keeps_values() => self.dtype,
+            method => method.work_dtype(self.source_dtype, self.dtype),
+        }
+    }
 }
 
 /// What the stored values of a source mean.
@@ -57,6 +73,8 @@ pub fn resolve(request: &Request, sampled: Vec<Sampled>) -> Result<Vec<Band>> {
         let index = choose_sample(&name, &asset, sample, cog)?;
         let declared = declared_nodata(request, cog, index, nodata);
         bands.push(Band {
+            method: request.mosaic.of(&name),
+            kernel: request.resampling.of(&name),
             name,
             asset,
             sample: index,
@@ -78,9 +96,9 @@ pub fn resolve(request: &Request, sampled: Vec<Sampled>) -> Result<Vec<Band>> {
     if request.scale {
         common = common.promote(DataType::Float32)?;
     }
-    let dtype = output_dtype(request, common)?;
-    check_nodata(request, common, dtype)?;
     for band in &mut bands {
+        let dtype = output_dtype(request, band.method, common)?;
+        check_nodata(request, band.method, common, dtype)?;
         band.dtype = dtype;
         band.source_dtype = common;
         match &request.nodata {
@@ -115,11 +133,16 @@ pub fn declared_nodata(request: &Request, cog: &Cog, sample: u16, stac: Option<f
 /// What marks invalid pixels beside the file's mask and alpha band. The file tells what is valid in one way, see
 /// [`Cog::validity`]: its nodata marks nothing beside a mask, and STAC's only where the file says nothing.
 pub fn marking_nodata(request: &Request, cog: &Cog, sample: u16, stac: Option<f64>) -> Option<Nodata> {
-    marking_argument(request, cog).or_else(|| match cog.validity(sample) {
+    marking_argument(request, cog).or_else(|| own_nodata(cog, sample, stac))
+}
+
+/// As [`marking_nodata`], whatever the call says.
+pub fn own_nodata(cog: &Cog, sample: u16, stac: Option<f64>) -> Option<Nodata> {
+    match cog.validity(sample) {
         Validity::Mask | Validity::Alpha(_) => None,
         Validity::Nodata(own) => Some(own),
         Validity::Everything => of_stac(stac, cog),
-    })
+    }
 }
 
 /// The argument, unless it can mark no pixel of the source (-9999 among unsigned integers; NaN, which is never data): then it
@@ -133,24 +156,24 @@ fn of_stac(nodata: Option<f64>, cog: &Cog) -> Option<Nodata> {
     Nodata::parse(&nodata?.to_string(), cog.dtype)
 }
 
-fn output_dtype(request: &Request, common: DataType) -> Result<DataType> {
+fn output_dtype(request: &Request, method: Method, common: DataType) -> Result<DataType> {
     match request.dtype {
-        Some(dtype) if request.mosaic.needs_float() && !dtype.is_float() => Err(Error::Argument(format!(
+        Some(dtype) if method.needs_float() && !dtype.is_float() => Err(Error::Argument(format!(
             "mosaic '{}' gives fractions, which dtype '{dtype}' cannot hold; use float32 or float64",
-            request.mosaic.name()
+            method.name()
         ))),
-        Some(dtype) if request.scale && request.mosaic != Method::Count && !dtype.is_float() => Err(Error::Argument(
+        Some(dtype) if request.scale && method != Method::Count && !dtype.is_float() => Err(Error::Argument(
             format!("scale := true gives fractions, which dtype '{dtype}' cannot hold; use float32 or float64"),
         )),
         Some(dtype) => Ok(dtype),
-        None => Ok(request.mosaic.output_dtype(common)),
+        None => Ok(method.output_dtype(common)),
     }
 }
 
-fn check_nodata(request: &Request, common: DataType, dtype: DataType) -> Result<()> {
+fn check_nodata(request: &Request, method: Method, common: DataType, dtype: DataType) -> Result<()> {
     let Some(text) = &request.nodata else { return Ok(()) };
     // A count is never missing: nodata only marks pixels of the sources.
-    if request.mosaic == Method::Count || Nodata::parse(text, dtype).is_some() {
+    if method == Method::Count || Nodata::parse(text, dtype).is_some() {
         return Ok(());
     }
     if request.dtype.is_some() {
@@ -178,7 +201,7 @@ pub fn check_source(request: &Request, band: &Band, source: Source) -> Result<()
     let first = Source { dtype: band.source_dtype, nodata: band.nodata };
     let fits = request.dtype.is_some() || source.dtype.fits_in(first.dtype);
     // A count is never missing.
-    let needs_fill = request.blobs && request.nodata.is_none() && !request.scale && request.mosaic != Method::Count;
+    let needs_fill = request.blobs && request.nodata.is_none() && !request.scale && band.method != Method::Count;
     let clashes = needs_fill && clash(source.nodata, first.nodata);
     if fits && !clashes {
         return Ok(());
@@ -188,7 +211,7 @@ pub fn check_source(request: &Request, band: &Band, source: Source) -> Result<()
     if !clashes {
         return Err(Error::Argument(format!("{wider}; pass dtype := '{common}'")));
     }
-    let (fill, dtype) = common_fill([first, source], request.dtype.unwrap_or(request.mosaic.output_dtype(common)));
+    let (fill, dtype) = common_fill([first, source], request.dtype.unwrap_or(band.method.output_dtype(common)));
     let show = |n: Option<Nodata>| n.map_or("none".into(), |n| n.to_f64().to_string());
     let other = format!("its nodata {} is not {}, which the first item has", show(source.nodata), show(first.nodata));
     let why = if fits { other } else { format!("{wider}, and {other}") };

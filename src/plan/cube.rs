@@ -8,12 +8,13 @@ use super::bands::{self, Band, Meaning};
 use super::caution;
 use super::empty::{anywhere, nothing_matches};
 use super::level::Levels;
+use super::mask::Mask;
 use super::naming::{self, Sample};
 use super::outlines::{lies_where, outline_of};
 use super::sample::{Archive, Unread};
 use super::target::Target;
 use crate::area::Area;
-use crate::cog::Level;
+use crate::cog::{Level, Nodata};
 use crate::cog::headers::Headers;
 use crate::cog::opened::Opened;
 use crate::crs::Crs;
@@ -21,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::grid::Tiling;
 use crate::interrupt;
 use crate::items::{Asset, FirstItem, Memo, Named, Selection, default_bands};
-use crate::request::{OnError, Request};
+use crate::request::{MaskBand, OnError, Request};
 use crate::store::{Location, Object, Session};
 use crate::warp::pixel_size;
 
@@ -31,6 +32,8 @@ pub struct Cube {
     pub area: Area,
     pub target: Target,
     pub bands: Vec<Band>,
+    /// What hides pixels of the bands.
+    pub mask: Option<Mask>,
     pub session: Session,
     pub headers: Headers,
     pub levels: Levels,
@@ -67,9 +70,11 @@ impl Cube {
     pub fn bind(mut request: Request) -> Result<Cube> {
         let area = Area::of(&request.grid, &request.crs, request.grid.rect())?;
         let session = Session::new(request.store.clone());
-        let levels = Levels::new(request.grid, request.crs.clone());
+        let levels = Levels::new(request.grid, request.crs.clone(), request.overviews);
         request.selection.source = request.selection.source.reachable(&session, request.threads)?;
-        request.selection.named = request.bands.as_ref().map(|names| naming::keys_in(names));
+        let mask = request.mask.as_ref().map(|mask| mask.band.clone());
+        request.selection.named =
+            request.bands.as_ref().map(|names| naming::keys_in(names.iter().chain(&mask)));
         request.selection.memo = Memo::of(&request.selection);
         let (first, sampled) = first_item(&request, &area)?;
         let wanted = match &request.bands {
@@ -82,13 +87,19 @@ impl Cube {
                 first.id
             )));
         }
+        request.mosaic.check("mosaic", &wanted)?;
+        request.resampling.check("resampling", &wanted)?;
         let names = Names { selection: &sampled, first: &first };
-        let named = wanted.iter().map(|name| {
+        let meaning = |name: &String| {
             let (asset, sample) = naming::meaning(name, &names)?;
             Ok((name.clone(), asset, sample))
-        });
-        let named: Vec<_> = named.collect::<Result<_>>()?;
+        };
+        let named: Vec<_> = wanted.iter().map(meaning).collect::<Result<_>>()?;
         let mut assets = representatives(&request, &sampled, &first, named.iter().map(|(_, asset, _)| asset.as_str()))?;
+        let of_mask = |e: Error| e.within("mask_band");
+        let masking = mask.as_ref().map(meaning).transpose().map_err(of_mask)?;
+        let of_masking = masking.iter().map(|(_, asset, _)| asset.as_str());
+        assets.extend(representatives(&request, &sampled, &first, of_masking).map_err(of_mask)?);
         let number = |asset: &str, sample: &Sample, item: &str, opened: &Opened| {
             let called = match sample {
                 Sample::Named(_) => names.bands(asset, item)?,
@@ -98,7 +109,7 @@ impl Cube {
         };
         let fits = |item: &str, key: &str, opened: &Opened| {
             levels.choose(opened)?;
-            let mut bands = named.iter().filter(|(_, asset, _)| asset == key);
+            let mut bands = named.iter().chain(&masking).filter(|(_, asset, _)| asset == key);
             bands.try_for_each(|(name, _, sample)| {
                 bands::choose_sample(name, key, number(key, sample, item, opened)?, &opened.cog).map(drop)
             })
@@ -106,32 +117,40 @@ impl Cube {
         let headers = Headers::default();
         let archive = Archive { request: &request, selection: &sampled, session: &session, headers: &headers };
         let (opened, unread) = archive.open(&mut assets, fits)?;
+        let number_of = |asset: &String, sample: &Sample| number(asset, sample, &assets[asset].0, &opened[asset]);
+        let mask = masking.iter().zip(&request.mask).map(|((name, asset, sample), MaskBand { rule, .. })| {
+            let number = number_of(asset, sample)?;
+            Mask::new(name, asset, number, rule.clone(), &opened[asset].cog)
+        });
+        let mask = mask.collect::<Result<Vec<_>>>()?.pop();
         let sampled = named
             .iter()
             .map(|(name, asset, sample)| {
-                let (opened, (item, stac)) = (&opened[asset], &assets[asset]);
-                let sample = number(asset, sample, item, opened)?;
+                let (opened, (_, stac)) = (&opened[asset], &assets[asset]);
+                let sample = number_of(asset, sample)?;
                 let nodata = stac.nodata.of(sample.unwrap_or(0));
                 Ok(bands::Sampled { name: name.clone(), asset: asset.clone(), sample, cog: &opened.cog, nodata })
             })
             .collect::<Result<_>>()?;
         let bands = bands::resolve(&request, sampled)?;
-        let source_pixels = source_pixels(&levels, opened.values())?;
+        let of_bands = || opened.iter().filter(|(key, _)| bands.iter().any(|b| b.asset == **key)).map(|(_, cog)| cog);
+        let source_pixels = source_pixels(&levels, of_bands())?;
         let size = match request.chunk_size {
             Some(size) => size,
-            None => choose_chunk_size(&request, &bands, &levels, opened.values())?,
+            None => choose_chunk_size(&request, &bands, &levels, of_bands())?,
         };
         let target = Target::grid(Tiling { width: request.grid.width, height: request.grid.height, size });
         let declares_truly = target.len() == 1 || declares_truly(&first, &assets, &opened)?;
         let is_local = assets.values().all(|(_, asset)| matches!(location(&request, asset), Ok(Location::File(_))));
         let (stored, is_parallel) =
-            (stored(&levels, &opened, size)?, is_parallel(&request.crs, &levels, opened.values())?);
+            (stored(&levels, &opened, size)?, is_parallel(&request.crs, &levels, of_bands())?);
         let warnings = warnings(&request, &opened)?;
         Ok(Cube {
             request,
             area,
             target,
             bands,
+            mask,
             session,
             headers,
             levels,
@@ -162,17 +181,17 @@ impl Cube {
         Ok((object, opened))
     }
 
-    /// The distinct assets of all bands: they tell where an item is.
+    /// The distinct assets of all bands and of the mask: they tell where an item is.
     pub fn all_assets(&self) -> Vec<String> {
         self.assets(0..self.bands.len())
     }
 
-    /// The distinct assets of `bands`, in order.
+    /// The distinct assets of `bands`, in order, and that of the mask.
     pub fn assets(&self, bands: impl Iterator<Item = usize>) -> Vec<String> {
         let mut assets: Vec<String> = Vec::new();
-        for band in bands {
-            if !assets.contains(&self.bands[band].asset) {
-                assets.push(self.bands[band].asset.clone());
+        for asset in bands.map(|band| &self.bands[band].asset).chain(self.mask.iter().map(|mask| &mask.asset)) {
+            if !assets.contains(asset) {
+                assets.push(asset.clone());
             }
         }
         assets
@@ -346,7 +365,7 @@ fn choose_chunk_size<'a>(
         let tile = f64::from(if opened.level(level).striped { height } else { width.max(height) }) * size;
         side = side.max(levels.target(opened)?.map_or(0.0, |target| tile / target));
     }
-    let per_pixel: usize = bands.iter().map(|b| bytes_per_pixel(request, b)).sum();
+    let per_pixel: usize = bands.iter().map(|b| bytes_per_pixel(b)).sum();
     let fits = |size: &u64| size * size * TILES_IN_FLIGHT * per_pixel as u64 <= request.memory_budget / 4;
     let fitting: Vec<u64> = CHUNK_SIZES.into_iter().filter(fits).collect();
     let wanted = fitting.iter().find(|size| **size as f64 >= side * 0.98);
@@ -354,12 +373,12 @@ fn choose_chunk_size<'a>(
 }
 
 /// Bytes that one output pixel of a band takes while its tile is worked on and waits to be emitted.
-pub fn bytes_per_pixel(request: &Request, band: &Band) -> usize {
+pub fn bytes_per_pixel(band: &Band) -> usize {
     /// Items that a statistic over the stack is likely to see; it only sets the size of tiles.
     const LIKELY_ITEMS: usize = 12;
-    let work = request.mosaic.work_dtype(band.source_dtype, band.dtype);
-    let state = request.mosaic.state_size(work, LIKELY_ITEMS);
-    if request.mosaic.work_is_output(work, band.dtype) { state } else { state + band.dtype.size() + 1 }
+    let work = band.work_dtype();
+    let state = band.method.state_size(work, LIKELY_ITEMS);
+    if band.method.work_is_output(work, band.dtype) { state } else { state + band.dtype.size() + 1 }
 }
 
 impl Cube {
@@ -372,7 +391,7 @@ impl Cube {
         // A name without a choice means the only band of a file, of the first item's as of all others.
         let chosen = band.chosen.then_some(band.sample);
         bands::choose_sample(&band.name, &band.asset, chosen, &opened.cog)?;
-        let source = bands::Source { dtype: opened.cog.dtype, nodata: self.meaning(band, opened, asset).nodata };
+        let source = bands::Source { dtype: opened.cog.dtype, nodata: self.meaning(band.sample, opened, asset).nodata };
         bands::check_source(&self.request, band, source)
     }
 
@@ -401,13 +420,18 @@ impl Cube {
         Ok(())
     }
 
-    /// What the stored values of one source of a band mean.
-    pub fn meaning(&self, band: &Band, opened: &Opened, asset: &Asset) -> Meaning {
-        let stac = asset.nodata.of(band.sample);
-        let nodata = bands::marking_nodata(&self.request, &opened.cog, band.sample, stac);
-        let own = || opened.cog.scale_offset.get(usize::from(band.sample)).copied().flatten();
-        let declared = || asset.scale_offset_of(band.sample).or_else(own);
+    /// What the stored values of a sample of one source mean.
+    pub fn meaning(&self, sample: u16, opened: &Opened, asset: &Asset) -> Meaning {
+        let stac = asset.nodata.of(sample);
+        let nodata = bands::marking_nodata(&self.request, &opened.cog, sample, stac);
+        let own = || opened.cog.scale_offset.get(usize::from(sample)).copied().flatten();
+        let declared = || asset.scale_offset_of(sample).or_else(own);
         Meaning { nodata, scale: self.request.scale.then(declared).flatten() }
+    }
+
+    /// What marks pixels of a mask that have no value: the argument `nodata` is about bands.
+    pub fn nodata_of_mask(&self, sample: u16, opened: &Opened, asset: &Asset) -> Option<Nodata> {
+        bands::own_nodata(&opened.cog, sample, asset.nodata.of(sample))
     }
 
     /// The CRS of the output.

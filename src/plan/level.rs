@@ -35,12 +35,14 @@ const KNOWN_LIMIT: usize = 1 << 14;
 pub struct Levels {
     grid: Grid,
     crs: Crs,
+    /// Else every query reads full resolution.
+    overviews: bool,
     targets: Mutex<HashMap<Geometry, Option<f64>>>,
 }
 
 impl Levels {
-    pub fn new(grid: Grid, crs: Crs) -> Levels {
-        Levels { grid, crs, targets: Mutex::default() }
+    pub fn new(grid: Grid, crs: Crs, overviews: bool) -> Levels {
+        Levels { grid, crs, overviews, targets: Mutex::default() }
     }
 
     /// Whether [`Levels::choose`] has the answer already.
@@ -53,7 +55,7 @@ impl Levels {
     pub fn choose(&self, opened: &Opened) -> Result<(usize, Source)> {
         let target = self.target(opened)?;
         let sizes = (0..opened.cog.levels.len()).map(|l| pixel_size(&opened.level_transform(l)));
-        let level = target.map_or(0, |target| choose_level(sizes, target));
+        let level = target.filter(|_| self.overviews).map_or(0, |target| choose_level(sizes, target));
         Ok((level, source(opened, level)))
     }
 

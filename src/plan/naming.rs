@@ -25,8 +25,8 @@ pub trait Archive {
 }
 
 /// The asset keys that names of bands may mean: the whole name, and what stands before each colon.
-pub fn keys_in(names: &[String]) -> Vec<String> {
-    names.iter().flat_map(|name| splits(name).map(|(key, _)| key.to_owned()).chain([name.clone()])).collect()
+pub fn keys_in<'n>(names: impl Iterator<Item = &'n String>) -> Vec<String> {
+    names.flat_map(|name| splits(name).map(|(key, _)| key.to_owned()).chain([name.clone()])).collect()
 }
 
 /// `name` cut in two at each of its colons, the last one first.
@@ -190,7 +190,7 @@ mod tests {
         let several = meaning("nir").unwrap_err().to_string();
         assert!(several.contains("'analytic:2', 'tci'"), "{several}");
         assert!(meaning("analytic:0").unwrap_err().to_string().contains("counted from 1"));
-        assert_eq!(keys_in(&["a:b:c".into()]), ["a:b", "a", "a:b:c"]);
+        assert_eq!(keys_in(["a:b:c".to_owned()].iter()), ["a:b", "a", "a:b:c"]);
     }
 
     #[test]

@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 
+use super::read::screens;
 use super::read::window::{self, Keep};
 use super::shared::cache::TileCache;
+use super::shared::screen;
 use super::watch::failures::{Failure, Failures};
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::items::Item;
-use crate::plan::{Band, Cube, Unit, asset_context, asset_location, of_places};
+use crate::cog::opened::Opened;
+use crate::items::{Asset, Item};
+use crate::mosaic::Order;
+use crate::plan::{Band, Cube, Mask, Unit, asset_context, asset_location, of_places};
 use crate::request::OnError;
 use crate::warp::{Mapping, pixel_size};
 
@@ -24,6 +28,8 @@ pub struct Row {
     pub chunk_width: u64,
     pub chunk_height: u64,
     pub band: String,
+    /// It is read to hide pixels of the bands.
+    pub masks: bool,
     pub item_id: Option<String>,
     pub href: Option<String>,
     /// Position in the mosaic's order, from 0.
@@ -92,13 +98,12 @@ pub fn rows(cube: &Cube, assets: &[String], mut unit: Unit, headers: bool, failu
             .filter(|item| asset.is_some_and(|a| matches!(item.assets.get(a), Some(Some(_)))))
             .collect();
         if holders.is_empty() {
-            rows.push(empty(unit, band));
+            rows.push(empty(unit, &band.name));
             continue;
         }
         let opened =
             if headers { open(cube, unit, (band, asset), &holders, failures)? } else { vec![None; holders.len()] };
-        // `last` reads from the end.
-        let order = |i: usize| if cube.request.mosaic.reverses() { holders.len() - 1 - i } else { i };
+        let order = |i: usize| read_order(cube, i, holders.len());
         for (i, (item, header)) in holders.iter().zip(opened).enumerate() {
             let Some(Some(Some(found))) = asset.map(|a| item.assets.get(a).map(Option::as_ref)) else { continue };
             rows.push(Row {
@@ -110,14 +115,97 @@ pub fn rows(cube: &Cube, assets: &[String], mut unit: Unit, headers: bool, failu
                     None => cube.warnings.get(&band.asset).cloned(),
                 },
                 header,
-                ..empty(unit, band)
+                ..empty(unit, &band.name)
             });
         }
+    }
+    if let Some(mask) = &cube.mask {
+        rows.extend(mask_rows(cube, mask, assets, unit, headers, failures)?);
     }
     Ok(rows)
 }
 
-fn empty(unit: &Unit, band: &Band) -> Row {
+/// `last` reads from the end.
+fn read_order(cube: &Cube, position: usize, items: usize) -> usize {
+    let order = Order::of(cube.bands.iter().map(|band| band.method));
+    if order.reverses { items - 1 - position } else { position }
+}
+
+/// The reads of the mask: one for each item that has one of the bands.
+fn mask_rows(
+    cube: &Cube,
+    mask: &Mask,
+    assets: &[String],
+    unit: &Unit,
+    headers: bool,
+    failures: &Failures,
+) -> Result<Vec<Row>> {
+    let of_item = |item: &Arc<Item>, key: &str| {
+        let at = assets.iter().position(|asset| asset == key)?;
+        item.assets.get(at)?.clone()
+    };
+    let has_band = |item: &&Arc<Item>| cube.bands.iter().any(|band| of_item(item, &band.asset).is_some());
+    let items: Vec<&Arc<Item>> = unit.items.iter().filter(has_band).collect();
+    let mut rows = Vec::with_capacity(items.len());
+    for (i, item) in items.iter().enumerate() {
+        let found = of_item(item, &mask.asset).unwrap_or_default();
+        let header = if headers { mask_header(cube, mask, unit, (item, &of_item), failures)? } else { None };
+        rows.push(Row {
+            masks: true,
+            item_id: Some(item.id.to_string()),
+            href: Some(asset_location(&cube.request, &found)).filter(|href| !href.is_empty()),
+            read_order: Some(read_order(cube, i, items.len()) as u64),
+            header,
+            ..empty(unit, &mask.name)
+        });
+    }
+    Ok(rows)
+}
+
+/// The window of a mask that the windows of all bands need; `None` where a file cannot be read and the call ignores that.
+fn mask_header(
+    cube: &Cube,
+    mask: &Mask,
+    unit: &Unit,
+    (item, of_item): (&Arc<Item>, &dyn Fn(&Arc<Item>, &str) -> Option<Asset>),
+    failures: &Failures,
+) -> Result<Option<Header>> {
+    let found = of_item(item, &mask.asset);
+    let lacking = Asset::default();
+    let failed = |error: Error| match cube.request.errors {
+        OnError::Ignore if error != Error::Cancelled => {
+            let found = found.as_ref().unwrap_or(&lacking);
+            failures.record(Failure::new(&cube.request, &item.id, &mask.asset, found, &error));
+            Ok(None)
+        }
+        _ => Err(error),
+    };
+    let within = |e: Error| {
+        e.within_once(asset_context(&cube.request, &item.id, &mask.asset, found.as_ref().unwrap_or(&lacking)))
+    };
+    let Some(asset) = &found else { return failed(within(Error::without_mask())) };
+    let mut windows = Vec::new();
+    for band in &cube.bands {
+        let Some(own) = of_item(item, &band.asset) else { continue };
+        // What is wrong with a band is told by its own row.
+        let Ok((_, opened)) = interrupt::wait(cube.open(&item.id, &band.asset, &own))? else { continue };
+        let (_, source) = cube.levels.choose(&opened)?;
+        let mapping = Mapping::new(&cube.request.grid, cube.crs(), unit.rect, &source, band.kernel)?;
+        windows.extend(mapping.map(|mapping| (source, screen::Window::of(&mapping))));
+    }
+    let opened = match interrupt::wait(cube.open(&item.id, &mask.asset, asset))? {
+        Ok((_, opened)) => opened,
+        Err(error) => return failed(error),
+    };
+    let sample = match mask.sample_of(&opened.cog) {
+        Ok(sample) => sample,
+        Err(error) => return failed(within(error)),
+    };
+    let (level, mapping) = screens::window_of(cube, &opened, &windows).map_err(within)?;
+    header(cube, unit, &opened, (level, mapping), sample).map(Some).map_err(within)
+}
+
+fn empty(unit: &Unit, band: &str) -> Row {
     Row {
         time: unit.time,
         time_index: unit.time_index,
@@ -125,7 +213,8 @@ fn empty(unit: &Unit, band: &Band) -> Row {
         chunk_col: unit.chunk_col,
         chunk_width: unit.rect.width,
         chunk_height: unit.rect.height,
-        band: band.name.clone(),
+        band: band.to_owned(),
+        masks: false,
         item_id: None,
         href: None,
         read_order: None,
@@ -153,30 +242,42 @@ fn open(
         };
         let within = |e: Error| e.within(asset_context(&cube.request, &item.id, &band.asset, found));
         let (level, source) = cube.levels.choose(&opened).map_err(within)?;
-        let mapping = Mapping::new(&cube.request.grid, cube.crs(), unit.rect, &source).map_err(within)?;
-        let samples: Vec<u16> = [band.sample].into_iter().chain(opened.cog.alpha_for(band.sample)).collect();
-        let cache = TileCache::shared(cube.request.cache_size);
-        let window = mapping.map(|mapping| {
-            let plan = |cache| window::plan(Keep::for_later(cache), &opened, level, &samples, &mapping, None);
-            let (reads, now) = (plan(TileCache::none()), plan(&cache));
-            let ((requests, bytes), (requests_now, bytes_now)) = (reads.cost(), now.cost());
-            Window {
-                col: u64::from(mapping.col),
-                row: u64::from(mapping.row),
-                width: u64::from(mapping.width),
-                height: u64::from(mapping.height),
-                tiles: reads.tiles as u64,
-                requests,
-                bytes,
-                cached: now.cached() as u64,
-                requests_now,
-                bytes_now,
-            }
-        });
-        let overview_resolution = pixel_size(&opened.level_transform(level));
-        let warning = of_places(&cube.request.grid, cube.crs(), unit.rect, &opened.crs).map_err(within)?;
-        Ok(Some(Header { overview_level: level as u64, overview_resolution, window, warning }))
+        let mapping =
+            Mapping::new(&cube.request.grid, cube.crs(), unit.rect, &source, band.kernel).map_err(within)?;
+        header(cube, unit, &opened, (level, mapping), band.sample).map(Some).map_err(within)
     });
     let opened: Vec<Result<Option<Header>>> = interrupt::wait(stream::iter(opening).buffered(AHEAD).collect())?;
     opened.into_iter().collect()
+}
+
+/// What the header of an opened COG tells of a read.
+fn header(
+    cube: &Cube,
+    unit: &Unit,
+    opened: &Opened,
+    (level, mapping): (usize, Option<Mapping>),
+    sample: u16,
+) -> Result<Header> {
+    let samples: Vec<u16> = [sample].into_iter().chain(opened.cog.alpha_for(sample)).collect();
+    let cache = TileCache::shared(cube.request.cache_size);
+    let window = mapping.map(|mapping| {
+        let plan = |cache| window::plan(Keep::for_later(cache), opened, level, &samples, &mapping, None);
+        let (reads, now) = (plan(TileCache::none()), plan(&cache));
+        let ((requests, bytes), (requests_now, bytes_now)) = (reads.cost(), now.cost());
+        Window {
+            col: u64::from(mapping.col),
+            row: u64::from(mapping.row),
+            width: u64::from(mapping.width),
+            height: u64::from(mapping.height),
+            tiles: reads.tiles as u64,
+            requests,
+            bytes,
+            cached: now.cached() as u64,
+            requests_now,
+            bytes_now,
+        }
+    });
+    let overview_resolution = pixel_size(&opened.level_transform(level));
+    let warning = of_places(&cube.request.grid, cube.crs(), unit.rect, &opened.crs)?;
+    Ok(Header { overview_level: level as u64, overview_resolution, window, warning })
 }

@@ -7,10 +7,11 @@ use futures::FutureExt;
 use futures::stream::{Stream, StreamExt};
 use tokio::sync::{Mutex, mpsc};
 
-use super::compose::decode::decode_on_grid;
+use super::compose::on_grid::decode_on_grid;
+use super::compose::screen::screens;
 use super::read::ahead;
 use super::read::groups::{self, Group};
-use super::read::reader::Reader;
+use super::read::reader::{Compute, Reader};
 use super::read::unit::UnitReads;
 use super::shared::faults;
 use super::shared::state::Shared;
@@ -65,7 +66,7 @@ impl Scan {
         let running = Running::start(function, &cube)?;
         let recording = Recording::of(&cube);
         let shared = Arc::new(Shared::new(cube, bands));
-        let reader = Arc::new(Reader::new(shared.clone(), decode_on_grid));
+        let reader = Arc::new(Reader::new(shared.clone(), Compute { on_grid: decode_on_grid, screens }));
         let watch = (running.progress(), recording.failures().clone());
         let maker = Arc::new(Maker { shared, reader: reader.clone(), failures: recording.failures().clone() });
         let (send, tiles) = mpsc::channel(1);
@@ -168,7 +169,7 @@ fn lost(planned: u64, made: u64) -> Error {
 /// How many units may be at work, so that they fit into a quarter of the memory budget with the tiles that wait to be emitted.
 fn in_flight(cube: &Cube, bands: &[usize]) -> usize {
     let pixels = cube.target.largest();
-    let per_pixel: usize = bands.iter().map(|b| bytes_per_pixel(&cube.request, &cube.bands[*b])).sum();
+    let per_pixel: usize = bands.iter().map(|b| bytes_per_pixel(&cube.bands[*b])).sum();
     let fit = cube.request.memory_budget / 4 / (pixels * per_pixel).max(1) as u64;
     fit.saturating_sub(TILES_WAITING).clamp(1, MOST_PER_THREAD * cube.request.threads as u64) as usize
 }

@@ -15,7 +15,7 @@ use super::watch::failures::{Failure, Failures};
 use crate::buffers;
 use crate::error::{Error, Result};
 use crate::grid::Rect;
-use crate::items::Item;
+use crate::items::{Asset, Item};
 use crate::pixels::Pixels;
 use crate::plan::{Unit, asset_context};
 use crate::request::OnError;
@@ -71,14 +71,15 @@ impl Maker {
             if lacked.is_empty() {
                 return Ok(Tile { layers: self.finish(layers).await?, unit: reads.unit });
             }
-            reads = reads.again(&self.shared.cube, lacked)?;
+            reads = reads.again(&self.shared, lacked)?;
         }
     }
 
     /// Feeds the items of a unit to the mosaic of each band.
     async fn mosaic(&self, reads: &mut UnitReads) -> Result<Vec<Layer>> {
         let (cube, pixels) = (&self.shared.cube, reads.unit.rect.pixels());
-        let layer = |band: &usize| Layer::new(cube.request.mosaic, &cube.bands[*band], pixels);
+        let reversed = self.shared.order.reverses;
+        let layer = |band: &usize| Layer::new(&cube.bands[*band], reversed, pixels);
         let mut layers: Vec<Layer> = self.shared.bands.iter().map(layer).collect();
         loop {
             layers = self.feed_all(reads, layers).await?;
@@ -94,7 +95,7 @@ impl Maker {
     async fn lacked(&self, reads: &UnitReads, done: bool) -> Result<Vec<Arc<Item>>> {
         let (cube, unit, (own, fed)) = (&self.shared.cube, &reads.unit, reads.items());
         let last = own[..fed].last().filter(|_| done).map(|item| item.order);
-        let reverses = cube.request.mosaic.reverses();
+        let reverses = self.shared.order.reverses;
         let counts = move |order| last.is_none_or(|last| if reverses { order > last } else { order < last });
         loop {
             let unknown = unit.members.unknown(own, counts);
@@ -163,7 +164,10 @@ impl Maker {
     /// Takes note of a failure; an error where the call does not ignore it.
     async fn note(&self, item: &Item, asset: usize, error: Error) -> Result<()> {
         let cube = &self.shared.cube;
-        let (key, Some(Some(found))) = (&self.shared.assets[asset], item.assets.get(asset)) else { return Err(error) };
+        let key = &self.shared.assets[asset];
+        // A mask that the item lacks has no href.
+        let lacking = Asset::default();
+        let found = item.assets.get(asset).and_then(Option::as_ref).unwrap_or(&lacking);
         if matches!(error, Error::Changed(_) | Error::Corrupt(_)) {
             // Without ETags a replaced object looks like a broken one: the next query must see the header that is there now.
             cube.headers.forget(&cube.object(found)?, found.crs.as_ref()).await;
@@ -176,7 +180,7 @@ impl Maker {
     async fn finish(&self, layers: Vec<Layer>) -> Result<Vec<Finished>> {
         let shared = self.shared.clone();
         let finish = move |(i, layer): (usize, Layer)| layer.finish(shared.cube.bands[shared.bands[i]].dtype);
-        if self.shared.cube.request.mosaic.stops_early() || layers.iter().all(Layer::is_untouched) {
+        if self.shared.order.stops_early || layers.iter().all(Layer::is_untouched) {
             // Values are there as they are, or one cast away, or there are none.
             return Ok(layers.into_iter().enumerate().map(finish).collect());
         }

@@ -1,8 +1,11 @@
 use super::{DAY, HOUR, MINUTE, argument, days_from_civil, year_and_month};
 use crate::error::Result;
 
-const FORMS: &str = "use P1D, P1W, P1M, P1Y, PnD, PnW, PnM, PnY, PTnH or PTnM with a whole n of at least 1, or NULL \
-                     for one step per distinct timestamp";
+const FORMS: &str = "use P1D, P1W, P1M, P1Y, PnD, PnW, PnM, PnY, PTnH or PTnM with a whole n of at least 1, solar_day for \
+                     days by the sun, or NULL for one step per distinct timestamp";
+
+/// From the start of a solar day, as a date in UTC, to when it has ended at all longitudes.
+pub const LONGEST_SOLAR_DAY: i64 = DAY + DAY / 2;
 
 /// 2000-01-01T00:00Z, from where windows of several minutes, hours, days or weeks are counted.
 const EPOCH_2000: i64 = 10_957 * DAY;
@@ -28,6 +31,8 @@ pub enum Period {
     Weeks(u32),
     /// Windows of n calendar months, counted from January 2000: three are quarters, twelve are years.
     Months(u32),
+    /// The day where the item is, by the mean sun: that of the time plus an hour for each 15 degrees of eastern longitude.
+    SolarDay,
 }
 
 impl Period {
@@ -37,6 +42,9 @@ impl Period {
     /// Anything else, with the accepted forms: `P0D`, `P1Y6M`, `PT1S`, `PT1.5H`, and windows of 250,000 years.
     pub fn parse(text: Option<&str>) -> Result<Self> {
         let Some(text) = text else { return Ok(Self::Instant) };
+        if text == "solar_day" {
+            return Ok(Self::SolarDay);
+        }
         let refuse = || argument(format!("unknown period '{text}'; {FORMS}"));
         let Some((n, unit)) = count_and_unit(text) else { return refuse() };
         let period = match (unit, n) {
@@ -54,7 +62,21 @@ impl Period {
         }
     }
 
-    /// The start of the step that `time` falls into.
+    /// The start of the step that `time` falls into at a longitude in degrees.
+    pub fn step_at(self, time: i64, longitude: impl FnOnce() -> f64) -> i64 {
+        if self != Self::SolarDay {
+            return self.step_of(time);
+        }
+        let ahead = (longitude() / 15.0 * HOUR as f64).round() as i64;
+        self.step_of(time.saturating_add(ahead))
+    }
+
+    /// Whether the step of a time is not the same everywhere.
+    pub fn depends_on_longitude(self) -> bool {
+        self == Self::SolarDay
+    }
+
+    /// The start of the step that `time` falls into, at Greenwich.
     pub fn step_of(self, time: i64) -> i64 {
         if let Some((origin, width)) = self.window() {
             let start = i128::from(time) - (i128::from(time) - origin).rem_euclid(width);
@@ -81,7 +103,7 @@ impl Period {
 
     /// Whether a bare date is exact enough to name a step.
     pub fn accepts_bare_dates(self) -> bool {
-        !matches!(self, Self::Instant | Self::Minutes(_) | Self::Hours(_))
+        !matches!(self, Self::Instant | Self::Minutes(_) | Self::Hours(_) | Self::SolarDay)
     }
 
     /// Origin and width of windows of equal length, in microseconds.
@@ -90,6 +112,7 @@ impl Period {
             Self::Minutes(n) => (EPOCH_2000, MINUTE, n),
             Self::Hours(n) => (EPOCH_2000, HOUR, n),
             Self::Days(n) => (EPOCH_2000, DAY, n),
+            Self::SolarDay => (EPOCH_2000, DAY, 1),
             Self::Weeks(1) => (FIRST_MONDAY, 7 * DAY, 1),
             Self::Weeks(n) => (EPOCH_2000, 7 * DAY, n),
             Self::Instant | Self::Months(_) => return None,

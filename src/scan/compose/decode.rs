@@ -13,12 +13,11 @@ use crate::error::{Error, Result};
 use crate::mutex::lock;
 use crate::pixels::{Pixel, Pixels};
 use crate::scan::shared::cache::Decoded;
-use crate::scan::shared::memory::Reservation;
 use crate::scan::shared::part::Stored;
 use crate::scan::shared::raster::Raster;
 use crate::scan::shared::window::{Fetched, TileSet, TileUse, WindowPlan, image};
 use crate::store::counters::{COUNTERS, add};
-use crate::warp::{Mapping, Sampler, Window};
+use crate::warp::Mapping;
 use crate::with_type;
 
 /// Decodes the tiles of a window: all of them, or those that are `open`. What belongs to others is unspecified. Runs on the calling
@@ -41,46 +40,6 @@ pub fn decode(opened: &Opened, stored: &Stored, samples: &[u16], open: Option<&[
         }
     }
     Ok(Raster { samples: rasters, masks })
-}
-
-/// Decodes a window and brings its pixels to the output grid at once, which takes less memory than a window much finer than it. The
-/// result goes with [`Mapping::identity`]. `decoding` is given back when the window is decoded.
-///
-/// # Errors
-/// As [`decode`].
-pub fn decode_on_grid(
-    opened: &Opened,
-    stored: &Stored,
-    samples: &[u16],
-    decoding: Option<Reservation>,
-) -> Result<Raster> {
-    let raster = decode(opened, stored, samples, None)?;
-    drop(decoding);
-    Ok(on_grid(raster, &stored.mapping))
-}
-
-/// Brings the pixels of a window to the output grid.
-pub fn on_grid(raster: Raster, mapping: &Mapping) -> Raster {
-    let (width, height) = (mapping.rect.width as usize, mapping.rect.height as usize);
-    let mut masks = vec![vec![0; width * height]; raster.masks.len().max(1)];
-    let place = |(position, pixels): (usize, &Pixels), mask: &mut [u8]| {
-        with_type!(pixels.dtype(), T => {
-            let mut placed: Vec<T> = buffers::take(width * height);
-            let mut scratch = vec![T::default(); width];
-            let (values, mask_in) = (T::slice(pixels).unwrap_or_default(), raster.mask_of(position));
-            let window =
-                Window { values, mask: mask_in, col: mapping.col, row: mapping.row, width: mapping.width };
-            let sampler = Sampler::new(mapping, 0..width, window, None);
-            for (row, (values, valid)) in placed.chunks_mut(width).zip(mask.chunks_mut(width)).enumerate() {
-                values.copy_from_slice(sampler.place(row, 0..width, &mut scratch, valid));
-            }
-            T::wrap(placed)
-        })
-    };
-    let last = masks.len() - 1;
-    let samples = raster.samples.iter().enumerate().map(|at| place(at, &mut masks[at.0.min(last)])).collect();
-    raster.samples.into_iter().for_each(buffers::give);
-    Raster { samples, masks }
 }
 
 /// The pixels of a tile, on loan.

@@ -12,11 +12,12 @@ use crate::error::{Error, Result};
 use crate::grid::Rect;
 use crate::items::{Asset, Item};
 use crate::mutex::lock;
-use crate::plan::{Band, Cube};
+use crate::plan::{Band, Cube, Meaning};
 use crate::request::OnError;
 use crate::scan::shared::part::{Content, Part, Stored};
 use crate::scan::shared::raster::Raster;
-use crate::warp::{Mapping, runs};
+use crate::scan::shared::screen::Screen;
+use crate::warp::{Kernel, Mapping, runs};
 
 /// The bands that take their pixels from one asset, and their layers.
 struct AssetLayers<'a> {
@@ -28,7 +29,7 @@ struct AssetLayers<'a> {
     open: Option<Vec<bool>>,
 }
 
-/// Feeds `parts`, one for each asset at most, to the `layers` of the tile at `rect`. `bands` are those of the layers, each
+/// Feeds `parts`, one for each asset and kernel at most, to the `layers` of the tile at `rect`. `bands` are those of the layers, each
 /// with the position of its asset.
 ///
 /// # Errors
@@ -48,7 +49,8 @@ pub fn feed(
     });
     let mut fed: Vec<(Part, AssetLayers)> = with_layers.collect();
     for ((asset, band), layer) in bands.iter().zip(layers) {
-        if let Some((_, own)) = fed.iter_mut().find(|(part, _)| part.asset == *asset) {
+        let gives = |part: &Part| part.asset == *asset && part.kernel == band.kernel;
+        if let Some((_, own)) = fed.iter_mut().find(|(part, _)| gives(part)) {
             own.layers.push((*band, layer));
         }
     }
@@ -77,7 +79,10 @@ pub fn feed(
 fn decoded(part: Part, open: Option<&[bool]>) -> Result<Part> {
     let content = match part.content {
         Content::Stored(stored) => {
-            let raster = decode(&part.opened, &stored, &part.samples, open)?;
+            let mut raster = decode(&part.opened, &stored, &part.samples, open)?;
+            if let Some(screen) = stored.screen() {
+                raster.hide(&screen.visible);
+            }
             Content::Decoded(vec![(stored.mapping.clone(), raster)])
         }
         decoded => decoded,
@@ -89,7 +94,12 @@ fn decoded(part: Part, open: Option<&[bool]>) -> Result<Part> {
 fn open_tiles<'l>(part: &Part, rect: Rect, layers: impl Iterator<Item = &'l Layer>) -> Option<Vec<bool>> {
     let Content::Stored(stored) = &part.content else { return None };
     let level = part.opened.level(stored.plan.sets[0].level);
-    stored.mapping.open_in_any(rect, (level.tile_width, level.tile_height), layers.map(Layer::settled))
+    let tile = (level.tile_width, level.tile_height);
+    let open = stored.mapping.open_in_any(rect, tile, layers.map(Layer::settled));
+    match (open, stored.tiles_shown()) {
+        (Some(open), Some(shown)) => Some(open.iter().zip(shown).map(|(open, shown)| *open && *shown).collect()),
+        (open, shown) => open.or(shown.map(<[bool]>::to_vec)),
+    }
 }
 
 impl AssetLayers<'_> {
@@ -101,9 +111,10 @@ impl AssetLayers<'_> {
             return self.take_tiles(&part.opened, stored, cols, rows);
         }
         let part = decoded(part, self.open.as_deref())?;
-        if let Content::Decoded(rasters) = part.content {
+        let mut part = part;
+        if let Content::Decoded(rasters) = std::mem::replace(&mut part.content, Content::Decoded(Vec::new())) {
             for (mapping, raster) in rasters {
-                self.take_raster(&mapping, &part.opened, &part.samples, raster);
+                self.take_raster(&mapping, &part, raster);
             }
         }
         Ok(())
@@ -121,9 +132,10 @@ impl AssetLayers<'_> {
             for (_, rows) in rows.iter().filter(|(at, _)| *at == tile.row) {
                 for (_, cols) in cols.iter().filter(|(at, _)| *at == tile.col) {
                     let (rows, cols, first) = (rows.clone(), cols.clone(), (tile.col * tw, tile.row * th));
-                    let patch = Patch { rect, mapping, rows, cols, pixels, mask: None, first, width };
+                    let mask = stored.screen().map(Screen::mask);
+                    let patch = Patch { rect, mapping, rows, cols, pixels, mask, first, width, sampled: false };
                     for (band, layer) in layers.iter_mut() {
-                        layer.feed(&patch, cube.meaning(band, opened, asset));
+                        layer.feed(&patch, cube.meaning(band.sample, opened, asset));
                     }
                 }
             }
@@ -131,16 +143,21 @@ impl AssetLayers<'_> {
         })
     }
 
-    fn take_raster(&mut self, mapping: &Mapping, opened: &Opened, samples: &[u16], raster: Raster) {
-        let place_of = |sample: u16| samples.iter().position(|s| *s == sample);
-        let alpha = self.layers.iter().find_map(|(band, _)| opened.cog.alpha_for(band.sample));
-        let opaque = alpha.and_then(place_of).map(|at| raster.opaque(at));
+    fn take_raster(&mut self, mapping: &Mapping, part: &Part, raster: Raster) {
+        let Part { opened, samples, kernel, .. } = part;
+        // What was brought to the grid while it was read is sampled, and has no alpha band any more.
+        let sampled = *kernel != Kernel::Nearest && !mapping.is_resampled();
+        let opaque = if sampled { None } else { raster.opaque_for(opened, samples) };
         for (band, layer) in &mut self.layers {
-            let Some(at) = place_of(band.sample) else { continue };
+            let Some(at) = samples.iter().position(|s| *s == band.sample) else { continue };
             let alpha = opaque.as_deref().filter(|_| opened.cog.alpha_for(band.sample).is_some());
             let mask = alpha.or_else(|| raster.mask_of(at));
-            let meaning = self.cube.meaning(band, opened, self.asset);
-            layer.feed(&Patch::whole(self.rect, mapping, &raster.samples[at], mask), meaning);
+            let meaning = match sampled {
+                true => Meaning { nodata: None, scale: None },
+                false => self.cube.meaning(band.sample, opened, self.asset),
+            };
+            let whole = Patch::whole(self.rect, mapping, &raster.samples[at], mask);
+            layer.feed(&Patch { sampled, ..whole }, meaning);
         }
         raster.samples.into_iter().for_each(buffers::give);
     }

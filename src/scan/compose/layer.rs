@@ -9,13 +9,14 @@ use crate::pixels::{DataType, Pixel, Pixels};
 use crate::plan::{Band, Meaning};
 use crate::scan::shared::finished::Finished;
 use crate::store::counters::{COUNTERS, add};
-use crate::warp::{Mapping, Sampler, Window, is_value};
+use crate::warp::{Mapping, Mask, Resampler, Sampler, Window, is_value};
 use crate::{with_pixels, with_type};
 
 /// A mosaic whose working type is known only at run time. It takes no memory before the first pixels come.
 pub struct Layer {
     method: Method,
     work: DataType,
+    reversed: bool,
     pixels: usize,
     state: Option<Box<dyn State>>,
 }
@@ -30,17 +31,21 @@ pub struct Patch<'a> {
     pub cols: Range<usize>,
     /// A window as [`Window`] describes it, with its first column and row in the level and its width.
     pub pixels: &'a Pixels,
-    pub mask: Option<&'a [u8]>,
+    pub mask: Option<Mask<'a>>,
     pub first: (u32, u32),
     /// 0 where all pixels have one value.
     pub width: u32,
+    /// A kernel has made the values.
+    pub sampled: bool,
 }
 
 impl<'a> Patch<'a> {
     /// The whole window of a mapping.
     pub fn whole(rect: Rect, mapping: &'a Mapping, pixels: &'a Pixels, mask: Option<&'a [u8]>) -> Patch<'a> {
         let (rows, cols) = (0..mapping.rect.height as usize, 0..mapping.rect.width as usize);
-        Patch { rect, mapping, rows, cols, pixels, mask, first: (mapping.col, mapping.row), width: mapping.width }
+        let (first, width) = ((mapping.col, mapping.row), mapping.width);
+        let mask = mask.map(|values| Mask { values, col: first.0, row: first.1, width });
+        Patch { rect, mapping, rows, cols, pixels, mask, first, width, sampled: false }
     }
 
     /// Whether all its pixels are one value that is none: a tile that is not stored.
@@ -59,8 +64,9 @@ trait State: Send {
 struct Typed<W: Pixel>(Box<dyn Mosaic<W>>);
 
 impl Layer {
-    pub fn new(method: Method, band: &Band, pixels: usize) -> Layer {
-        Layer { method, work: method.work_dtype(band.source_dtype, band.dtype), pixels, state: None }
+    /// Of `pixels` pixels, whose items come from the last to the first where they are `reversed`.
+    pub fn new(band: &Band, reversed: bool, pixels: usize) -> Layer {
+        Layer { method: band.method, work: band.work_dtype(), reversed, pixels, state: None }
     }
 
     /// Feeds the pixels of a patch.
@@ -68,8 +74,8 @@ impl Layer {
         if patch.is_void(meaning.nodata) {
             return;
         }
-        let (method, pixels) = (self.method, self.pixels);
-        let start = || with_type!(self.work, W => Box::new(Typed::<W>(method.start::<W>(pixels))) as Box<dyn State>);
+        let Layer { method, work, reversed, pixels, .. } = *self;
+        let start = || with_type!(work, W => Box::new(Typed::<W>(method.start::<W>(pixels, reversed))) as Box<dyn State>);
         self.state.get_or_insert_with(start).feed(patch, meaning);
     }
 
@@ -102,13 +108,17 @@ impl Layer {
 }
 
 impl<W: Pixel> State for Typed<W> {
-    fn feed(&mut self, patch: &Patch, Meaning { nodata, scale }: Meaning) {
+    fn feed(&mut self, patch: &Patch, meaning: Meaning) {
         with_type!(patch.pixels.dtype(), S => {
             if let Some(values) = S::slice(patch.pixels) {
                 let ((col, row), width) = (patch.first, patch.width);
                 let window = Window { values, mask: patch.mask, col, row, width };
-                let sampler = Sampler::new(patch.mapping, patch.cols.clone(), window, nodata);
-                feed_rows::<S, W>(self.0.as_mut(), patch, &sampler, scale);
+                if patch.mapping.is_resampled() {
+                    feed_resampled::<S, W>(self.0.as_mut(), patch, window, meaning);
+                    return;
+                }
+                let sampler = Sampler::new(patch.mapping, patch.cols.clone(), window, meaning.nodata);
+                feed_rows::<S, W>(self.0.as_mut(), patch, &sampler, meaning.scale);
             }
         });
     }
@@ -149,6 +159,7 @@ fn feed_rows<S: Pixel, W: Pixel>(
                 mosaic.feed(start, same, valid);
                 continue;
             }
+            (_, None) if patch.sampled => cast.extend(values.iter().map(|v| from_kernel::<W>(v.to_f64()))),
             (_, None) => cast.extend(values.iter().map(|v| W::from_f64_saturating(round_for::<W>(v.to_f64())))),
             (_, Some((scale, offset))) => {
                 cast.extend(values.iter().map(|v| W::from_f64_saturating(v.to_f64() * scale + offset)));
@@ -157,6 +168,31 @@ fn feed_rows<S: Pixel, W: Pixel>(
         mosaic.feed(start, &cast, valid);
     }
     add(&COUNTERS.pixels_sampled, sampled);
+}
+
+/// As [`feed_rows`], where the values are those of a kernel over the window.
+fn feed_resampled<S: Pixel, W: Pixel>(mosaic: &mut dyn Mosaic<W>, patch: &Patch, window: Window<S>, meaning: Meaning) {
+    let mut resampler = Resampler::new(patch.mapping, window, meaning);
+    let mut values = vec![0.0; patch.cols.len()];
+    let mut valid = vec![0; patch.cols.len()];
+    let mut cast: Vec<W> = Vec::with_capacity(values.len());
+    let mut sampled = 0;
+    for row in patch.rows.clone() {
+        let start = patch.mapping.start_of(patch.rect, row) + patch.cols.start;
+        let Some(span) = open_span(mosaic.settled(), start, patch.cols.len()) else { continue };
+        let (start, len) = (start + span.start, span.len());
+        sampled += len as u64;
+        resampler.row(row, span, &mut values[..len], &mut valid[..len]);
+        cast.clear();
+        cast.extend(values[..len].iter().map(|value| from_kernel::<W>(*value)));
+        mosaic.feed(start, &cast, &valid[..len]);
+    }
+    add(&COUNTERS.pixels_sampled, sampled);
+}
+
+/// Halves go up, also below zero.
+fn from_kernel<W: Pixel>(value: f64) -> W {
+    W::from_f64_saturating(if W::DTYPE.is_float() { value } else { (value + 0.5).floor() })
 }
 
 /// From the first to behind the last of `len` pixels from `start` on that is not settled; `None` if all of them are.

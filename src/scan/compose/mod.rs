@@ -6,3 +6,5 @@
 pub mod decode;
 pub mod feed;
 pub mod layer;
+pub mod on_grid;
+pub mod screen;

@@ -100,7 +100,7 @@ impl Groups {
         let unit = unit?;
         self.planned += u64::from(unit.is_ok());
         let shared = &self.reader.shared;
-        Some(unit.and_then(|unit| UnitReads::new(&shared.cube, shared.bands.len(), unit, self.planned)))
+        Some(unit.and_then(|unit| UnitReads::new(shared, unit, self.planned)))
     }
 
     /// The next units, as many as fit into half of the memory for reads ahead.
@@ -147,10 +147,18 @@ impl Groups {
             .into_iter()
             .map(|(item, count)| (item, Batch::members(&self.reader.in_flight, count).collect()))
             .collect();
+        let mut of_masks: HashMap<u64, Vec<Member>> = HashMap::new();
+        if self.reader.shared.mask.is_some() {
+            let pairs = batches.iter().map(|(item, members)| (*item, members.len()));
+            of_masks.extend(
+                pairs.map(|(item, count)| (item, Batch::members(&self.reader.in_flight, count).collect())),
+            );
+        }
         // Reads are tasks of the I/O runtime.
         let _io = self.io.enter();
         for unit in &mut units {
-            unit.open(&self.reader, |item| batches.get_mut(&item.order)?.pop());
+            let mut of = |batches: &mut HashMap<u64, Vec<Member>>, item: &Item| batches.get_mut(&item.order)?.pop();
+            unit.open(&self.reader, |item| (of(&mut batches, item), of(&mut of_masks, item)));
         }
         Ok(Group { units, _reads: reads })
     }

@@ -8,13 +8,13 @@ use crate::cog::opened::Opened;
 use crate::error::{Error, Result};
 use crate::grid::Rect;
 use crate::items::Asset;
-use crate::plan::{Cube, Geometry};
+use crate::plan::{Band, Cube, Geometry};
 use crate::scan::shared::state::Shared;
-use crate::warp::{self, Mapping};
+use crate::warp::{self, Kernel, Mapping};
 
 /// The mappings of a scan.
 pub struct Mappings {
-    known: Cache<(Rect, Geometry), Option<Arc<Mapping>>>,
+    known: Cache<(Rect, Geometry, Kernel), Option<Arc<Mapping>>>,
     /// A window of more pixels is read in parts, one after the other: a source without overviews may be a thousand times finer
     /// than the output.
     pub window_pixels: u64,
@@ -28,6 +28,7 @@ const BUDGET_PER_PIXEL: u64 = 15;
 /// What an output tile takes of one COG.
 pub struct Source {
     pub level: usize,
+    pub geometry: warp::Source,
     /// More than one where the window is read in parts.
     pub mappings: Vec<Arc<Mapping>>,
     /// Of the tiles that a single mapping knows, those that can add a pixel; `None` for all of them.
@@ -38,9 +39,8 @@ pub struct Source {
 impl Mappings {
     /// `budget` is that of the query, of which an eighth is for mappings.
     pub fn new(budget: u64) -> Mappings {
-        let weigh = |(rect, _): &(Rect, Geometry), mapping: &Option<Arc<Mapping>>| match mapping {
-            Some(mapping) => u32::try_from(rect.pixels().saturating_mul(4) + mapping.touched.len()).unwrap_or(u32::MAX),
-            None => 256,
+        let weigh = |_: &_, mapping: &Option<Arc<Mapping>>| {
+            u32::try_from(256 + mapping.as_ref().map_or(0, |mapping| mapping.memory())).unwrap_or(u32::MAX)
         };
         Mappings {
             known: Cache::builder().max_capacity(budget / 8).weigher(weigh).build(),
@@ -49,20 +49,20 @@ impl Mappings {
     }
 
     /// Whether [`Mappings::source`] has no transformation to make.
-    pub fn has(&self, cube: &Cube, rect: Rect, opened: &Opened) -> Result<bool> {
+    pub fn has(&self, cube: &Cube, rect: Rect, opened: &Opened, kernel: Kernel) -> Result<bool> {
         if !cube.levels.knows(opened) {
             return Ok(false);
         }
         let (_, geometry) = cube.levels.choose(opened)?;
-        Ok(geometry.is_parallel_to(cube.crs()) || self.known.contains_key(&(rect, Geometry::of(&geometry))))
+        Ok(geometry.is_parallel_to(cube.crs()) || self.known.contains_key(&(rect, Geometry::of(&geometry), kernel)))
     }
 
-    /// What `rect` takes of the COG of an asset, whose position is `index`; `None` if it cannot add a pixel. `settled` is for each
-    /// band what no item can change any more.
+    /// What `rect` takes of the COG of an asset, whose position is `index`, for the bands that are sampled with a kernel; `None` if
+    /// it cannot add a pixel. `settled` is for each band what no item can change any more.
     pub fn source(
         &self,
         shared: &Shared,
-        (index, asset): (usize, &Asset),
+        (index, asset, kernel): (usize, &Asset, Kernel),
         opened: &Opened,
         rect: Rect,
         settled: &[Option<Vec<u8>>],
@@ -72,8 +72,9 @@ impl Mappings {
         let mut positions = Vec::new();
         let (level, geometry) = cube.levels.choose(opened)?;
         cube.check_tiles(opened.level(level))?;
-        let Some(mapping) = self.mapping(cube, rect, &geometry)? else { return Ok(None) };
-        for (position, (_, band)) in shared.with_assets().enumerate().filter(|(_, (asset, _))| *asset == index) {
+        let Some(mapping) = self.mapping(cube, rect, &geometry, kernel)? else { return Ok(None) };
+        let takes = |(asset, band): &(usize, &Band)| *asset == index && band.kernel == kernel;
+        for (position, (_, band)) in shared.with_assets().enumerate().filter(|(_, band)| takes(band)) {
             cube.check_source(band, opened, asset)?;
             samples.push(band.sample);
             positions.push(position);
@@ -86,19 +87,31 @@ impl Mappings {
         samples.extend(samples.clone().into_iter().filter_map(|sample| opened.cog.alpha_for(sample)));
         samples.sort_unstable();
         samples.dedup();
-        let mappings = self.split(cube, mapping, &geometry)?;
-        Ok(Some(Source { level, mappings, open, samples }))
+        let mappings = self.split(cube, mapping, &geometry, (kernel, self.window_pixels))?;
+        Ok(Some(Source { level, geometry, mappings, open, samples }))
     }
 
-    fn mapping(&self, cube: &Cube, rect: Rect, source: &warp::Source) -> Result<Option<Arc<Mapping>>> {
-        let make = || Ok(Mapping::new(&cube.request.grid, cube.crs(), rect, source)?.map(Arc::new));
-        self.known.try_get_with((rect, Geometry::of(source)), make).map_err(|e: Arc<Error>| (*e).clone())
+    fn mapping(
+        &self,
+        cube: &Cube,
+        rect: Rect,
+        source: &warp::Source,
+        kernel: Kernel,
+    ) -> Result<Option<Arc<Mapping>>> {
+        let make = || Ok(Mapping::new(&cube.request.grid, cube.crs(), rect, source, kernel)?.map(Arc::new));
+        self.known.try_get_with((rect, Geometry::of(source), kernel), make).map_err(|e: Arc<Error>| (*e).clone())
     }
 
-    /// Cuts a mapping whose window is too large into parts whose windows are not.
-    fn split(&self, cube: &Cube, mapping: Arc<Mapping>, source: &warp::Source) -> Result<Vec<Arc<Mapping>>> {
+    /// Cuts a mapping whose window has more pixels than `most` into parts whose windows have not.
+    pub fn split(
+        &self,
+        cube: &Cube,
+        mapping: Arc<Mapping>,
+        source: &warp::Source,
+        (kernel, most): (Kernel, u64),
+    ) -> Result<Vec<Arc<Mapping>>> {
         let Rect { col, row, width, height } = mapping.rect;
-        if mapping.window_pixels() <= self.window_pixels || width * height == 1 {
+        if mapping.window_pixels() <= most || width * height == 1 {
             return Ok(vec![mapping]);
         }
         let (a, b) = if width >= height {
@@ -114,8 +127,8 @@ impl Mappings {
         };
         let mut parts = Vec::new();
         for rect in [a, b] {
-            if let Some(part) = Mapping::new(&cube.request.grid, cube.crs(), rect, source)? {
-                parts.extend(self.split(cube, Arc::new(part), source)?);
+            if let Some(part) = Mapping::new(&cube.request.grid, cube.crs(), rect, source, kernel)? {
+                parts.extend(self.split(cube, Arc::new(part), source, (kernel, most))?);
             }
         }
         Ok(parts)

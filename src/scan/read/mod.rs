@@ -11,5 +11,6 @@ pub mod groups;
 pub mod mappings;
 pub mod reader;
 pub mod requests;
+pub mod screens;
 pub mod unit;
 pub mod window;

@@ -11,9 +11,10 @@ use super::coverage::Coverage;
 use super::reader::{ReadItem, Reader, Slots, Target};
 use crate::error::Result;
 use crate::items::Item;
-use crate::plan::{Cube, Unit};
+use crate::plan::Unit;
 use crate::runtime::tell;
 use crate::scan::shared::memory::Reservation;
+use crate::scan::shared::state::Shared;
 use crate::scan::shared::task::Owned;
 use crate::store::in_turn;
 
@@ -70,23 +71,22 @@ impl Reading {
 }
 
 impl UnitReads {
-    /// A unit whose first reads have not begun, for `bands` bands.
+    /// A unit whose first reads have not begun.
     ///
     /// # Errors
     /// No transformation between the grid's CRS and longitude and latitude.
-    pub fn new(cube: &Cube, bands: usize, mut unit: Unit, turn: u64) -> Result<UnitReads> {
-        let mosaic = cube.request.mosaic;
+    pub fn new(shared: &Shared, mut unit: Unit, turn: u64) -> Result<UnitReads> {
         let mut items = std::mem::take(&mut unit.items);
-        if mosaic.reverses() {
+        if shared.order.reverses {
             items.reverse();
         }
         let (mut coverage, mut end) = (None, items.len());
-        if mosaic.stops_early() && items.len() > 1 {
-            let mut open = Coverage::new(cube, unit.rect)?;
+        if shared.order.stops_early && items.len() > 1 {
+            let mut open = Coverage::new(&shared.cube, unit.rect)?;
             end = open.wave(&items);
             coverage = Some(open);
         }
-        let settled = Arc::new(vec![None; bands]);
+        let settled = Arc::new(vec![None; shared.bands.len()]);
         Ok(UnitReads { unit, turn, items, coverage, reading: VecDeque::new(), next: 0, end, settled })
     }
 
@@ -104,9 +104,9 @@ impl UnitReads {
     ///
     /// # Errors
     /// As for [`UnitReads::new`].
-    pub fn again(self, cube: &Cube, more: Vec<Arc<Item>>) -> Result<UnitReads> {
+    pub fn again(self, shared: &Shared, more: Vec<Arc<Item>>) -> Result<UnitReads> {
         let unit = Unit { items: self.items, ..self.unit }.with(more);
-        UnitReads::new(cube, self.settled.len(), unit, self.turn)
+        UnitReads::new(shared, unit, self.turn)
     }
 
     /// The items that it reads before its turn.
@@ -115,13 +115,18 @@ impl UnitReads {
     }
 
     /// Has the reads of the next items open their headers, a few at a time. Called on a thread of the I/O runtime. `member` tells
-    /// which batch a read belongs to.
-    pub fn open(&mut self, reader: &Arc<Reader>, mut member: impl FnMut(&Item) -> Option<Member>) {
+    /// which batch a read belongs to, and which that of its mask.
+    pub fn open(
+        &mut self,
+        reader: &Arc<Reader>,
+        mut member: impl FnMut(&Item) -> (Option<Member>, Option<Member>),
+    ) {
         while self.reading.len() < ITEMS_AHEAD && self.next < self.end.min(self.items.len()) {
             let item = self.items[self.next].clone();
             let (tell, opened) = oneshot::channel();
             let (give, memory) = oneshot::channel();
-            let slots = Slots { opened: tell, memory, member: member(&item) };
+            let (member, mask_member) = member(&item);
+            let slots = Slots { opened: tell, memory, member, mask_member };
             let read = reader.clone().read_item(item.clone(), Target::of(&self.unit), self.settled.clone(), slots);
             let task = Owned::spawn(in_turn(self.turn, read));
             self.reading.push_back(Reading { item, task, opened: Some(opened), memory: Some(give) });
@@ -143,7 +148,7 @@ impl UnitReads {
 
     /// Begins the reads of the next items, as far as memory allows. The unit is `idle` where it has no read in work.
     async fn begin(&mut self, reader: &Arc<Reader>, idle: bool) -> Result<()> {
-        self.open(reader, |_| None);
+        self.open(reader, |_| (None, None));
         while let Some(at) = self.without_memory() {
             let cost = reader.cost(&self.reading[at].item, &self.unit);
             // Only a unit that has nothing in work waits for memory: what others hold, they give back.

@@ -12,6 +12,8 @@ use crate::cog::opened::Opened;
 use crate::error::{Error, Result};
 use crate::scan::shared::cache::TileCache;
 use crate::scan::shared::neighbours::{NeighbourTiles, Row};
+use crate::scan::shared::part::Stored;
+use crate::scan::shared::state::Shared;
 use crate::scan::shared::window::{Fetched, TileSet, TileUse, Wanted, WindowPlan, image, merged};
 use crate::store::ByteSource;
 use crate::warp::Mapping;
@@ -32,6 +34,21 @@ impl<'a> Keep<'a> {
     pub fn for_later(cache: &'a TileCache) -> Self {
         Keep { cache, neighbours: None, row: (0, 0), room: u64::MAX }
     }
+}
+
+/// A window of `samples` whose tiles are to be fetched, for a row of output tiles. `open` as for [`plan`].
+pub fn stored(
+    shared: &Shared,
+    opened: &Opened,
+    level: usize,
+    samples: &[u16],
+    mapping: &Arc<Mapping>,
+    (row, open): (Row, Option<&[bool]>),
+) -> Stored {
+    let Shared { cache, neighbours, decoding, .. } = shared;
+    let keep = Keep { cache, neighbours: neighbours.as_ref(), row, room: decoding.total() };
+    let plan = plan(keep, opened, level, samples, mapping, open);
+    Stored { mapping: mapping.clone(), plan, bytes: Fetched::default(), shown: None }
 }
 
 /// Plans the read of `samples` of a level where `mapping` touches it, with the level's mask if it has one. `open` are the tiles,

@@ -6,10 +6,12 @@
 pub mod cache;
 pub mod faults;
 pub mod finished;
+pub mod look;
 pub mod memory;
 pub mod neighbours;
 pub mod part;
 pub mod raster;
+pub mod screen;
 pub mod state;
 pub mod task;
 pub mod window;

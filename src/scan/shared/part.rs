@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use super::raster::Raster;
+use super::screen::{Screen, Shown};
 use super::window::{Fetched, WindowPlan};
 use crate::cog::opened::Opened;
-use crate::warp::{Kind, Mapping};
+use crate::warp::{Kernel, Kind, Mapping};
 
 /// What one asset of one item gives to one output tile.
 pub struct Part {
     /// Position among the assets of the scan.
     pub asset: usize,
+    /// For the bands that are sampled with it.
+    pub kernel: Kernel,
     pub samples: Vec<u16>,
     pub opened: Arc<Opened>,
     pub content: Content,
@@ -18,7 +21,7 @@ pub struct Part {
 
 pub enum Content {
     Stored(Box<Stored>),
-    /// Decoded pixels, each window with where it goes.
+    /// Decoded pixels on the output grid, each window with where it goes: sampled, where a kernel was asked for.
     Decoded(Vec<(Arc<Mapping>, Raster)>),
 }
 
@@ -27,6 +30,27 @@ pub struct Stored {
     pub mapping: Arc<Mapping>,
     pub plan: WindowPlan,
     pub bytes: Fetched,
+    /// What the item's mask shows of the window.
+    pub shown: Option<Shown>,
+}
+
+impl Stored {
+    /// Of the tiles that the mapping knows, those of which something shows.
+    pub fn tiles_shown(&self) -> Option<&[bool]> {
+        self.shown.as_ref().map(|shown| shown.tiles.as_slice())
+    }
+
+    pub fn screen(&self) -> Option<&Screen> {
+        self.shown.as_ref().map(|shown| &*shown.screen)
+    }
+}
+
+/// A window that is to be decoded and brought to the output grid at once.
+pub struct OnGrid<'a> {
+    pub opened: &'a Opened,
+    pub stored: &'a Stored,
+    pub samples: &'a [u16],
+    pub kernel: Kernel,
 }
 
 impl Content {
@@ -50,13 +74,13 @@ impl Part {
     pub fn memory(&self) -> u64 {
         match &self.content {
             Content::Stored(stored) => {
-                let (mapping, bytes) = (&stored.mapping, stored.plan.cost().1);
+                let screen = stored.screen().map_or(0, Screen::memory);
+                let (mapping, bytes) = (&stored.mapping, stored.plan.cost().1 + screen);
                 if self.straight().is_some() {
                     return bytes;
                 }
                 let pixel = self.samples.len() * self.opened.cog.dtype.size();
-                let places = if matches!(mapping.kind, Kind::Scattered { .. }) { mapping.rect.pixels() * 4 } else { 0 };
-                bytes + counted_window(mapping.window_pixels() * pixel as u64) + places as u64
+                bytes + counted_window(mapping.window_pixels() * pixel as u64) + mapping.memory()
             }
             Content::Decoded(rasters) => rasters.iter().map(|(_, raster)| raster.memory()).sum(),
         }

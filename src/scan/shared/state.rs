@@ -10,8 +10,10 @@ use super::cache::TileCache;
 use super::memory::Memory;
 use super::neighbours::NeighbourTiles;
 use crate::error::{Error, Result};
+use crate::mosaic::Order;
 use crate::plan::{Band, Cube};
 use crate::runtime;
+use crate::warp::Kernel;
 
 pub struct Shared {
     pub cube: Arc<Cube>,
@@ -19,6 +21,10 @@ pub struct Shared {
     pub bands: Vec<usize>,
     /// The asset keys of the bands, as the items were asked for.
     pub assets: Vec<String>,
+    /// Position of the asset that hides pixels of the others.
+    pub mask: Option<usize>,
+    /// How the items of the bands are taken.
+    pub order: Order,
     /// Decoded tiles for later queries.
     pub cache: TileCache,
     /// Decoded tiles for neighbours, where the cache does not keep them.
@@ -33,7 +39,9 @@ impl Shared {
         let assets = cube.assets(bands.iter().copied());
         let (budget, cache) = (cube.request.memory_budget, TileCache::shared(cube.request.cache_size));
         let neighbours = (!is_small(&cube, &cache)).then(|| Arc::new(NeighbourTiles::new(cube.clone(), budget / 4)));
-        Shared { cube, bands, assets, cache, neighbours, decoding: Memory::new(budget / 4), pool: OnceLock::new() }
+        let mask = cube.mask.as_ref().and_then(|mask| assets.iter().position(|asset| *asset == mask.asset));
+        let order = Order::of(bands.iter().map(|band| cube.bands[*band].method));
+        Shared { cube, bands, assets, mask, order, cache, neighbours, decoding: Memory::new(budget / 4), pool: OnceLock::new() }
     }
 
     /// The bands in the order of the output, each with the position of its asset.
@@ -42,6 +50,17 @@ impl Shared {
             let band = &self.cube.bands[*b];
             (self.assets.iter().position(|key| *key == band.asset).unwrap_or(usize::MAX), band)
         })
+    }
+
+    /// The distinct kernels of each asset's bands, with the asset's position.
+    pub fn kernels(&self) -> Vec<(usize, Kernel)> {
+        let mut kernels = Vec::new();
+        for (asset, band) in self.with_assets() {
+            if !kernels.contains(&(asset, band.kernel)) {
+                kernels.push((asset, band.kernel));
+            }
+        }
+        kernels
     }
 
     /// Runs `body` on a compute thread.
