@@ -12,7 +12,7 @@ use crate::interrupt;
 use crate::items::Item;
 use crate::plan::{Band, Cube, Unit, asset_context, asset_location, of_places};
 use crate::request::OnError;
-use crate::warp::{Mapping, pixel_size};
+use crate::warp::{Kernel, Mapping, pixel_size};
 
 /// One read of one band of one item for one unit; without an item where a unit has none that carries the band.
 #[derive(Debug, Clone)]
@@ -153,7 +153,8 @@ fn open(
         };
         let within = |e: Error| e.within(asset_context(&cube.request, &item.id, &band.asset, found));
         let (level, source) = cube.levels.choose(&opened).map_err(within)?;
-        let mapping = Mapping::new(&cube.request.grid, cube.crs(), unit.rect, &source).map_err(within)?;
+        let mapping =
+            Mapping::new(&cube.request.grid, cube.crs(), unit.rect, &source, Kernel::Nearest).map_err(within)?;
         let samples: Vec<u16> = [band.sample].into_iter().chain(opened.cog.alpha_for(band.sample)).collect();
         let cache = TileCache::shared(cube.request.cache_size);
         let window = mapping.map(|mapping| {

@@ -18,7 +18,7 @@ use crate::scan::shared::part::Stored;
 use crate::scan::shared::raster::Raster;
 use crate::scan::shared::window::{Fetched, TileSet, TileUse, WindowPlan, image};
 use crate::store::counters::{COUNTERS, add};
-use crate::warp::{Mapping, Sampler, Window};
+use crate::warp::{Mapping, Mask, Sampler, Window};
 use crate::with_type;
 
 /// Decodes the tiles of a window: all of them, or those that are `open`. What belongs to others is unspecified. Runs on the calling
@@ -68,8 +68,9 @@ pub fn on_grid(raster: Raster, mapping: &Mapping) -> Raster {
             let mut placed: Vec<T> = buffers::take(width * height);
             let mut scratch = vec![T::default(); width];
             let (values, mask_in) = (T::slice(pixels).unwrap_or_default(), raster.mask_of(position));
-            let window =
-                Window { values, mask: mask_in, col: mapping.col, row: mapping.row, width: mapping.width };
+            let Mapping { col, row, width: line, .. } = *mapping;
+            let mask_in = mask_in.map(|values| Mask { values, col, row, width: line });
+            let window = Window { values, mask: mask_in, col, row, width: line };
             let sampler = Sampler::new(mapping, 0..width, window, None);
             for (row, (values, valid)) in placed.chunks_mut(width).zip(mask.chunks_mut(width)).enumerate() {
                 values.copy_from_slice(sampler.place(row, 0..width, &mut scratch, valid));

@@ -9,7 +9,7 @@ use crate::pixels::{DataType, Pixel, Pixels};
 use crate::plan::{Band, Meaning};
 use crate::scan::shared::finished::Finished;
 use crate::store::counters::{COUNTERS, add};
-use crate::warp::{Mapping, Sampler, Window, is_value};
+use crate::warp::{Mapping, Mask, Sampler, Window, is_value};
 use crate::{with_pixels, with_type};
 
 /// A mosaic whose working type is known only at run time. It takes no memory before the first pixels come.
@@ -30,7 +30,7 @@ pub struct Patch<'a> {
     pub cols: Range<usize>,
     /// A window as [`Window`] describes it, with its first column and row in the level and its width.
     pub pixels: &'a Pixels,
-    pub mask: Option<&'a [u8]>,
+    pub mask: Option<Mask<'a>>,
     pub first: (u32, u32),
     /// 0 where all pixels have one value.
     pub width: u32,
@@ -39,8 +39,10 @@ pub struct Patch<'a> {
 impl<'a> Patch<'a> {
     /// The whole window of a mapping.
     pub fn whole(rect: Rect, mapping: &'a Mapping, pixels: &'a Pixels, mask: Option<&'a [u8]>) -> Patch<'a> {
+        let Mapping { col, row, width, .. } = *mapping;
+        let mask = mask.map(|values| Mask { values, col, row, width });
         let (rows, cols) = (0..mapping.rect.height as usize, 0..mapping.rect.width as usize);
-        Patch { rect, mapping, rows, cols, pixels, mask, first: (mapping.col, mapping.row), width: mapping.width }
+        Patch { rect, mapping, rows, cols, pixels, mask, first: (col, row), width }
     }
 
     /// Whether all its pixels are one value that is none: a tile that is not stored.

@@ -10,7 +10,7 @@ use crate::grid::Rect;
 use crate::items::Asset;
 use crate::plan::{Cube, Geometry};
 use crate::scan::shared::state::Shared;
-use crate::warp::{self, Mapping};
+use crate::warp::{self, Kernel, Mapping};
 
 /// The mappings of a scan.
 pub struct Mappings {
@@ -38,8 +38,8 @@ pub struct Source {
 impl Mappings {
     /// `budget` is that of the query, of which an eighth is for mappings.
     pub fn new(budget: u64) -> Mappings {
-        let weigh = |(rect, _): &(Rect, Geometry), mapping: &Option<Arc<Mapping>>| match mapping {
-            Some(mapping) => u32::try_from(rect.pixels().saturating_mul(4) + mapping.touched.len()).unwrap_or(u32::MAX),
+        let weigh = |_: &(Rect, Geometry), mapping: &Option<Arc<Mapping>>| match mapping {
+            Some(mapping) => u32::try_from(mapping.memory()).unwrap_or(u32::MAX),
             None => 256,
         };
         Mappings {
@@ -91,7 +91,7 @@ impl Mappings {
     }
 
     fn mapping(&self, cube: &Cube, rect: Rect, source: &warp::Source) -> Result<Option<Arc<Mapping>>> {
-        let make = || Ok(Mapping::new(&cube.request.grid, cube.crs(), rect, source)?.map(Arc::new));
+        let make = || Ok(Mapping::new(&cube.request.grid, cube.crs(), rect, source, Kernel::Nearest)?.map(Arc::new));
         self.known.try_get_with((rect, Geometry::of(source)), make).map_err(|e: Arc<Error>| (*e).clone())
     }
 
@@ -114,7 +114,7 @@ impl Mappings {
         };
         let mut parts = Vec::new();
         for rect in [a, b] {
-            if let Some(part) = Mapping::new(&cube.request.grid, cube.crs(), rect, source)? {
+            if let Some(part) = Mapping::new(&cube.request.grid, cube.crs(), rect, source, Kernel::Nearest)? {
                 parts.extend(self.split(cube, Arc::new(part), source)?);
             }
         }

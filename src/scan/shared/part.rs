@@ -55,8 +55,7 @@ impl Part {
                     return bytes;
                 }
                 let pixel = self.samples.len() * self.opened.cog.dtype.size();
-                let places = if matches!(mapping.kind, Kind::Scattered { .. }) { mapping.rect.pixels() * 4 } else { 0 };
-                bytes + counted_window(mapping.window_pixels() * pixel as u64) + places as u64
+                bytes + counted_window(mapping.window_pixels() * pixel as u64) + mapping.memory()
             }
             Content::Decoded(rasters) => rasters.iter().map(|(_, raster)| raster.memory()).sum(),
         }
