@@ -15,7 +15,7 @@ use lazycogs::crs::Crs;
 use lazycogs::grid::{Affine, Grid, Rect};
 use lazycogs::mosaic::Method;
 use lazycogs::pixels::{DataType, Pixels};
-use lazycogs::warp::{Mapping, Sampler, Source, Window};
+use lazycogs::warp::{Kernel, Mapping, Sampler, Source, Window};
 
 const SIDE: usize = 2048;
 const BLOCK: usize = 512;
@@ -156,7 +156,7 @@ fn native() -> (Grid, Crs) {
 }
 
 fn mapping(grid: &Grid, crs: &Crs, source: &Source) -> Mapping {
-    let found = Mapping::new(grid, crs, grid.rect(), source).expect("the transformation exists");
+    let found = Mapping::new(grid, crs, grid.rect(), source, Kernel::Nearest).expect("the transformation exists");
     found.expect("the grid lies within the source")
 }
 

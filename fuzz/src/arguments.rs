@@ -14,7 +14,7 @@ use lazycogs::pixels::DataType;
 use lazycogs::store::config::check_options;
 use lazycogs::store::{Address, Config, Hints, Location, shown};
 use lazycogs::time::{Interval, Period, parse_instant};
-use lazycogs::warp::{Kind, Mapping, OUTSIDE, Source, choose_level, pixel_size, target_size};
+use lazycogs::warp::{Kernel, Kind, Mapping, OUTSIDE, Source, choose_level, pixel_size, target_size};
 use regex::Regex;
 
 /// Mappings of larger grids are not made, for speed.
@@ -83,7 +83,7 @@ fn mapping(grid: &Grid, crs: &Crs, [a, b, c, d, e, f, width, height]: [f64; 8]) 
         if u64::from(width.div_ceil(16)) * u64::from(height.div_ceil(512)) > 1 << 20 {
             continue;
         }
-        let Ok(Some(mapping)) = Mapping::new(grid, crs, grid.rect(), &source) else { continue };
+        let Ok(Some(mapping)) = Mapping::new(grid, crs, grid.rect(), &source, Kernel::Nearest) else { continue };
         assert!(mapping.rect.col_end() <= grid.width && mapping.rect.row_end() <= grid.height);
         assert!(mapping.col + mapping.width <= width && mapping.row + mapping.height <= height);
         let inside = |places: &[u32], size: u64| places.iter().all(|p| *p == OUTSIDE || u64::from(*p) < size);
@@ -92,7 +92,7 @@ fn mapping(grid: &Grid, crs: &Crs, [a, b, c, d, e, f, width, height]: [f64; 8]) 
                 assert!(inside(cols, mapping.width.into()) && inside(rows, mapping.height.into()));
             }
             Kind::Scattered { places } => assert!(inside(places, mapping.window_pixels())),
-            Kind::Oversized => {}
+            Kind::Oversized | Kind::Kernel => {}
         }
     }
 }

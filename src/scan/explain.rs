@@ -16,7 +16,7 @@ use crate::items::{Asset, Item};
 use crate::mosaic::Order;
 use crate::plan::{Band, Cube, Mask, Unit, asset_context, asset_location, of_places};
 use crate::request::OnError;
-use crate::warp::{Mapping, pixel_size};
+use crate::warp::{Kernel, Mapping, pixel_size};
 
 /// One read of one band of one item for one unit; without an item where a unit has none that carries the band.
 #[derive(Debug, Clone)]

@@ -16,7 +16,7 @@ use crate::crs::Crs;
 use crate::error::{Error, Result};
 use crate::grid::Grid;
 use crate::store::Version;
-use crate::warp::{Mapping, Source};
+use crate::warp::{Kernel, Mapping, Source};
 
 /// Maps `grid` to `level` of `cog`, as if that lay in the CRS `source`, and plans the read; how many tiles it would take.
 ///
@@ -25,7 +25,7 @@ use crate::warp::{Mapping, Source};
 pub fn map_window(cog: Cog, level: usize, (grid, crs): (&Grid, &Crs), source: &Crs) -> Result<usize> {
     let opened = opened::place(cog, None, Version::default())?;
     let source = Source { crs: source.clone(), ..source_of(&opened, level) };
-    let Some(mapping) = Mapping::new(grid, crs, grid.rect(), &source)? else { return Ok(0) };
+    let Some(mapping) = Mapping::new(grid, crs, grid.rect(), &source, Kernel::Nearest)? else { return Ok(0) };
     let samples = [0, opened.cog.samples - 1];
     Ok(window::plan(Keep::for_later(&TileCache::shared(0)), &opened, level, &samples, &mapping, None).tiles)
 }
@@ -49,7 +49,7 @@ fn source_of(opened: &Opened, level: usize) -> Source {
 pub fn read_window(file: &Bytes, cog: Cog, level: usize, grid: &Grid, most: u64) -> Result<u64> {
     let opened = opened::place(cog, None, Version::default())?;
     let source = source_of(&opened, level);
-    let Some(mapping) = Mapping::new(grid, &opened.crs, grid.rect(), &source)? else { return Ok(0) };
+    let Some(mapping) = Mapping::new(grid, &opened.crs, grid.rect(), &source, Kernel::Nearest)? else { return Ok(0) };
     if mapping.window_pixels() > most {
         return Ok(0);
     }

@@ -6,11 +6,13 @@
 //! exactly. The result is that of the exact transformation, whatever part of the grid is asked for: the cells are those
 //! of the whole grid, not of a tile.
 
+use super::exact::{Exact, Lattice, Round, Source, TIE, index, misses, near_edge};
+use super::kernel::Kernel;
 use super::tiles::{OUTSIDE, Tiles};
 use crate::buffers;
-use crate::crs::{Crs, Lease, transformer};
-use crate::error::Result;
-use crate::grid::{Affine, Grid, Rect};
+use crate::crs::{Crs, transformer};
+use crate::error::{Error, Result};
+use crate::grid::{Grid, Rect};
 use crate::pixels::Pixels;
 use crate::store::counters::{COUNTERS, add};
 
@@ -21,29 +23,6 @@ const SMALLEST_CELL: u64 = 8;
 const BLOCK: u64 = 512;
 /// Largest error of the interpolation, in source pixels.
 const TOLERANCE: f64 = 1e-3;
-/// A centre on the edge between two source pixels takes the right or lower one, also where rounding puts it a hair
-/// before the edge. In source pixels.
-const TIE: f64 = 1e-7;
-
-/// One level of one COG, as far as its geometry goes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Source {
-    pub crs: Crs,
-    /// Pixel corner of the level to CRS.
-    pub transform: Affine,
-    pub width: u32,
-    pub height: u32,
-    /// Size of its tiles: a mapping tells which of them it touches.
-    pub tile: (u32, u32),
-}
-
-impl Source {
-    /// Whether its columns and rows run along those of a grid in `crs`.
-    pub fn is_parallel_to(&self, crs: &Crs) -> bool {
-        self.crs.same_as(crs) && self.transform.is_axis_aligned()
-    }
-}
-
 /// The source pixels that a part of the output takes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mapping {
@@ -68,6 +47,8 @@ pub enum Kind {
     Scattered { places: Vec<u32> },
     /// The window is too large to count its pixels; only parts of the mapping can be used.
     Oversized,
+    /// Taps and weights of a kernel.
+    Kernel,
 }
 
 impl Drop for Mapping {
@@ -82,18 +63,22 @@ impl Mapping {
     /// Maps the pixels of `rect` to `source`; `None` if none of them meets it.
     ///
     /// # Errors
-    /// No transformation between the two CRSs; a source whose pixels have no area.
-    pub fn new(grid: &Grid, grid_crs: &Crs, rect: Rect, source: &Source) -> Result<Option<Mapping>> {
-        let Some(inverse) = source.transform.inverse() else { return Ok(None) };
-        let to_source = transformer(grid_crs, &source.crs)?;
-        if to_source.is_identity() && source.transform.is_axis_aligned() {
-            return Ok(aligned(grid, rect, source));
+    /// No transformation between the two CRSs.
+    pub fn new(grid: &Grid, grid_crs: &Crs, rect: Rect, source: &Source, kernel: Kernel) -> Result<Option<Mapping>> {
+        let lattice = Lattice::of_grid(grid, grid_crs);
+        match kernel {
+            Kernel::Nearest => nearest(lattice, rect, source),
+            _ => Err(Error::Argument(format!("resampling '{}' is not there yet", kernel.name()))),
         }
-        add(&COUNTERS.mappings, 1);
-        add(&COUNTERS.pixels_mapped, rect.pixels() as u64);
-        let round = Round::of(source);
-        let exact = Exact { grid: grid.affine(), to_source: &to_source, inverse, round };
-        Ok(scattered(&exact, rect, source))
+    }
+
+    /// Maps the pixels `rect` of the level `from` to those of the level `to` that hold their centres; `None` if none of them
+    /// meets it. Both may have any affine and any CRS.
+    ///
+    /// # Errors
+    /// No transformation between the two CRSs.
+    pub fn between(from: &Source, rect: Rect, to: &Source) -> Result<Option<Mapping>> {
+        nearest(Lattice::of_level(from), rect, to)
     }
 
     /// The mapping of pixels that are on the output grid already, one to one.
@@ -103,19 +88,48 @@ impl Mapping {
         Mapping { rect, col: 0, row: 0, width, height, touched: Vec::new(), kind }
     }
 
+    /// Whether its pixels are those of a [`Resampler`](super::Resampler), not of a [`Sampler`](super::Sampler).
+    pub fn is_resampled(&self) -> bool {
+        matches!(self.kind, Kind::Kernel)
+    }
+
+    /// Bytes that it holds.
+    pub fn memory(&self) -> u64 {
+        let places = match &self.kind {
+            Kind::Aligned { cols, rows } => cols.len() + rows.len(),
+            Kind::Scattered { places } => places.len(),
+            Kind::Oversized | Kind::Kernel => 0,
+        };
+        (size_of::<Mapping>() + self.touched.len() + 4 * places) as u64
+    }
+
     /// Pixels of the window.
     pub fn window_pixels(&self) -> u64 {
         u64::from(self.width) * u64::from(self.height)
     }
 }
 
-fn aligned(grid: &Grid, rect: Rect, source: &Source) -> Option<Mapping> {
+/// Maps the centres of the pixels `rect` of a lattice to the source pixels that hold them.
+fn nearest(lattice: Lattice, rect: Rect, source: &Source) -> Result<Option<Mapping>> {
+    let Some(inverse) = source.transform.inverse() else { return Ok(None) };
+    let to_source = transformer(lattice.crs, &source.crs)?;
+    if to_source.is_identity() && lattice.affine.is_axis_aligned() && source.transform.is_axis_aligned() {
+        return Ok(aligned(lattice, rect, source));
+    }
+    add(&COUNTERS.mappings, 1);
+    add(&COUNTERS.pixels_mapped, rect.pixels() as u64);
+    let exact = Exact { from: lattice.affine, to_source: &to_source, inverse, round: Round::of(source) };
+    Ok(scattered(&exact, rect, source))
+}
+
+fn aligned(lattice: Lattice, rect: Rect, source: &Source) -> Option<Mapping> {
     let t = &source.transform;
     let round = Round::of(source);
-    let position = |c: u64| round.map_or((grid.x(c) - t.c) / t.a, |round| round.near((grid.x(c) - t.c) / t.a));
-    let mut cols: Vec<u32> = (rect.col..rect.col_end()).map(|c| index(position(c), source.width)).collect();
-    let mut rows: Vec<u32> =
-        (rect.row..rect.row_end()).map(|r| index((grid.y(r) - t.f) / t.e, source.height)).collect();
+    let col = |c: u64| (lattice.x(c as f64 + 0.5) - t.c) / t.a;
+    let near = |c: u64| round.map_or(col(c), |round| round.near(col(c)));
+    let row = |r: u64| (lattice.y(r as f64 + 0.5) - t.f) / t.e;
+    let mut cols: Vec<u32> = (rect.col..rect.col_end()).map(|c| index(near(c), source.width)).collect();
+    let mut rows: Vec<u32> = (rect.row..rect.row_end()).map(|r| index(row(r), source.height)).collect();
     let (c0, cn) = covered(&cols)?;
     let (r0, rn) = covered(&rows)?;
     let rect = Rect { col: rect.col + c0 as u64, row: rect.row + r0 as u64, width: cn as u64, height: rn as u64 };
@@ -128,36 +142,6 @@ fn aligned(grid: &Grid, rect: Rect, source: &Source) -> Option<Mapping> {
     let tiles = Tiles::under((col, row), (width, height), source.tile);
     let touched = tiles.crossed(&cols, &rows);
     Some(Mapping { rect, col, row, width, height, touched, kind: Kind::Aligned { cols, rows } })
-}
-
-/// Columns of a source whose x is a longitude in degrees: 360 degrees on, there is the same place again. The output may
-/// count from -180 where the source counts from 0, or run on beyond 180.
-#[derive(Debug, Clone, Copy)]
-struct Round {
-    /// Columns in 360 degrees.
-    turn: f64,
-    centre: f64,
-}
-
-impl Round {
-    fn of(source: &Source) -> Option<Round> {
-        let turn = source.crs.turn()? / source.transform.a.abs();
-        let upright = source.transform.is_axis_aligned() && turn.is_finite();
-        upright.then_some(Round { turn, centre: f64::from(source.width) / 2.0 })
-    }
-
-    /// The column of the same place within half a turn of the source's centre.
-    fn near(self, col: f64) -> f64 {
-        let turns = ((col + TIE - self.centre) / self.turn + 0.5).floor();
-        // Untouched where it is near already; nowhere stays nowhere.
-        if turns == 0.0 || !turns.is_finite() { col } else { col - turns * self.turn }
-    }
-}
-
-/// The source pixel that holds a fractional position.
-fn index(position: f64, size: u32) -> u32 {
-    let position = position + TIE;
-    if position >= 0.0 && position < f64::from(size) { position as u32 } else { OUTSIDE }
 }
 
 /// First index that is not outside, and the length up to the last.
@@ -175,30 +159,6 @@ fn relative(indices: &mut [u32]) -> Option<(u32, u32)> {
         *i -= low;
     }
     Some((low, high - low + 1))
-}
-
-/// The exact transformation from output pixels to source pixels.
-struct Exact<'a> {
-    grid: Affine,
-    to_source: &'a Lease,
-    inverse: Affine,
-    round: Option<Round>,
-}
-
-impl Exact<'_> {
-    /// Turns fractional output columns and rows into fractional source columns and rows, in place.
-    fn apply(&self, cols: &mut [f64], rows: &mut [f64]) {
-        for (c, r) in cols.iter_mut().zip(rows.iter_mut()) {
-            (*c, *r) = self.grid.apply(*c, *r);
-        }
-        self.to_source.transform(cols, rows);
-        for (c, r) in cols.iter_mut().zip(rows.iter_mut()) {
-            (*c, *r) = self.inverse.apply(*c, *r);
-        }
-        if let Some(round) = self.round {
-            cols.iter_mut().for_each(|c| *c = round.near(*c));
-        }
-    }
 }
 
 fn scattered(exact: &Exact, rect: Rect, source: &Source) -> Option<Mapping> {
@@ -267,14 +227,6 @@ fn near_source(exact: &Exact, rect: Rect, source: &Source) -> Option<Rect> {
     }
     let (c0, r0, c1, r1) = near?;
     Some(Rect { col: c0, row: r0, width: c1 - c0, height: r1 - r0 })
-}
-
-/// Whether positions, with half their extent to both sides, all lie outside `0..size`. Not finite ones may be anywhere.
-fn misses(positions: &[f64], size: u32) -> bool {
-    let low = positions.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = positions.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let margin = (high - low) / 2.0 + 2.0;
-    positions.iter().all(|p| p.is_finite()) && (high + margin < 0.0 || low - margin > f64::from(size))
 }
 
 /// Fills the source positions of one rectangle cell by cell.
@@ -421,13 +373,6 @@ impl Filler<'_> {
     fn offset(&self, col: u64, row: u64) -> usize {
         ((row - self.rect.row) * self.rect.width + (col - self.rect.col)) as usize
     }
-}
-
-/// Whether a position is within `band` of the edge of a pixel. Adding and subtracting 1.5 * 2^52 rounds to the nearest
-/// integer without a call.
-fn near_edge(position: f64, band: f64) -> bool {
-    const ROUND: f64 = 6_755_399_441_055_744.0;
-    ((position + ROUND) - ROUND - position).abs() < band
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::grid::Affine;
 
 fn crs(code: &str) -> Crs {
     Crs::new(code).unwrap()
@@ -34,7 +35,7 @@ fn expanded(mapping: Option<&Mapping>, rect: Rect) -> Vec<(u32, u32)> {
                     OUTSIDE => (OUTSIDE, OUTSIDE),
                     place => (place % m.width, place / m.width),
                 },
-                Kind::Oversized => panic!("oversized"),
+                Kind::Oversized | Kind::Kernel => panic!("no places"),
             };
             if c != OUTSIDE && r != OUTSIDE {
                 let at = (m.rect.row + row - rect.row) * rect.width + (m.rect.col + col - rect.col);
@@ -110,7 +111,7 @@ fn equals_the_exact_transformation() {
     ];
     for (code, bbox, resolution, source) in cases {
         let grid = Grid::new(bbox, resolution).unwrap();
-        let mapping = Mapping::new(&grid, &crs(code), grid.rect(), &source).unwrap();
+        let mapping = Mapping::new(&grid, &crs(code), grid.rect(), &source, Kernel::Nearest).unwrap();
         let got = expanded(mapping.as_ref(), grid.rect());
         let expected = brute_force(&grid, &crs(code), grid.rect(), &source);
         let inside = expected.iter().filter(|p| p.0 != OUTSIDE).count();
@@ -125,11 +126,12 @@ fn equals_the_exact_transformation() {
 fn a_part_is_a_part_of_the_whole() {
     let grid = Grid::new([230_000.0, 2_350_000.0, 262_000.0, 2_380_000.0], 30.0).unwrap();
     let (albers, source) = (crs("EPSG:5070"), utm_scene());
-    let whole = expanded(Mapping::new(&grid, &albers, grid.rect(), &source).unwrap().as_ref(), grid.rect());
+    let whole =
+        expanded(Mapping::new(&grid, &albers, grid.rect(), &source, Kernel::Nearest).unwrap().as_ref(), grid.rect());
     let tiling = crate::grid::Tiling { width: grid.width, height: grid.height, size: 187 };
     for (row, col) in (0..tiling.down()).flat_map(|r| (0..tiling.across()).map(move |c| (r, c))) {
         let rect = tiling.rect(row, col);
-        let part = expanded(Mapping::new(&grid, &albers, rect, &source).unwrap().as_ref(), rect);
+        let part = expanded(Mapping::new(&grid, &albers, rect, &source, Kernel::Nearest).unwrap().as_ref(), rect);
         for (i, pixel) in part.iter().enumerate() {
             let at = (rect.row + i as u64 / rect.width) * grid.width + rect.col + i as u64 % rect.width;
             assert_eq!(*pixel, whole[at as usize]);
@@ -141,7 +143,7 @@ fn a_part_is_a_part_of_the_whole() {
 fn a_centre_on_an_edge_takes_the_right_and_lower_pixel() {
     let source = Source { width: 100, height: 100, ..utm_scene() };
     let grid = Grid::new([499_980.0, 4_899_820.0, 500_180.0, 4_900_020.0], 20.0).unwrap();
-    let mapping = Mapping::new(&grid, &source.crs, grid.rect(), &source).unwrap().unwrap();
+    let mapping = Mapping::new(&grid, &source.crs, grid.rect(), &source, Kernel::Nearest).unwrap().unwrap();
     let Kind::Aligned { cols, rows } = &mapping.kind else { panic!("not aligned") };
     assert_eq!((mapping.col, mapping.row), (1, 1));
     assert_eq!(cols, &[0, 2, 4, 6, 8, 10, 12, 14, 16, 18]);
@@ -151,8 +153,8 @@ fn a_centre_on_an_edge_takes_the_right_and_lower_pixel() {
 #[test]
 fn beside_the_source_there_is_nothing() {
     let grid = Grid::new([0.0, 0.0, 10_000.0, 10_000.0], 10.0).unwrap();
-    assert_eq!(Mapping::new(&grid, &crs("EPSG:32615"), grid.rect(), &utm_scene()).unwrap(), None);
-    assert_eq!(Mapping::new(&grid, &crs("EPSG:5070"), grid.rect(), &utm_scene()).unwrap(), None);
+    assert_eq!(Mapping::new(&grid, &crs("EPSG:32615"), grid.rect(), &utm_scene(), Kernel::Nearest).unwrap(), None);
+    assert_eq!(Mapping::new(&grid, &crs("EPSG:5070"), grid.rect(), &utm_scene(), Kernel::Nearest).unwrap(), None);
 }
 
 proptest! {
@@ -166,7 +168,41 @@ proptest! {
             width: 300, height: 200, ..utm_scene()
         };
         let grid = Grid::new([497_000.0, 4_884_000.0, 509_000.0, 4_896_000.0], resolution).unwrap();
-        let mapping = Mapping::new(&grid, &source.crs, grid.rect(), &source).unwrap();
+        let mapping = Mapping::new(&grid, &source.crs, grid.rect(), &source, Kernel::Nearest).unwrap();
         prop_assert_eq!(expanded(mapping.as_ref(), grid.rect()), brute_force(&grid, &source.crs, grid.rect(), &source));
+    }
+}
+
+#[test]
+fn a_level_maps_to_another_level() {
+    let to_mercator = transformer(&crs("EPSG:32615"), &crs("EPSG:3857")).unwrap();
+    let (x, y) = to_mercator.point(505_000.0, 4_890_000.0);
+    let levels = [
+        // Twice as fine, south-up; turned; half as fine in another CRS.
+        Source { transform: Affine { a: 5.0, b: 0.0, c: 500_000.0, d: 0.0, e: 5.0, f: 4_889_000.0 }, ..utm_scene() },
+        Source { transform: Affine { a: 8.0, b: 5.0, c: 502_000.0, d: 5.0, e: -8.0, f: 4_895_000.0 }, ..utm_scene() },
+        Source {
+            crs: crs("EPSG:3857"),
+            transform: Affine { a: 28.0, b: 0.0, c: x - 4000.0, d: 0.0, e: -28.0, f: y + 2000.0 },
+            ..utm_scene()
+        },
+    ];
+    let to = Source { width: 1100, height: 1200, ..utm_scene() };
+    let rect = Rect { col: 40, row: 70, width: 300, height: 200 };
+    for from in levels {
+        let mapping = Mapping::between(&from, rect, &to).unwrap().unwrap();
+        let back = transformer(&from.crs, &to.crs).unwrap();
+        let inverse = to.transform.inverse().unwrap();
+        let expected = (0..rect.pixels() as u64).map(|i| {
+            let (col, row) = ((rect.col + i % rect.width) as f64 + 0.5, (rect.row + i / rect.width) as f64 + 0.5);
+            let (x, y) = from.transform.apply(col, row);
+            let (x, y) = back.point(x, y);
+            let (c, r) = inverse.apply(x, y);
+            let (c, r) = (index(c, to.width), index(r, to.height));
+            if c == OUTSIDE || r == OUTSIDE { (OUTSIDE, OUTSIDE) } else { (c, r) }
+        });
+        let got = expanded(Some(&mapping), rect);
+        assert!(got.iter().filter(|p| p.0 != OUTSIDE).count() > 1000);
+        assert_eq!(got, expected.collect::<Vec<_>>());
     }
 }

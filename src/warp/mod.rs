@@ -3,14 +3,20 @@
 //! A [`Mapping`] says which source pixel every output pixel takes, a [`Window`] holds the source pixels, and
 //! [`Sampler`] brings the two together row by row.
 
+mod exact;
+pub mod kernel;
 mod mapping;
 mod open;
+mod resample;
 mod sample;
 mod tiles;
 
-pub use mapping::{Kind, Mapping, Source};
+pub use exact::Source;
+pub use kernel::Kernel;
+pub use mapping::{Kind, Mapping};
 pub use open::runs;
-pub use sample::{Sampler, Window, is_value};
+pub use resample::Resampler;
+pub use sample::{Mask, Sampler, Window, is_value};
 pub use tiles::OUTSIDE;
 
 use crate::crs::{Crs, transformer};

@@ -49,7 +49,7 @@ impl Mapping {
                     }
                 }
             }
-            Kind::Oversized => open.copy_from_slice(&self.touched),
+            Kind::Oversized | Kind::Kernel => open.copy_from_slice(&self.touched),
         }
         open
     }

@@ -12,8 +12,7 @@ use crate::pixels::Pixel;
 #[derive(Debug, Clone, Copy)]
 pub struct Window<'a, S> {
     pub values: &'a [S],
-    /// From an internal mask or an alpha band, pixel by pixel: 0 where the pixel is invalid.
-    pub mask: Option<&'a [u8]>,
+    pub mask: Option<Mask<'a>>,
     /// Column and row, in the level, of the first pixel.
     pub col: u32,
     pub row: u32,
@@ -21,8 +20,29 @@ pub struct Window<'a, S> {
     pub width: u32,
 }
 
+/// Which pixels of a level are valid: from an internal mask, an alpha band or a band of classes. It may cover more of the level
+/// than the pixels that it goes with.
+#[derive(Debug, Clone, Copy)]
+pub struct Mask<'a> {
+    /// Row-major, 0 where the pixel is invalid.
+    pub values: &'a [u8],
+    /// Column and row, in the level, of its first pixel.
+    pub col: u32,
+    pub row: u32,
+    /// Pixels of one row.
+    pub width: u32,
+}
+
+impl Mask<'_> {
+    /// Its row at `row` of the level.
+    pub fn line(&self, row: u32) -> &[u8] {
+        let start = (row - self.row) as usize * self.width as usize;
+        &self.values[start..start + self.width as usize]
+    }
+}
+
 /// Excludes what is nodata or NaN.
-fn check<S: Pixel>(values: &[S], valid: &mut [u8], nodata: Option<Nodata>) {
+pub fn check<S: Pixel>(values: &[S], valid: &mut [u8], nodata: Option<Nodata>) {
     let marks = valid.iter_mut().zip(values.iter());
     match nodata {
         // A floating-point nodata need not match to the last bit.
@@ -96,7 +116,7 @@ impl<'a, S: Pixel> Sampler<'a, S> {
                 let start = row * self.mapping.rect.width as usize;
                 self.scattered(&places[start + taken.start..start + taken.end], values, valid);
             }
-            Kind::Oversized => valid.fill(0),
+            Kind::Oversized | Kind::Kernel => valid.fill(0),
         }
         values
     }
@@ -106,25 +126,35 @@ impl<'a, S: Pixel> Sampler<'a, S> {
         let line = (self.mapping.row + source - row) as usize * width as usize;
         // A tile may begin to the right of the mapping's window, or to the left of it.
         let place = |c: u32| (self.mapping.col + c - col) as usize;
-        let mask = self.window.mask.map(|m| &m[line..line + width as usize]);
         if self.run {
             let first = cols.first().map_or(0, |c| place(*c));
-            match mask {
-                Some(mask) => {
-                    valid.iter_mut().zip(&mask[first..first + cols.len()]).for_each(|(ok, m)| *ok = u8::from(*m != 0));
-                }
-                None => valid.fill(1),
-            }
+            valid.fill(1);
+            self.hide(source, cols, valid);
             return &self.window.values[line + first..line + first + cols.len()];
         }
         let line = &self.window.values[line..line + width as usize];
         for ((value, ok), c) in values.iter_mut().zip(valid.iter_mut()).zip(cols) {
             let inside = *c != OUTSIDE;
-            let at = if inside { place(*c) } else { 0 };
-            *value = line[at];
-            *ok = u8::from(inside && mask.is_none_or(|m| m[at] != 0));
+            *value = line[if inside { place(*c) } else { 0 }];
+            *ok = u8::from(inside);
         }
+        self.hide(source, cols, valid);
         values
+    }
+
+    /// Excludes what the mask does, of the columns `cols` of the mapping's row `source`.
+    fn hide(&self, source: u32, cols: &[u32], valid: &mut [u8]) {
+        let Some(mask) = &self.window.mask else { return };
+        let line = mask.line(self.mapping.row + source);
+        let place = |c: u32| (self.mapping.col + c - mask.col) as usize;
+        if self.run {
+            let first = cols.first().map_or(0, |c| place(*c));
+            valid.iter_mut().zip(&line[first..first + cols.len()]).for_each(|(ok, m)| *ok = u8::from(*m != 0));
+            return;
+        }
+        for (ok, c) in valid.iter_mut().zip(cols).filter(|(_, c)| **c != OUTSIDE) {
+            *ok = u8::from(line[place(*c)] != 0);
+        }
     }
 
     /// A row of a window whose pixels all have one value.
@@ -134,12 +164,18 @@ impl<'a, S: Pixel> Sampler<'a, S> {
             valid.iter_mut().zip(places).for_each(|(ok, place)| *ok = u8::from(*place != OUTSIDE));
         };
         match &self.mapping.kind {
-            Kind::Aligned { cols, rows } if rows.get(row).is_some_and(|source| *source != OUTSIDE) => {
-                inside(&cols[taken], valid);
-            }
+            Kind::Aligned { cols, rows } => match rows.get(row) {
+                Some(&source) if source != OUTSIDE => {
+                    inside(&cols[taken.clone()], valid);
+                    self.hide(source, &cols[taken], valid);
+                }
+                _ => valid.fill(0),
+            },
             Kind::Scattered { places } => {
                 let start = row * self.mapping.rect.width as usize;
-                inside(&places[start + taken.start..start + taken.end], valid);
+                let places = &places[start + taken.start..start + taken.end];
+                inside(places, valid);
+                self.hide_places(places, valid);
             }
             _ => valid.fill(0),
         }
@@ -149,9 +185,24 @@ impl<'a, S: Pixel> Sampler<'a, S> {
         let source = self.window.values;
         for ((value, ok), place) in values.iter_mut().zip(valid.iter_mut()).zip(places) {
             let inside = *place != OUTSIDE;
-            let at = if inside { *place as usize } else { 0 };
-            *value = source[at];
-            *ok = u8::from(inside && self.window.mask.is_none_or(|m| m[at] != 0));
+            *value = source[if inside { *place as usize } else { 0 }];
+            *ok = u8::from(inside);
+        }
+        self.hide_places(places, valid);
+    }
+
+    /// Excludes what the mask does, of places in the mapping's window.
+    fn hide_places(&self, places: &[u32], valid: &mut [u8]) {
+        let Some(mask) = &self.window.mask else { return };
+        let Mapping { col, row, width, .. } = *self.mapping;
+        let marks = valid.iter_mut().zip(places).filter(|(_, place)| **place != OUTSIDE);
+        if (mask.col, mask.row, mask.width) == (col, row, width) {
+            marks.for_each(|(ok, place)| *ok = u8::from(mask.values[*place as usize] != 0));
+        } else {
+            marks.for_each(|(ok, place)| {
+                let line = mask.line(row + place / width);
+                *ok = u8::from(line[(col + place % width - mask.col) as usize] != 0);
+            });
         }
     }
 }
@@ -187,9 +238,32 @@ mod tests {
         assert_eq!(row(&spread, same, None, 0), [Some(8), Some(8), None, Some(8)]);
         assert_eq!(row(&copy, same, None, 1), [None; 3]);
         assert_eq!(row(&copy, same, Nodata::parse("8", crate::pixels::DataType::UInt8), 0), [None; 3]);
-        let masked = Window { mask: Some(&[255, 0, 1, 1, 1, 1]), ..window };
+        let mask = Mask { values: &[255, 0, 1, 1, 1, 1], col: 0, row: 0, width: 3 };
+        let masked = Window { mask: Some(mask), ..window };
         assert_eq!(row(&copy, masked, None, 1), [None; 3]);
         assert_eq!(row(&mapping(vec![0, 1, 2], vec![0]), masked, None, 0), [Some(1), None, Some(3)]);
+        let same = Window { width: 0, values: &[8u8], ..masked };
+        assert_eq!(row(&spread, same, None, 0), [Some(8), Some(8), None, Some(8)]);
+        assert_eq!(row(&mapping(vec![2, 1, 0], vec![0]), same, None, 0), [Some(8), None, Some(8)]);
+    }
+
+    #[test]
+    fn a_mask_may_cover_more_than_the_pixels() {
+        // The tile of columns 4 and 5, rows 2 and 3, under a mask of columns 2 to 5, rows 1 to 3.
+        let mask = Mask { values: &[0, 0, 0, 0, 1, 1, 0, 1, 1, 1, 1, 0], col: 2, row: 1, width: 4 };
+        let tile = Window { values: &[1u8, 2, 3, 4], mask: Some(mask), col: 4, row: 2, width: 2 };
+        let rect = Rect { col: 0, row: 0, width: 2, height: 2 };
+        let run = Kind::Aligned { cols: vec![0, 1], rows: vec![0, 1] };
+        let spread = Kind::Aligned { cols: vec![1, 0], rows: vec![1, OUTSIDE] };
+        let places = Kind::Scattered { places: vec![0, 1, 3, OUTSIDE] };
+        for (kind, first, second) in [
+            (run, [None, Some(2)], [Some(3), None]),
+            (spread, [None, Some(3)], [None; 2]),
+            (places, [None, Some(2)], [None; 2]),
+        ] {
+            let m = Mapping { rect, col: 4, row: 2, width: 2, height: 2, touched: vec![true], kind };
+            assert_eq!((row(&m, tile, None, 0), row(&m, tile, None, 1)), (first.to_vec(), second.to_vec()));
+        }
     }
 
     #[test]

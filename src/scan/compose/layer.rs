@@ -42,6 +42,8 @@ pub struct Patch<'a> {
 impl<'a> Patch<'a> {
     /// The whole window of a mapping.
     pub fn whole(rect: Rect, mapping: &'a Mapping, pixels: &'a Pixels, mask: Option<&'a [u8]>) -> Patch<'a> {
+        let Mapping { col, row, width, .. } = *mapping;
+        let mask = mask.map(|values| Mask { values, col, row, width });
         let (rows, cols) = (0..mapping.rect.height as usize, 0..mapping.rect.width as usize);
         let (first, width) = ((mapping.col, mapping.row), mapping.width);
         let mask = mask.map(|values| Mask { values, col: first.0, row: first.1, width });
