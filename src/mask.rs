@@ -60,8 +60,7 @@ impl Rule {
         }
         // Fewer values can be than there are: each is judged once.
         let lowest = S::from_f64_saturating(f64::NEG_INFINITY).to_f64();
-        let table: Vec<u8> =
-            (0..there_are).map(|i| self.shows(S::from_f64_saturating(lowest + i as f64))).collect();
+        let table: Vec<u8> = (0..there_are).map(|i| self.shows(S::from_f64_saturating(lowest + i as f64))).collect();
         values.iter().map(|value| table.get((value.to_f64() - lowest) as usize).copied().unwrap_or(0)).collect()
     }
 

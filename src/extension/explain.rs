@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::api::{BindInfo, InitInfo, TableFunction, Type};
 use super::arguments;
+use super::named;
 use super::rows::{self, Cell};
 use super::vectors::Chunk;
 use crate::error::Result;
@@ -82,7 +83,7 @@ impl TableFunction for Explain {
     }
 
     fn bind(info: &BindInfo) -> Result<Bind> {
-        let headers = arguments::boolean(info, "headers")?.unwrap_or(false);
+        let headers = named::boolean(info, "headers")?.unwrap_or(false);
         let cube = Arc::new(Cube::bind(Request { allow_empty: true, ..arguments::request(info)? })?);
         for (name, column) in PLAN.iter().chain(HEADERS.iter().filter(|_| headers)) {
             info.add_column(name, column);

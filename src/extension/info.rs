@@ -94,7 +94,7 @@ fn describe(cube: &Cube, recording: &Recording) -> Result<Vec<Vec<Cell>>> {
             grid.height.into(),
             cube.target.side().into(),
             cube.target.len().into(),
-            cube.request.mosaic.name().into(),
+            band.method.name().into(),
             summary.steps.into(),
             summary.first.map_or(Cell::Null, Cell::Timestamp),
             summary.last.map_or(Cell::Null, Cell::Timestamp),

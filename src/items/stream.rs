@@ -164,7 +164,11 @@ fn produce(
     let mut statement = connection.prepare(sql).map_err(failed)?;
     for batch in statement.stream_arrow([]).map_err(failed)? {
         let items = reader.items(&batch.map_err(failed)?)?;
-        if !send(days.as_mut().map_or_else(|| items, |days| days.add(items))) {
+        let items = match &mut days {
+            Some(days) => days.add(items),
+            None => items,
+        };
+        if !send(items) {
             return Ok(());
         }
     }

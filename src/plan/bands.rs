@@ -162,9 +162,9 @@ fn output_dtype(request: &Request, method: Method, common: DataType) -> Result<D
             "mosaic '{}' gives fractions, which dtype '{dtype}' cannot hold; use float32 or float64",
             method.name()
         ))),
-        Some(dtype) if request.scale && method != Method::Count && !dtype.is_float() => Err(Error::Argument(
-            format!("scale := true gives fractions, which dtype '{dtype}' cannot hold; use float32 or float64"),
-        )),
+        Some(dtype) if request.scale && method != Method::Count && !dtype.is_float() => Err(Error::Argument(format!(
+            "scale := true gives fractions, which dtype '{dtype}' cannot hold; use float32 or float64"
+        ))),
         Some(dtype) => Ok(dtype),
         None => Ok(method.output_dtype(common)),
     }

@@ -14,9 +14,9 @@ use super::outlines::{lies_where, outline_of};
 use super::sample::{Archive, Unread};
 use super::target::Target;
 use crate::area::Area;
-use crate::cog::{Level, Nodata};
 use crate::cog::headers::Headers;
 use crate::cog::opened::Opened;
+use crate::cog::{Level, Nodata};
 use crate::crs::Crs;
 use crate::error::{Error, Result};
 use crate::grid::Tiling;
@@ -73,8 +73,7 @@ impl Cube {
         let levels = Levels::new(request.grid, request.crs.clone(), request.overviews);
         request.selection.source = request.selection.source.reachable(&session, request.threads)?;
         let mask = request.mask.as_ref().map(|mask| mask.band.clone());
-        request.selection.named =
-            request.bands.as_ref().map(|names| naming::keys_in(names.iter().chain(&mask)));
+        request.selection.named = request.bands.as_ref().map(|names| naming::keys_in(names.iter().chain(&mask)));
         request.selection.memo = Memo::of(&request.selection);
         let (first, sampled) = first_item(&request, &area)?;
         let wanted = match &request.bands {
@@ -142,8 +141,7 @@ impl Cube {
         let target = Target::grid(Tiling { width: request.grid.width, height: request.grid.height, size });
         let declares_truly = target.len() == 1 || declares_truly(&first, &assets, &opened)?;
         let is_local = assets.values().all(|(_, asset)| matches!(location(&request, asset), Ok(Location::File(_))));
-        let (stored, is_parallel) =
-            (stored(&levels, &opened, size)?, is_parallel(&request.crs, &levels, of_bands())?);
+        let (stored, is_parallel) = (stored(&levels, &opened, size)?, is_parallel(&request.crs, &levels, of_bands())?);
         let warnings = warnings(&request, &opened)?;
         Ok(Cube {
             request,

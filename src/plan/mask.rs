@@ -2,7 +2,7 @@
 
 use super::bands::choose_sample;
 use crate::cog::Cog;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mask::Rule;
 
 /// Which sample of which asset, and what its values mean.
@@ -23,6 +23,11 @@ impl Mask {
         let mask = Mask { name: name.to_owned(), asset: asset.to_owned(), sample, rule };
         mask.sample_of(cog)?;
         Ok(mask)
+    }
+
+    /// The error of an item without it.
+    pub fn lacking(&self) -> Error {
+        Error::Items(format!("the item has no such asset, which mask_band := '{}' asks for", self.name))
     }
 
     /// The sample in one COG, counted from 0.

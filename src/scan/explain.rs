@@ -9,14 +9,14 @@ use super::read::window::{self, Keep};
 use super::shared::cache::TileCache;
 use super::shared::screen;
 use super::watch::failures::{Failure, Failures};
+use crate::cog::opened::Opened;
 use crate::error::{Error, Result};
 use crate::interrupt;
-use crate::cog::opened::Opened;
 use crate::items::{Asset, Item};
 use crate::mosaic::Order;
 use crate::plan::{Band, Cube, Mask, Unit, asset_context, asset_location, of_places};
 use crate::request::OnError;
-use crate::warp::{Kernel, Mapping, pixel_size};
+use crate::warp::{Mapping, pixel_size};
 
 /// One read of one band of one item for one unit; without an item where a unit has none that carries the band.
 #[derive(Debug, Clone)]
@@ -183,7 +183,7 @@ fn mask_header(
     let within = |e: Error| {
         e.within_once(asset_context(&cube.request, &item.id, &mask.asset, found.as_ref().unwrap_or(&lacking)))
     };
-    let Some(asset) = &found else { return failed(within(Error::without_mask())) };
+    let Some(asset) = &found else { return failed(within(mask.lacking())) };
     let mut windows = Vec::new();
     for band in &cube.bands {
         let Some(own) = of_item(item, &band.asset) else { continue };
@@ -242,8 +242,7 @@ fn open(
         };
         let within = |e: Error| e.within(asset_context(&cube.request, &item.id, &band.asset, found));
         let (level, source) = cube.levels.choose(&opened).map_err(within)?;
-        let mapping =
-            Mapping::new(&cube.request.grid, cube.crs(), unit.rect, &source, band.kernel).map_err(within)?;
+        let mapping = Mapping::new(&cube.request.grid, cube.crs(), unit.rect, &source, band.kernel).map_err(within)?;
         header(cube, unit, &opened, (level, mapping), band.sample).map(Some).map_err(within)
     });
     let opened: Vec<Result<Option<Header>>> = interrupt::wait(stream::iter(opening).buffered(AHEAD).collect())?;

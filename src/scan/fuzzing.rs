@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::executor::block_on;
 
-use super::compose::decode::{decode, on_grid};
+use super::compose::decode::decode;
+use super::compose::on_grid::placed;
 use super::read::requests::InFlight;
 use super::read::window::{self, Keep};
 use super::shared::cache::TileCache;
@@ -57,11 +58,11 @@ pub fn read_window(file: &Bytes, cog: Cog, level: usize, grid: &Grid, most: u64)
     let pixels = mapping.window_pixels();
     let plan = window::plan(Keep::for_later(&TileCache::shared(0)), &opened, level, &samples, &mapping, None);
     let bytes = block_on(window::fetch(&Arc::new(file.clone()), opened.id, &plan, &InFlight::default()))?;
-    let stored = Stored { mapping: Arc::new(mapping), plan, bytes };
+    let stored = Stored { mapping: Arc::new(mapping), plan, bytes, shown: None };
     let raster = decode(&opened, &stored, &samples, None)?;
     if raster.samples.iter().any(|plane| plane.len() as u64 != pixels) {
         return Err(Error::Corrupt(format!("internal error: a window of {pixels} pixels lacks some")));
     }
-    on_grid(raster, &stored.mapping);
+    placed(raster, &stored.mapping);
     Ok(pixels)
 }

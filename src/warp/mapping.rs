@@ -88,6 +88,15 @@ impl Mapping {
         Mapping { rect, col: 0, row: 0, width, height, touched: Vec::new(), kind }
     }
 
+    /// A window of a level, pixel by pixel: all tiles under it.
+    pub fn of_window(source: &Source, rect: Rect) -> Mapping {
+        let [col, row, width, height] = [rect.col, rect.row, rect.width, rect.height].map(|side| side as u32);
+        let count = |start: u32, length: u32, tile: u32| ((start + length - 1) / tile - start / tile + 1) as usize;
+        let touched = vec![true; count(col, width, source.tile.0) * count(row, height, source.tile.1)];
+        let kind = Kind::Aligned { cols: (0..width).collect(), rows: (0..height).collect() };
+        Mapping { rect, col, row, width, height, touched, kind }
+    }
+
     /// Whether its pixels are those of a [`Resampler`](super::Resampler), not of a [`Sampler`](super::Sampler).
     pub fn is_resampled(&self) -> bool {
         matches!(self.kind, Kind::Kernel)

@@ -16,7 +16,7 @@ pub use kernel::Kernel;
 pub use mapping::{Kind, Mapping};
 pub use open::runs;
 pub use resample::Resampler;
-pub use sample::{Mask, Sampler, Window, is_value};
+pub use sample::{Mask, Sampler, Window, check as mark_values, is_value};
 pub use tiles::OUTSIDE;
 
 use crate::crs::{Crs, transformer};

@@ -26,7 +26,7 @@ use crate::with_type;
 /// # Errors
 /// A tile that does not decode.
 pub fn decode(opened: &Opened, stored: &Stored, samples: &[u16], open: Option<&[bool]>) -> Result<Raster> {
-    let Stored { mapping, plan, bytes } = stored;
+    let Stored { mapping, plan, bytes, .. } = stored;
     let mut rasters = Vec::with_capacity(samples.len());
     let mut masks = Vec::new();
     for (position, set) in plan.sets.iter().enumerate() {

@@ -42,8 +42,6 @@ pub struct Patch<'a> {
 impl<'a> Patch<'a> {
     /// The whole window of a mapping.
     pub fn whole(rect: Rect, mapping: &'a Mapping, pixels: &'a Pixels, mask: Option<&'a [u8]>) -> Patch<'a> {
-        let Mapping { col, row, width, .. } = *mapping;
-        let mask = mask.map(|values| Mask { values, col, row, width });
         let (rows, cols) = (0..mapping.rect.height as usize, 0..mapping.rect.width as usize);
         let (first, width) = ((mapping.col, mapping.row), mapping.width);
         let mask = mask.map(|values| Mask { values, col: first.0, row: first.1, width });
@@ -77,7 +75,8 @@ impl Layer {
             return;
         }
         let Layer { method, work, reversed, pixels, .. } = *self;
-        let start = || with_type!(work, W => Box::new(Typed::<W>(method.start::<W>(pixels, reversed))) as Box<dyn State>);
+        let start =
+            || with_type!(work, W => Box::new(Typed::<W>(method.start::<W>(pixels, reversed))) as Box<dyn State>);
         self.state.get_or_insert_with(start).feed(patch, meaning);
     }
 
@@ -174,7 +173,7 @@ fn feed_rows<S: Pixel, W: Pixel>(
 
 /// As [`feed_rows`], where the values are those of a kernel over the window.
 fn feed_resampled<S: Pixel, W: Pixel>(mosaic: &mut dyn Mosaic<W>, patch: &Patch, window: Window<S>, meaning: Meaning) {
-    let mut resampler = Resampler::new(patch.mapping, window, meaning);
+    let mut resampler = Resampler::new(patch.mapping, window, meaning.nodata);
     let mut values = vec![0.0; patch.cols.len()];
     let mut valid = vec![0; patch.cols.len()];
     let mut cast: Vec<W> = Vec::with_capacity(values.len());

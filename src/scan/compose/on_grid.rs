@@ -36,7 +36,8 @@ pub fn of_window<'m>(mapping: &Mapping, values: &'m [u8]) -> Mask<'m> {
     Mask { values, col: mapping.col, row: mapping.row, width: mapping.width }
 }
 
-fn placed(raster: Raster, mapping: &Mapping) -> Raster {
+/// Brings the pixels of a window to the output grid.
+pub fn placed(raster: Raster, mapping: &Mapping) -> Raster {
     let (width, height) = (mapping.rect.width as usize, mapping.rect.height as usize);
     let mut masks = vec![vec![0; width * height]; raster.masks.len().max(1)];
     let place = |(position, pixels): (usize, &Pixels), mask: &mut [u8]| {
@@ -78,7 +79,7 @@ fn sampled(
         let mask = alpha.or_else(|| raster.mask_of(at));
         let (mut values, mut valid) = (buffers::take(width * height), vec![0; width * height]);
         with_type!(pixels.dtype(), T => {
-            let mut resampler = Resampler::new(mapping, window_of::<T>(pixels, mapping, mask), meaning(*sample));
+            let mut resampler = Resampler::new(mapping, window_of::<T>(pixels, mapping, mask), meaning(*sample).nodata);
             for (row, (values, valid)) in values.chunks_mut(width).zip(valid.chunks_mut(width)).enumerate() {
                 resampler.row(row, 0..width, values, valid);
             }

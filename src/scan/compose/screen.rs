@@ -54,7 +54,8 @@ fn screen(lookup: &Lookup, whole: &Mapping, shows: &[u8]) -> Option<Arc<Screen>>
     let own = Window { values: &own, col: mapping.col, row: mapping.row, width: mapping.width, ..pixels };
     let sampler = Sampler::new(mapping, 0..cols, own, None);
     let (mut values, mut valid) = (vec![0; cols], vec![0; cols]);
-    let (left, top) = (mapping.rect.col as usize - window.col as usize, mapping.rect.row as usize - window.row as usize);
+    let (left, top) =
+        (mapping.rect.col as usize - window.col as usize, mapping.rect.row as usize - window.row as usize);
     for row in 0..mapping.rect.height as usize {
         let found = sampler.row(row, 0..cols, &mut values, &mut valid);
         let line = &mut visible[(top + row) * width + left..][..cols];

@@ -11,6 +11,7 @@ use super::batch::{Batch, Member};
 use super::reader::Reader;
 use super::unit::UnitReads;
 use crate::error::{Error, Result};
+use crate::items::Item;
 use crate::plan::Units;
 use crate::runtime;
 use crate::scan::shared::faults;
@@ -150,14 +151,12 @@ impl Groups {
         let mut of_masks: HashMap<u64, Vec<Member>> = HashMap::new();
         if self.reader.shared.mask.is_some() {
             let pairs = batches.iter().map(|(item, members)| (*item, members.len()));
-            of_masks.extend(
-                pairs.map(|(item, count)| (item, Batch::members(&self.reader.in_flight, count).collect())),
-            );
+            of_masks.extend(pairs.map(|(item, count)| (item, Batch::members(&self.reader.in_flight, count).collect())));
         }
         // Reads are tasks of the I/O runtime.
         let _io = self.io.enter();
         for unit in &mut units {
-            let mut of = |batches: &mut HashMap<u64, Vec<Member>>, item: &Item| batches.get_mut(&item.order)?.pop();
+            let of = |batches: &mut HashMap<u64, Vec<Member>>, item: &Item| batches.get_mut(&item.order)?.pop();
             unit.open(&self.reader, |item| (of(&mut batches, item), of(&mut of_masks, item)));
         }
         Ok(Group { units, _reads: reads })

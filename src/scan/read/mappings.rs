@@ -91,13 +91,7 @@ impl Mappings {
         Ok(Some(Source { level, geometry, mappings, open, samples }))
     }
 
-    fn mapping(
-        &self,
-        cube: &Cube,
-        rect: Rect,
-        source: &warp::Source,
-        kernel: Kernel,
-    ) -> Result<Option<Arc<Mapping>>> {
+    fn mapping(&self, cube: &Cube, rect: Rect, source: &warp::Source, kernel: Kernel) -> Result<Option<Arc<Mapping>>> {
         let make = || Ok(Mapping::new(&cube.request.grid, cube.crs(), rect, source, kernel)?.map(Arc::new));
         self.known.try_get_with((rect, Geometry::of(source), kernel), make).map_err(|e: Arc<Error>| (*e).clone())
     }

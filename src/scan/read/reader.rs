@@ -15,7 +15,7 @@ use crate::cog::opened::Opened;
 use crate::error::{Error, Result};
 use crate::grid::Rect;
 use crate::items::{Asset, Item};
-use crate::plan::{Cube, Unit};
+use crate::plan::{Cube, Mask, Unit};
 use crate::runtime::tell;
 use crate::scan::shared::faults;
 use crate::scan::shared::memory::{Memory, Reservation, shrink};
@@ -97,6 +97,9 @@ struct Planned {
     mask: Option<MaskFile>,
     part: Part,
 }
+
+/// An asset of an item with its header open, and its position.
+type File<'a> = (usize, &'a Asset, Arc<Object>, Arc<Opened>);
 
 /// What one asset gives for one kernel, before its mask is known.
 struct Sourced<'a> {
@@ -190,7 +193,7 @@ impl Reader {
         let mask_member = slots.mask_member.take();
         let plans = match mask {
             Some(at) if !sources.is_empty() => {
-                let file = mask_file(&files, *at).map_err(|e| (*at, e))?;
+                let file = mask_file(cube, &files, *at).map_err(|e| (*at, e))?;
                 self.masked(&file, sources, target.row, mask_member).await.map_err(|e| (*at, e))?
             }
             _ => sources.into_iter().map(|source| self.planned(source, target.row, None, None)).collect(),
@@ -213,7 +216,7 @@ impl Reader {
     /// What can add a pixel of the files of an item, for each kernel.
     async fn sources<'a>(
         self: &Arc<Self>,
-        files: &[(usize, &'a Asset, Arc<Object>, Arc<Opened>)],
+        files: &[File<'a>],
         target: Target,
         settled: &Arc<Vec<Option<Vec<u8>>>>,
     ) -> Result<Vec<Sourced<'a>>, (usize, Error)> {
@@ -223,7 +226,8 @@ impl Reader {
             kernels.map(move |(_, kernel)| (file, *kernel))
         });
         let finding = wanted.map(|((index, asset, object, opened), kernel)| async move {
-            let source = self.source((*index, asset, kernel), opened, target, settled).await.map_err(|e| (*index, e))?;
+            let source =
+                self.source((*index, asset, kernel), opened, target, settled).await.map_err(|e| (*index, e))?;
             let (object, opened) = (object.clone(), opened.clone());
             Ok(source.map(|source| Sourced { index: *index, kernel, asset, object, opened, source }))
         });
@@ -243,8 +247,7 @@ impl Reader {
             return self.mappings.source(shared, (index, asset, kernel), opened, rect, settled);
         }
         let (reader, asset, opened, settled) = (self.clone(), asset.clone(), opened.clone(), settled.clone());
-        let find =
-            move || reader.mappings.source(&reader.shared, (index, &asset, kernel), &opened, rect, &settled);
+        let find = move || reader.mappings.source(&reader.shared, (index, &asset, kernel), &opened, rect, &settled);
         shared.on_pool(find).await
     }
 
@@ -354,9 +357,8 @@ impl Reader {
 ///
 /// # Errors
 /// An item without that asset.
-fn mask_file(files: &[(usize, &Asset, Arc<Object>, Arc<Opened>)], at: usize) -> Result<MaskFile> {
-    let found = files.iter().find(|(index, ..)| *index == at);
-    let (_, asset, object, opened) =
-        found.ok_or_else(|| Error::Items("the item has no such asset, which mask_band asks for".into()))?;
+fn mask_file(cube: &Cube, files: &[File], at: usize) -> Result<MaskFile> {
+    let lacking = || cube.mask.as_ref().map_or(Error::Cancelled, Mask::lacking);
+    let (_, asset, object, opened) = files.iter().find(|(index, ..)| *index == at).ok_or_else(lacking)?;
     Ok(MaskFile { object: object.clone(), opened: opened.clone(), asset: (*asset).clone() })
 }

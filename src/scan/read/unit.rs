@@ -116,11 +116,7 @@ impl UnitReads {
 
     /// Has the reads of the next items open their headers, a few at a time. Called on a thread of the I/O runtime. `member` tells
     /// which batch a read belongs to, and which that of its mask.
-    pub fn open(
-        &mut self,
-        reader: &Arc<Reader>,
-        mut member: impl FnMut(&Item) -> (Option<Member>, Option<Member>),
-    ) {
+    pub fn open(&mut self, reader: &Arc<Reader>, mut member: impl FnMut(&Item) -> (Option<Member>, Option<Member>)) {
         while self.reading.len() < ITEMS_AHEAD && self.next < self.end.min(self.items.len()) {
             let item = self.items[self.next].clone();
             let (tell, opened) = oneshot::channel();

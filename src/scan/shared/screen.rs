@@ -53,10 +53,6 @@ impl Shown {
         let tiles = tiles.zip(&mapping.touched).map(|((r, c), touched)| *touched && shows(r, c)).collect();
         Shown { screen: screen.clone(), tiles }
     }
-
-    pub fn is_empty(&self) -> bool {
-        !self.tiles.contains(&true)
-    }
 }
 
 impl Screen {

@@ -41,7 +41,17 @@ impl Shared {
         let neighbours = (!is_small(&cube, &cache)).then(|| Arc::new(NeighbourTiles::new(cube.clone(), budget / 4)));
         let mask = cube.mask.as_ref().and_then(|mask| assets.iter().position(|asset| *asset == mask.asset));
         let order = Order::of(bands.iter().map(|band| cube.bands[*band].method));
-        Shared { cube, bands, assets, mask, order, cache, neighbours, decoding: Memory::new(budget / 4), pool: OnceLock::new() }
+        Shared {
+            cube,
+            bands,
+            assets,
+            mask,
+            order,
+            cache,
+            neighbours,
+            decoding: Memory::new(budget / 4),
+            pool: OnceLock::new(),
+        }
     }
 
     /// The bands in the order of the output, each with the position of its asset.
