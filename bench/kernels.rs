@@ -189,7 +189,7 @@ fn warping(c: &mut Criterion) {
 
 /// Feeds a scene once for each of the marks of valid pixels, row by row, and finishes.
 fn compose(method: Method, scene: &[u16], marks: &[Vec<u8>], dtype: DataType) -> (Pixels, Vec<u8>) {
-    let mut mosaic = method.start::<u16>(SIDE * SIDE);
+    let mut mosaic = method.start::<u16>(SIDE * SIDE, false);
     for marks in marks {
         for row in 0..SIDE {
             let run = row * SIDE..(row + 1) * SIDE;

@@ -45,7 +45,7 @@ mod tests {
     fn days_end_when_no_longitude_can_add_to_them() {
         let orders = |items: Vec<Item>| items.iter().map(|item| item.order).collect::<Vec<_>>();
         let mut days = Days::default();
-        assert_eq!(orders(days.add(vec![item(3, -10, 0), item(9, 0, -24)])), []);
+        assert_eq!(orders(days.add(vec![item(3, -10, 0), item(9, 0, -24)])), Vec::<u64>::new());
         assert_eq!(orders(days.add(vec![item(1, 35, 0), item(4, 35, 24)])), [9]);
         let fault = Item { fault: Some("no time".into()), ..item(0, 0, 0) };
         assert_eq!(orders(days.add(vec![item(2, 36, 24), fault])), [1, 3]);

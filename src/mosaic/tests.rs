@@ -4,7 +4,7 @@ use super::*;
 
 /// Feeds one row per item; `None` is not valid.
 fn run(method: Method, items: &[Vec<Option<f64>>], dtype: DataType) -> Vec<Option<f64>> {
-    let mut mosaic = method.start::<f64>(items[0].len());
+    let mut mosaic = method.start::<f64>(items[0].len(), false);
     let ordered: Vec<_> = if method.reverses() { items.iter().rev().collect() } else { items.iter().collect() };
     for item in ordered {
         let values: Vec<f64> = item.iter().map(|v| v.unwrap_or(1e9)).collect();
@@ -37,12 +37,12 @@ fn each_method_by_hand() {
 
 #[test]
 fn only_first_and_last_stop_early() {
-    let mut first = Method::First.start::<u8>(2);
+    let mut first = Method::First.start::<u8>(2, false);
     first.feed(0, &[1, 2], &[1, 0]);
     assert!(!first.is_done());
     first.feed(1, &[3], &[1]);
     assert!(first.is_done());
-    let mut highest = Method::Highest.start::<u8>(1);
+    let mut highest = Method::Highest.start::<u8>(1, false);
     highest.feed(0, &[1], &[1]);
     assert!(!highest.is_done());
 }
@@ -74,5 +74,22 @@ proptest! {
         if let Some(got) = run(Method::Median, &rows, DataType::Float64)[0] {
             prop_assert_eq!(got, (seen[(seen.len() - 1) / 2] + seen[seen.len() / 2]) / 2.0);
         }
+    }
+}
+
+#[test]
+fn last_among_others_takes_items_in_their_order() {
+    let mut last = Method::Last.start::<u8>(3, false);
+    last.feed(0, &[1, 2, 3], &[1, 1, 0]);
+    last.feed(1, &[4, 5], &[0, 0]);
+    last.feed(0, &[6], &[1]);
+    assert!(!last.is_done() && last.settled().is_none());
+    let (pixels, valid) = last.finish(DataType::UInt8);
+    assert_eq!((&pixels.as_bytes()[..2], valid), (&[6, 2][..], vec![1, 1, 0]));
+    let order = |methods: &[Method]| Order::of(methods.iter().copied());
+    assert_eq!(order(&[Method::Last, Method::Last]), Order { reverses: true, stops_early: true });
+    assert_eq!(order(&[Method::First]), Order { reverses: false, stops_early: true });
+    for mixed in [[Method::First, Method::Last], [Method::First, Method::Median], [Method::Last, Method::Mean]] {
+        assert_eq!(order(&mixed), Order { reverses: false, stops_early: false });
     }
 }

@@ -363,7 +363,7 @@ fn choose_chunk_size<'a>(
         let tile = f64::from(if opened.level(level).striped { height } else { width.max(height) }) * size;
         side = side.max(levels.target(opened)?.map_or(0.0, |target| tile / target));
     }
-    let per_pixel: usize = bands.iter().map(|b| bytes_per_pixel(b)).sum();
+    let per_pixel: usize = bands.iter().map(bytes_per_pixel).sum();
     let fits = |size: &u64| size * size * TILES_IN_FLIGHT * per_pixel as u64 <= request.memory_budget / 4;
     let fitting: Vec<u64> = CHUNK_SIZES.into_iter().filter(fits).collect();
     let wanted = fitting.iter().find(|size| **size as f64 >= side * 0.98);

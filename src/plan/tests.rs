@@ -10,9 +10,10 @@ use crate::grid::{Grid, Tiling};
 use crate::items::{Memo, Selection, Source};
 use crate::mosaic::Method;
 use crate::place::Place;
-use crate::request::{Caller, Request};
+use crate::request::{Caller, Choice, Request};
 use crate::store::{Access, Options, Session};
 use crate::time::Period;
+use crate::warp::Kernel;
 
 /// 3 rows of 4 tiles of 10 degrees: from longitude 0 to 35, from latitude 25 down to 0.
 fn cube(target: impl FnOnce(Tiling) -> Target) -> Arc<Cube> {

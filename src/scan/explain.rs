@@ -140,16 +140,12 @@ fn mask_rows(
     headers: bool,
     failures: &Failures,
 ) -> Result<Vec<Row>> {
-    let of_item = |item: &Arc<Item>, key: &str| {
-        let at = assets.iter().position(|asset| asset == key)?;
-        item.assets.get(at)?.clone()
-    };
-    let has_band = |item: &&Arc<Item>| cube.bands.iter().any(|band| of_item(item, &band.asset).is_some());
+    let has_band = |item: &&Arc<Item>| cube.bands.iter().any(|band| asset_of(item, assets, &band.asset).is_some());
     let items: Vec<&Arc<Item>> = unit.items.iter().filter(has_band).collect();
     let mut rows = Vec::with_capacity(items.len());
     for (i, item) in items.iter().enumerate() {
-        let found = of_item(item, &mask.asset).unwrap_or_default();
-        let header = if headers { mask_header(cube, mask, unit, (item, &of_item), failures)? } else { None };
+        let found = asset_of(item, assets, &mask.asset).cloned().unwrap_or_default();
+        let header = if headers { mask_header(cube, mask, unit, (item, assets), failures)? } else { None };
         rows.push(Row {
             masks: true,
             item_id: Some(item.id.to_string()),
@@ -162,33 +158,38 @@ fn mask_rows(
     Ok(rows)
 }
 
+/// The asset of an item with a key, which is one of those that it was asked for.
+fn asset_of<'i>(item: &'i Item, assets: &[String], key: &str) -> Option<&'i Asset> {
+    item.assets.get(assets.iter().position(|asset| asset == key)?)?.as_ref()
+}
+
 /// The window of a mask that the windows of all bands need; `None` where a file cannot be read and the call ignores that.
 fn mask_header(
     cube: &Cube,
     mask: &Mask,
     unit: &Unit,
-    (item, of_item): (&Arc<Item>, &dyn Fn(&Arc<Item>, &str) -> Option<Asset>),
+    (item, assets): (&Item, &[String]),
     failures: &Failures,
 ) -> Result<Option<Header>> {
-    let found = of_item(item, &mask.asset);
     let lacking = Asset::default();
+    let (found, shown) = match asset_of(item, assets, &mask.asset) {
+        Some(found) => (Some(found), found),
+        None => (None, &lacking),
+    };
     let failed = |error: Error| match cube.request.errors {
         OnError::Ignore if error != Error::Cancelled => {
-            let found = found.as_ref().unwrap_or(&lacking);
-            failures.record(Failure::new(&cube.request, &item.id, &mask.asset, found, &error));
+            failures.record(Failure::new(&cube.request, &item.id, &mask.asset, shown, &error));
             Ok(None)
         }
         _ => Err(error),
     };
-    let within = |e: Error| {
-        e.within_once(asset_context(&cube.request, &item.id, &mask.asset, found.as_ref().unwrap_or(&lacking)))
-    };
-    let Some(asset) = &found else { return failed(within(mask.lacking())) };
+    let within = |e: Error| e.within_once(asset_context(&cube.request, &item.id, &mask.asset, shown));
+    let Some(asset) = found else { return failed(within(mask.lacking())) };
     let mut windows = Vec::new();
     for band in &cube.bands {
-        let Some(own) = of_item(item, &band.asset) else { continue };
+        let Some(own) = asset_of(item, assets, &band.asset) else { continue };
         // What is wrong with a band is told by its own row.
-        let Ok((_, opened)) = interrupt::wait(cube.open(&item.id, &band.asset, &own))? else { continue };
+        let Ok((_, opened)) = interrupt::wait(cube.open(&item.id, &band.asset, own))? else { continue };
         let (_, source) = cube.levels.choose(&opened)?;
         let mapping = Mapping::new(&cube.request.grid, cube.crs(), unit.rect, &source, band.kernel)?;
         windows.extend(mapping.map(|mapping| (source, screen::Window::of(&mapping))));

@@ -152,7 +152,7 @@ def test_clouds_beside_the_box_hide_what_is_near(con, tmp_path):
     scl = np.full((60, 60), 4, "uint8")
     scl[8, 8] = scl[40, 33] = 9
     items, band = one(tmp_path, scl, band=noise((60, 60)))
-    where = grid(40, 40, LEFT + 100, TOP - 100)
+    where = grid(40, 40, left=LEFT + 100, top=TOP - 100)
     visible = ~grown(scl != 4, 10, 65)[10:50, 10:50]
     for size in (16, 20, 64):
         found = red(con, items, where, mask_values=[9], mask_grow=65, chunk_size=size)
@@ -227,7 +227,7 @@ def test_a_method_for_each_band(con, tmp_path):
         assert np.ma.allclose(step["red"], METHODS["median"](stack)) and step["red"].dtype == "float32"
         wanted = METHODS[method](classes)
         assert (np.ma.getmaskarray(step["scl"]) == wanted.mask).all()
-        assert (step["scl"] == wanted).all() and step["scl"].dtype == "uint16"
+        assert (step["scl"] == wanted).all() and step["scl"].dtype.kind == "i"
 
 
 def test_windows_in_parts(con, tmp_path):
@@ -238,7 +238,7 @@ def test_windows_in_parts(con, tmp_path):
         "scl": raster(tmp_path / "scl.tif", scl, resolution=20, blocks=64),
     }
     items = index(tmp_path, [item("one", paths)])
-    where = grid(70, 60, LEFT, TOP, resolution=100)
+    where = grid(70, 60, resolution=100)
     # Of each 10 x 10 pixels the one to the right and below of the centre.
     at = np.ix_(np.arange(5, 600, 10), np.arange(5, 700, 10))
     visible = np.isin(scl.repeat(2, 0).repeat(2, 1)[at], [4, 5])
@@ -259,10 +259,11 @@ def test_scaled_and_masked(con, tmp_path):
     assert np.allclose(found.data[visible], noise()[visible] * 0.0001 - 0.1)
 
 
-def requests(con, text):
-    (before,) = con.execute("SELECT tiles_decoded FROM lazycogs_cache_stats()").fetchone()
+def decoded(con, text):
+    sql = "SELECT value FROM lazycogs_cache_stats() WHERE counter = 'tiles_decoded'"
+    (before,) = con.execute(sql).fetchone()
     con.execute(text).fetchall()
-    (after,) = con.execute("SELECT tiles_decoded FROM lazycogs_cache_stats()").fetchone()
+    (after,) = con.execute(sql).fetchone()
     return after - before
 
 
@@ -280,7 +281,7 @@ def test_bands_under_a_closed_mask_are_not_read(con, tmp_path):
     where = grid(64, 64)
     one = index(tmp_path, [item("one", paths)])
     text = f"FROM {call('lazycogs_read', one, where, bands=['red'], mask_band='scl', mask_keep=[4], chunk_size=64)}"
-    assert requests(con, text) == 4 + 1, "four tiles of the mask, one of the band"
+    assert decoded(con, text) == 4 + 1, "four tiles of the mask, one of the band"
     footprint = item("one", paths).footprint
     two = [
         item("one", paths | {"scl": clear}, (2024, 5, 3, 12, 0)),

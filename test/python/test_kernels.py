@@ -339,7 +339,7 @@ def test_halos_are_in_the_plan(con, tmp_path):
     """explain counts the pixels around, and what is read is what it says."""
     path = source(tmp_path / "a.tif", shape=(96, 96), blocks=16)
     items = index(tmp_path, [item("one", {"data": path})])
-    where = grid(32, 32, LEFT + 323, TOP - 323)
+    where = grid(32, 32, left=LEFT + 323, top=TOP - 323)
     text = call("lazycogs_explain", items, where, resampling="lanczos", headers=True)
     col, row, width, height = con.execute(
         f"SELECT window_col, window_row, window_width, window_height FROM {text}"
