@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::mapping::{Kind, Mapping};
-use super::tiles::OUTSIDE;
+use super::tiles::{OUTSIDE, Tiles};
 use crate::grid::Rect;
 
 impl Mapping {
@@ -49,7 +49,27 @@ impl Mapping {
                     }
                 }
             }
-            Kind::Oversized | Kind::Kernel => open.copy_from_slice(&self.touched),
+            Kind::Parallel(taps) => {
+                let tiles = Tiles::under((self.col, self.row), (self.width, self.height), tile);
+                for (row, down) in taps.rows.spans() {
+                    let line = line(row);
+                    for (_, across) in taps.cols.spans().filter(|(col, _)| line[*col] == 0) {
+                        tiles.mark_within(&mut open, across, down.clone());
+                    }
+                }
+            }
+            Kind::Cells(cells) => {
+                let tiles = Tiles::under((self.col, self.row), (self.width, self.height), tile);
+                let is_open = |part: Rect| {
+                    let col = (part.col - self.rect.col) as usize;
+                    let first = (part.row - self.rect.row) as usize;
+                    let mut rows = first..first + part.height as usize;
+                    rows.any(|row| line(row)[col..col + part.width as usize].contains(&0))
+                };
+                cells.mark_open(&tiles, &mut open, is_open);
+                open.iter_mut().zip(&self.touched).for_each(|(open, touched)| *open &= touched);
+            }
+            Kind::Shares(_) | Kind::Oversized => open.copy_from_slice(&self.touched),
         }
         open
     }
