@@ -31,7 +31,9 @@ impl Mapping {
         let to_source = transformer(grid_crs, &source.crs)?;
         if to_source.is_identity() && source.transform.is_axis_aligned() {
             let found = Parallel::new(lattice, rect, source, kernel, point);
-            return Ok(found.map(|(taps, rect, window, touched)| made(Kind::Parallel(taps), rect, window, touched)));
+            return Ok(
+                found.map(|(taps, rect, window, touched)| made(Kind::Parallel(Box::new(taps)), rect, window, touched))
+            );
         }
         add(&COUNTERS.mappings, 1);
         add(&COUNTERS.pixels_mapped, rect.pixels() as u64);
@@ -41,11 +43,13 @@ impl Mapping {
             let exact = Exact { from: source.transform, to_source: &to_grid, inverse, round: None };
             let turn = grid_crs.turn().map(|turn| turn / grid.resolution);
             let found = Shares::new(&exact, turn, rect, source);
-            return Ok(found.map(|(shares, window, touched)| made(Kind::Shares(shares), rect, window, touched)));
+            return Ok(
+                found.map(|(shares, window, touched)| made(Kind::Shares(Box::new(shares)), rect, window, touched))
+            );
         }
         let exact = Exact { from: lattice.affine, to_source: &to_source, inverse, round: Round::of(source) };
         let found = Cells::new(&exact, rect, source, kernel, point);
-        Ok(found.map(|(cells, rect, window, touched)| made(Kind::Cells(cells), rect, window, touched)))
+        Ok(found.map(|(cells, rect, window, touched)| made(Kind::Cells(Box::new(cells)), rect, window, touched)))
     }
 
     /// Maps the pixels `rect` of the level `from` to those of the level `to` that hold their centres; `None` if none of them

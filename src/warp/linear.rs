@@ -23,6 +23,8 @@ pub struct Linear {
     terms: Terms,
     /// A ring: row n of the window is at n modulo its length.
     lines: Vec<Line>,
+    /// The span that was asked for last, and the columns of the window under it.
+    seen: Option<(Range<usize>, Range<usize>)>,
     sum: Vec<f64>,
     missing: Vec<f64>,
 }
@@ -39,10 +41,10 @@ struct Line {
 }
 
 impl Linear {
-    /// For rows that take up to `taps` source rows.
+    /// For rows of one mapping that take up to `taps` source rows.
     pub fn new(terms: Terms, taps: usize) -> Linear {
         let lines = (0..taps.clamp(1, LINES)).map(|_| Line::default()).collect();
-        Linear { terms, lines, sum: Vec::new(), missing: Vec::new() }
+        Linear { terms, lines, seen: None, sum: Vec::new(), missing: Vec::new() }
     }
 
     /// The sums of an output row, for `span` of `cols`, and in `missing` the sums of the weights of what is missing. Gives whether
@@ -55,10 +57,12 @@ impl Linear {
         sums: &mut [f64],
         missing: &mut [f64],
     ) -> bool {
-        let Some(window) = cols.window_of(span.clone()) else {
+        let known = self.seen.as_ref().filter(|(seen, _)| *seen == span).map(|(_, window)| window.clone());
+        let Some(window) = known.or_else(|| cols.window_of(span.clone())) else {
             sums.fill(0.0);
             return false;
         };
+        self.seen = Some((span.clone(), window.clone()));
         self.add_up(plane, window.clone(), rows);
         gather(&self.sum, cols, span.clone(), window.start, sums);
         let any = self.missing.iter().any(|m| *m != 0.0);

@@ -32,11 +32,11 @@ pub enum Kind {
     /// The window is too large to count its pixels; only parts of the mapping can be used.
     Oversized,
     /// Taps of a kernel, for each column and for each row.
-    Parallel(Parallel),
+    Parallel(Box<Parallel>),
     /// Where the pixels lie, of which a kernel finds its taps.
-    Cells(Cells),
+    Cells(Box<Cells>),
     /// Where source pixels lie, which are dealt out.
-    Shares(Shares),
+    Shares(Box<Shares>),
 }
 
 impl Drop for Mapping {

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::axis::Axis;
 use super::mapping::{Kind, Mapping};
 use super::tiles::{OUTSIDE, Tiles};
 use crate::grid::Rect;
@@ -51,10 +52,13 @@ impl Mapping {
             }
             Kind::Parallel(taps) => {
                 let tiles = Tiles::under((self.col, self.row), (self.width, self.height), tile);
+                let runs = runs_of_taps(&taps.cols, &tiles);
                 for (row, down) in taps.rows.spans() {
-                    let line = line(row);
-                    for (_, across) in taps.cols.spans().filter(|(col, _)| line[*col] == 0) {
-                        tiles.mark_within(&mut open, across, down.clone());
+                    for tile_row in tiles.rows_of(&down) {
+                        for (tile_col, run) in &runs {
+                            let open = &mut open[tile_row * across + tile_col];
+                            *open = *open || line(row)[run.clone()].contains(&0);
+                        }
                     }
                 }
             }
@@ -88,6 +92,20 @@ impl Mapping {
         }
         Some(open)
     }
+}
+
+/// Runs of neighbours that have taps in the same tile along one axis: the tile, counted from the first, and which of them.
+fn runs_of_taps(axis: &Axis, tiles: &Tiles) -> Vec<(usize, Range<usize>)> {
+    let mut runs: Vec<(usize, Range<usize>)> = Vec::new();
+    for (i, span) in axis.spans() {
+        for tile in tiles.cols_of(&span) {
+            match runs.iter_mut().rev().find(|(here, _)| *here == tile) {
+                Some((_, run)) if run.end == i => run.end += 1,
+                _ => runs.push((tile, i..i + 1)),
+            }
+        }
+    }
+    runs
 }
 
 /// Runs of positions, relative to `start`, that lie in the same tile along one axis: the tile, and which positions.

@@ -86,7 +86,7 @@ impl Shares {
     }
 
     /// Gives `take` the column, the row and the corners of each source pixel of a window that may reach into the rectangle, row
-    /// by row. Corners are relative to the rectangle.
+    /// by row.
     pub fn each(&self, [col, row, width, height]: Extent, mut take: impl FnMut(u32, u32, &Quad)) {
         let (mut above, mut below) = (Vec::new(), Vec::new());
         for row in u64::from(row)..u64::from(row + height) {
@@ -107,34 +107,35 @@ impl Shares {
         }
     }
 
-    /// Gives `take` a source pixel by its corners relative to the rectangle, once for each time that it comes round to where it meets
-    /// that. Not where the transformation jumps between its corners.
+    /// Gives `take` the corners of a source pixel, once for each time that it comes round to where it meets the rectangle. Not where
+    /// the transformation jumps between them.
     fn turns(&self, mut corners: Quad, mut take: impl FnMut(&Quad)) {
-        let Rect { col, row, width, height } = self.rect;
+        let (cols, rows) = (self.rect.col..self.rect.col_end(), self.rect.row..self.rect.row_end());
         let x0 = corners[0].0;
-        for (x, y) in &mut corners {
-            *x -= self.turn.map_or(0.0, |turn| ((*x - x0) / turn).round() * turn) + col as f64;
-            *y -= row as f64;
+        if let Some(turn) = self.turn {
+            corners.iter_mut().for_each(|(x, _)| *x -= ((*x - x0) / turn).round() * turn);
         }
-        if !is_whole(&corners) {
+        if !is_whole(&corners) || pixels(corners.map(|p| p.1), rows).is_none() {
             return;
         }
-        if let Some(turn) = self.turn {
-            let high = corners.iter().fold(f64::NEG_INFINITY, |high, p| high.max(p.0));
-            // The first turn whose right end lies within the rectangle or beyond it.
-            let by = (-high / turn).ceil() * turn;
-            corners.iter_mut().for_each(|(x, _)| *x += by);
-        }
-        loop {
-            let meets = pixels(corners.map(|p| p.0), width as usize).is_some();
-            if meets && pixels(corners.map(|p| p.1), height as usize).is_some() {
+        let Some(turn) = self.turn else {
+            if pixels(corners.map(|p| p.0), cols).is_some() {
                 take(&corners);
             }
-            let Some(turn) = self.turn else { return };
-            corners.iter_mut().for_each(|(x, _)| *x += turn);
-            if corners.iter().all(|(x, _)| *x >= width as f64) {
+            return;
+        };
+        let high = corners.iter().fold(f64::NEG_INFINITY, |high, p| high.max(p.0));
+        // The first turn whose right end lies within the rectangle or beyond it.
+        let mut turns = ((cols.start as f64 - high) / turn).ceil();
+        loop {
+            let turned = corners.map(|(x, y)| (x + turns * turn, y));
+            if turned.iter().all(|(x, _)| *x >= cols.end as f64) {
                 return;
             }
+            if pixels(turned.map(|p| p.0), cols.clone()).is_some() {
+                take(&turned);
+            }
+            turns += 1.0;
         }
     }
 

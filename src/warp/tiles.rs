@@ -75,11 +75,20 @@ impl Tiles {
     }
 
     /// As [`Tiles::mark`], for columns and rows of the window.
-    pub fn mark_within(&self, marks: &mut [bool], cols: Range<u32>, rows: Range<u32>) {
-        let cols = self.along().tiles_of(&cols);
-        for row in self.downwards().tiles_of(&rows) {
-            marks[row * self.across..][cols.clone()].fill(true);
+    fn mark_within(&self, marks: &mut [bool], cols: Range<u32>, rows: Range<u32>) {
+        for row in self.rows_of(&rows) {
+            marks[row * self.across..][self.cols_of(&cols)].fill(true);
         }
+    }
+
+    /// The columns of tiles that columns of the window lie in; those of the first tile count as 0.
+    pub fn cols_of(&self, cols: &Range<u32>) -> Range<usize> {
+        self.along().tiles_of(cols)
+    }
+
+    /// As [`Tiles::cols_of`], for rows.
+    pub fn rows_of(&self, rows: &Range<u32>) -> Range<usize> {
+        self.downwards().tiles_of(rows)
     }
 
     fn along(&self) -> Run {

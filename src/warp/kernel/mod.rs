@@ -101,18 +101,22 @@ impl Kernel {
             return Ok((t.a.hypot(t.d) / side, t.b.hypot(t.e) / side));
         }
         let (col, row) = (f64::from(source.width) / 2.0, f64::from(source.height) / 2.0);
-        let ends = [(-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5)].map(|(c, r)| t.apply(col + c, row + r));
-        let (mut xs, mut ys) = (ends.map(|p| p.0), ends.map(|p| p.1));
+        let points =
+            [(-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5), (0.0, 0.0)].map(|(c, r)| t.apply(col + c, row + r));
+        let (mut xs, mut ys) = (points.map(|p| p.0), points.map(|p| p.1));
         back.transform(&mut xs, &mut ys);
-        let turn = grid_crs.turn();
-        let length = |i: usize| {
-            let across = xs[i + 1] - xs[i];
-            let across = turn.map_or(across, |turn| across - (across / turn).round() * turn);
-            across.hypot(ys[i + 1] - ys[i]) / side
+        if let Some(turn) = grid_crs.turn() {
+            let centre = xs[4];
+            xs.iter_mut().for_each(|x| *x -= ((*x - centre) / turn).round() * turn);
+        }
+        let length = |i: usize| (xs[i + 1] - xs[i]).hypot(ys[i + 1] - ys[i]);
+        // Where the transformation jumps, the centre does not lie between the ends.
+        let is_smooth = |i: usize| {
+            let (across, down) = ((xs[i + 1] + xs[i]) / 2.0 - xs[4], (ys[i + 1] + ys[i]) / 2.0 - ys[4]);
+            length(i) > 0.0 && length(i).is_finite() && across.hypot(down) <= length(i) / 4.0
         };
-        let scale = (length(0), length(2));
-        let is_scale = |s: f64| s.is_finite() && s > 0.0;
-        if is_scale(scale.0) && is_scale(scale.1) { Ok(scale) } else { Self::scale_at_grid(grid, grid_crs, source) }
+        let scale = (length(0) / side, length(2) / side);
+        if is_smooth(0) && is_smooth(2) { Ok(scale) } else { Self::scale_at_grid(grid, grid_crs, source) }
     }
 
     /// The same from the image of the grid's centre in the level; 1 where that has none either.

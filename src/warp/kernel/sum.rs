@@ -1,6 +1,9 @@
 //! Totals that are kept: each source pixel is dealt out over the output pixels by the shares of its area.
 
+use std::ops::Range;
+
 use super::taps::{Family, Plane, Taps};
+use crate::grid::Rect;
 use crate::pixels::Pixel;
 
 /// The sum of the shares under an output pixel.
@@ -40,14 +43,14 @@ pub struct Clip {
 }
 
 impl Clip {
-    /// Calls `take` with column, row and share for each pixel of `0..width`, `0..height` that a convex quadrilateral reaches into.
-    pub fn shares(&mut self, quad: &Quad, (width, height): (usize, usize), mut take: impl FnMut(usize, usize, f64)) {
+    /// Calls `take` with column, row and share for each pixel of `rect` that a convex quadrilateral reaches into.
+    pub fn shares(&mut self, quad: &Quad, rect: Rect, mut take: impl FnMut(u64, u64, f64)) {
         let whole = area(quad);
         if !(whole > 0.0 && whole.is_finite()) {
             return;
         }
-        let Some((top, bottom)) = pixels(quad.map(|p| p.1), height) else { return };
-        let Some((left, right)) = pixels(quad.map(|p| p.0), width) else { return };
+        let Some((top, bottom)) = pixels(quad.map(|p| p.1), rect.row..rect.row_end()) else { return };
+        let Some((left, right)) = pixels(quad.map(|p| p.0), rect.col..rect.col_end()) else { return };
         for row in top..bottom {
             between(quad, |p| (p.1, p.0), row as f64, &mut self.half, &mut self.strip);
             for col in left..right {
@@ -61,13 +64,14 @@ impl Clip {
     }
 }
 
-/// From the first pixel of `0..size` that coordinates reach into to the one behind the last.
-pub fn pixels(coordinates: [f64; 4], size: usize) -> Option<(usize, usize)> {
+/// From the first pixel of a range that coordinates reach into to the one behind the last.
+pub fn pixels(coordinates: [f64; 4], range: Range<u64>) -> Option<(u64, u64)> {
     let low = coordinates.into_iter().fold(f64::INFINITY, f64::min);
     let high = coordinates.into_iter().fold(f64::NEG_INFINITY, f64::max);
-    let first = (low + SLIVER).floor().max(0.0);
-    let end = (high - SLIVER).ceil().max(first + 1.0).min(size as f64);
-    (first < end).then_some((first as usize, end as usize))
+    let first = (low + SLIVER).floor();
+    let end = (high - SLIVER).ceil().max(first + 1.0);
+    let (first, end) = (first.max(range.start as f64), end.min(range.end as f64));
+    (first < end).then_some((first as u64, end as u64))
 }
 
 /// The part of a convex polygon whose first coordinate lies in `low..low + 1`, with the coordinates swapped: the other comes first.

@@ -28,9 +28,10 @@ impl Totals {
                 return;
             }
             let value = plane.line(row, col, 1).0[0].to_f64();
-            clip.shares(corners, (width, height), |col, row, share| {
-                totals.sums[row * width + col] += share * value;
-                totals.valid[row * width + col] = 1;
+            clip.shares(corners, mapping.rect, |col, row, share| {
+                let at = ((row - mapping.rect.row) * mapping.rect.width + col - mapping.rect.col) as usize;
+                totals.sums[at] += share * value;
+                totals.valid[at] = 1;
             });
         });
         totals
