@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::scaled::Scaled;
 use crate::cog::Nodata;
 use crate::grid::Rect;
 use crate::mosaic::{Method, Mosaic};
@@ -115,8 +116,12 @@ impl<W: Pixel> State for Typed<W> {
                 let ((col, row), width) = (patch.first, patch.width);
                 let window = Window { values, mask: patch.mask, col, row, width };
                 if patch.mapping.is_resampled() {
-                    feed_resampled::<S, W>(self.0.as_mut(), patch, window, meaning);
-                    return;
+                    if meaning.scale.is_some() {
+                        let scaled = Scaled::of(patch.mapping, &window, meaning);
+                        return feed_resampled::<f64, W>(self.0.as_mut(), patch, scaled.resampler(patch.mapping));
+                    }
+                    let resampler = Resampler::new(patch.mapping, window, meaning.nodata);
+                    return feed_resampled::<S, W>(self.0.as_mut(), patch, resampler);
                 }
                 let sampler = Sampler::new(patch.mapping, patch.cols.clone(), window, meaning.nodata);
                 feed_rows::<S, W>(self.0.as_mut(), patch, &sampler, meaning.scale);
@@ -172,8 +177,7 @@ fn feed_rows<S: Pixel, W: Pixel>(
 }
 
 /// As [`feed_rows`], where the values are those of a kernel over the window.
-fn feed_resampled<S: Pixel, W: Pixel>(mosaic: &mut dyn Mosaic<W>, patch: &Patch, window: Window<S>, meaning: Meaning) {
-    let mut resampler = Resampler::new(patch.mapping, window, meaning.nodata);
+fn feed_resampled<S: Pixel, W: Pixel>(mosaic: &mut dyn Mosaic<W>, patch: &Patch, mut resampler: Resampler<S>) {
     let mut values = vec![0.0; patch.cols.len()];
     let mut valid = vec![0; patch.cols.len()];
     let mut cast: Vec<W> = Vec::with_capacity(values.len());
