@@ -21,7 +21,9 @@ impl Mapping {
     pub fn new(grid: &Grid, grid_crs: &Crs, rect: Rect, source: &Source, kernel: Kernel) -> Result<Option<Mapping>> {
         let lattice = Lattice::of_grid(grid, grid_crs);
         let Some(inverse) = source.transform.inverse() else { return Ok(None) };
-        if kernel == Kernel::Nearest {
+        // As GDAL does: there is nothing to interpolate across.
+        let is_line = kernel.is_point() && (source.width == 1 || source.height == 1);
+        if kernel == Kernel::Nearest || is_line {
             return nearest(lattice, rect, source);
         }
         let point = match kernel.is_point() {

@@ -39,7 +39,9 @@ def test_days_and_their_order(con, tmp_path, layout, sortby):
     source, items = archive(tmp_path, layout)
     named = {"sortby": sortby} if sortby else {}
     sql = call("lazycogs_explain", source, WORLD, "solar_day", chunk_size=16, **named)
-    found = con.execute(f"SELECT time, item_id FROM {sql} WHERE chunk_col = 0 AND chunk_row = 0 ORDER BY time, read_order").fetchall()
+    found = con.execute(
+        f"SELECT time, item_id FROM {sql} WHERE chunk_col = 0 AND chunk_row = 0 ORDER BY time, read_order"
+    ).fetchall()
     sql = call("lazycogs_explain", source, WORLD, "solar_day", **named)
     whole = con.execute(f"SELECT time, time_index, item_id FROM {sql}").fetchall()
     wanted = sorted(items, key=lambda one: one.id, reverse=True) if sortby else items

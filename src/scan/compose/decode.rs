@@ -39,7 +39,7 @@ pub fn decode(opened: &Opened, stored: &Stored, samples: &[u16], open: Option<&[
             rasters = job.run(samples)?;
         }
     }
-    Ok(Raster { samples: rasters, masks })
+    Ok(Raster { samples: rasters, masks, sampled: false })
 }
 
 /// The pixels of a tile, on loan.

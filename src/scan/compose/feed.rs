@@ -17,7 +17,7 @@ use crate::request::OnError;
 use crate::scan::shared::part::{Content, Part, Stored};
 use crate::scan::shared::raster::Raster;
 use crate::scan::shared::screen::Screen;
-use crate::warp::{Kernel, Mapping, runs};
+use crate::warp::{Mapping, runs};
 
 /// The bands that take their pixels from one asset, and their layers.
 struct AssetLayers<'a> {
@@ -144,9 +144,8 @@ impl AssetLayers<'_> {
     }
 
     fn take_raster(&mut self, mapping: &Mapping, part: &Part, raster: Raster) {
-        let Part { opened, samples, kernel, .. } = part;
-        // What was brought to the grid while it was read is sampled, and has no alpha band any more.
-        let sampled = *kernel != Kernel::Nearest && !mapping.is_resampled();
+        let (Part { opened, samples, .. }, sampled) = (part, raster.sampled);
+        // What a kernel has made has no alpha band any more.
         let opaque = if sampled { None } else { raster.opaque_for(opened, samples) };
         for (band, layer) in &mut self.layers {
             let Some(at) = samples.iter().position(|s| *s == band.sample) else { continue };

@@ -10,7 +10,7 @@ use crate::plan::{Cube, Meaning};
 use crate::scan::shared::memory::Reservation;
 use crate::scan::shared::part::OnGrid;
 use crate::scan::shared::raster::Raster;
-use crate::warp::{Kernel, Mapping, Mask, Resampler, Sampler, Window};
+use crate::warp::{Mapping, Mask, Resampler, Sampler, Window};
 use crate::{buffers, with_type};
 
 /// Decodes a window and brings its pixels to the output grid at once, which takes less memory than a window much finer than it. The
@@ -19,13 +19,13 @@ use crate::{buffers, with_type};
 /// # Errors
 /// As [`decode`].
 pub fn decode_on_grid(cube: &Cube, asset: &Asset, job: OnGrid, decoding: Option<Reservation>) -> Result<Raster> {
-    let OnGrid { opened, stored, samples, kernel } = job;
+    let OnGrid { opened, stored, samples } = job;
     let mut raster = decode(opened, stored, samples, stored.tiles_shown())?;
     drop(decoding);
     if let Some(screen) = stored.screen() {
         raster.hide(&screen.visible);
     }
-    if kernel == Kernel::Nearest {
+    if !stored.mapping.is_resampled() {
         return Ok(placed(raster, &stored.mapping));
     }
     let meaning = |sample| cube.meaning(sample, opened, asset);
@@ -55,7 +55,7 @@ pub fn placed(raster: Raster, mapping: &Mapping) -> Raster {
     let last = masks.len() - 1;
     let samples = raster.samples.iter().enumerate().map(|at| place(at, &mut masks[at.0.min(last)])).collect();
     raster.samples.into_iter().for_each(buffers::give);
-    Raster { samples, masks }
+    Raster { samples, masks, sampled: false }
 }
 
 fn window_of<'a, T: Pixel>(pixels: &'a Pixels, mapping: &Mapping, mask: Option<&'a [u8]>) -> Window<'a, T> {
@@ -90,7 +90,7 @@ fn sampled(
         placed.push(Pixels::Float64(values));
         masks.push(valid);
     }
-    Raster { samples: placed, masks }
+    Raster { samples: placed, masks, sampled: true }
 }
 
 fn all_rows<S: Pixel>(mut resampler: Resampler<S>, width: usize, values: &mut [f64], valid: &mut [u8]) {

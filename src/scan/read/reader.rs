@@ -339,9 +339,9 @@ impl Reader {
                     stored.bytes = window::fetch(&object, opened.id, &stored.plan, in_flight).await?;
                     let decoding = self.shared.decoding.reserve_some(stored.plan.decoding(opened)).await?;
                     let (shared, asset, on_grid) = (self.shared.clone(), asset.clone(), self.on_grid);
-                    let (opened, samples, kernel) = (opened.clone(), part.samples.clone(), part.kernel);
+                    let (opened, samples) = (opened.clone(), part.samples.clone());
                     let place = self.shared.on_pool(move || {
-                        let job = OnGrid { opened: &opened, stored: &stored, samples: &samples, kernel };
+                        let job = OnGrid { opened: &opened, stored: &stored, samples: &samples };
                         let raster = on_grid(&shared.cube, &asset, job, decoding)?;
                         Ok((Arc::new(Mapping::identity(stored.mapping.rect)), raster))
                     });

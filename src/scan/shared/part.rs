@@ -50,7 +50,6 @@ pub struct OnGrid<'a> {
     pub opened: &'a Opened,
     pub stored: &'a Stored,
     pub samples: &'a [u16],
-    pub kernel: Kernel,
 }
 
 impl Content {

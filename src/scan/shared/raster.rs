@@ -9,6 +9,8 @@ pub struct Raster {
     pub samples: Vec<Pixels>,
     /// None, one for all samples, or one for each: 0 where the pixel is invalid.
     pub masks: Vec<Vec<u8>>,
+    /// A kernel has brought it to the output grid.
+    pub sampled: bool,
 }
 
 impl Raster {
