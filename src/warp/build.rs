@@ -7,17 +7,21 @@ use super::kernel::Kernel;
 use super::kernel::point::Point;
 use super::mapping::{Kind, Mapping};
 use super::nearest::nearest;
-use super::shares::Shares;
+use super::shares::{Crowded, Shares};
 use crate::crs::{Crs, transformer, way_back};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::grid::{Grid, Rect};
 use crate::store::counters::{COUNTERS, add};
+
+/// Pixels along one side of a level that kernels take. A weight is kept for each column under a tile. The Earth in pixels of 10 m is as
+/// wide; a header may say anything.
+const WIDEST: u32 = 1 << 22;
 
 impl Mapping {
     /// Maps the pixels of `rect` to `source`; `None` if none of them meets it.
     ///
     /// # Errors
-    /// No transformation between the two CRSs.
+    /// No transformation between the two CRSs; more source pixels under one tile than a kernel can take at once.
     pub fn new(grid: &Grid, grid_crs: &Crs, rect: Rect, source: &Source, kernel: Kernel) -> Result<Option<Mapping>> {
         let lattice = Lattice::of_grid(grid, grid_crs);
         let Some(inverse) = source.transform.inverse() else { return Ok(None) };
@@ -25,6 +29,9 @@ impl Mapping {
         let is_line = kernel.is_point() && (source.width == 1 || source.height == 1);
         if kernel == Kernel::Nearest || is_line {
             return nearest(lattice, rect, source);
+        }
+        if source.width.max(source.height) > WIDEST {
+            return Err(too_many(kernel, &format!("a level of {} x {} pixels", source.width, source.height)));
         }
         let point = match kernel.is_point() {
             true => Point::of(kernel, Kernel::scale(grid, grid_crs, source)?),
@@ -44,7 +51,8 @@ impl Mapping {
             let to_grid = way_back(grid_crs, &source.crs)?;
             let exact = Exact { from: source.transform, to_source: &to_grid, inverse, round: None };
             let turn = grid_crs.turn().map(|turn| turn / grid.resolution);
-            let found = Shares::new(&exact, turn, rect, source);
+            let found = Shares::new(&exact, turn, rect, source)
+                .map_err(|Crowded| too_many(kernel, "hundreds of millions of source pixels under one output tile"))?;
             return Ok(
                 found.map(|(shares, window, touched)| made(Kind::Shares(Box::new(shares)), rect, window, touched))
             );
@@ -62,6 +70,13 @@ impl Mapping {
     pub fn between(from: &Source, rect: Rect, to: &Source) -> Result<Option<Mapping>> {
         nearest(Lattice::of_level(from), rect, to)
     }
+}
+
+fn too_many(kernel: Kernel, what: &str) -> Error {
+    let name = kernel.name();
+    Error::Argument(format!(
+        "resampling '{name}' cannot take {what}; ask for a finer resolution, or for resampling 'nearest'"
+    ))
 }
 
 fn made(kind: Kind, rect: Rect, [col, row, width, height]: Extent, touched: Vec<bool>) -> Mapping {

@@ -76,8 +76,10 @@ pub struct Positions {
 }
 
 impl Positions {
-    fn reset(&mut self, len: usize) {
-        for values in [&mut self.x, &mut self.y, &mut self.x1, &mut self.y1] {
+    fn reset(&mut self, len: usize, is_point: bool) {
+        let len_of_corners = if is_point { 0 } else { len };
+        let corners = [&mut self.x1, &mut self.y1].map(|values| (values, len_of_corners));
+        for (values, len) in [(&mut self.x, len), (&mut self.y, len)].into_iter().chain(corners) {
             values.clear();
             values.resize(len, f64::NAN);
         }
@@ -141,7 +143,7 @@ impl Cells {
 
     /// Positions of `span` of row `row` of the rectangle.
     pub fn row(&self, row: usize, span: Range<usize>, out: &mut Positions) {
-        out.reset(span.len());
+        out.reset(span.len(), self.point.is_some());
         let at = self.rect.row + row as u64;
         let start = self.cells.partition_point(|cell| cell.row / CELL < at / CELL);
         let band = self.cells[start..].iter().take_while(|cell| cell.row / CELL == at / CELL);
@@ -192,14 +194,15 @@ impl Cells {
             let [a, b, c, d] = found.unwrap_or([f64::INFINITY, f64::INFINITY, -f64::INFINITY, -f64::INFINITY]);
             found = Some([a.min(x0), b.min(y0), c.max(x1), d.max(y1)]);
         };
-        let corners = positions.x1.iter().zip(&positions.y1);
-        for ((x, y), (x1, y1)) in positions.x.iter().zip(&positions.y).zip(corners) {
-            if self.point.is_some() {
-                if inside(*x, width) && inside(*y, height) {
-                    add(*x, *y, *x, *y);
+        let centres = positions.x.iter().zip(&positions.y);
+        if self.point.is_some() {
+            let inside = centres.filter(|(x, y)| inside(**x, width) && inside(**y, height));
+            inside.for_each(|(x, y)| add(*x, *y, *x, *y));
+        } else {
+            for ((x, y), (x1, y1)) in centres.zip(positions.x1.iter().zip(&positions.y1)) {
+                if pixels(*x, *x1, width).is_some() && pixels(*y, *y1, height).is_some() {
+                    add(x.min(*x1), y.min(*y1), x.max(*x1), y.max(*y1));
                 }
-            } else if pixels(*x, *x1, width).is_some() && pixels(*y, *y1, height).is_some() {
-                add(x.min(*x1), y.min(*y1), x.max(*x1), y.max(*y1));
             }
         }
         let [x0, y0, x1, y1] = found?;
@@ -269,7 +272,7 @@ impl Maker<'_> {
         let mut taps: Option<Bounds> = None;
         for row in part.row..part.row_end() {
             let line = &mut self.line;
-            line.reset(part.width as usize);
+            line.reset(part.width as usize, is_point);
             let Some(fit) = &cell.fit else { continue };
             cell.fill(fit, row, part.col..part.col_end(), 0, is_point, line);
             let Some(run) = self.cells.bounds(line) else { continue };
@@ -318,7 +321,7 @@ impl Maker<'_> {
             (xs, ys)
         };
         let (x, y) = moved(0.5);
-        self.line.reset(pixels.len());
+        self.line.reset(pixels.len(), self.cells.point.is_some());
         if self.cells.point.is_some() {
             (self.line.x, self.line.y) = (x, y);
             return;

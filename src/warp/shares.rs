@@ -22,6 +22,13 @@ pub struct Shares {
     cells: Vec<Cell>,
 }
 
+/// There are more source pixels under a tile than can be dealt out at once.
+#[derive(Debug)]
+pub struct Crowded;
+
+/// Cells that a mapping holds at most: 256 million source pixels.
+const MOST_CELLS: usize = 1 << 16;
+
 #[derive(Debug, Clone, PartialEq)]
 struct Cell {
     col: u64,
@@ -62,7 +69,15 @@ impl Cell {
 impl Shares {
     /// The source pixels that reach into the pixels `rect` of a grid, and the window and tiles of them. `exact` goes from the
     /// pixels of the source to those of the grid. `None` if there are none.
-    pub fn new(exact: &Exact, turn: Option<f64>, rect: Rect, source: &Source) -> Option<(Shares, Extent, Vec<bool>)> {
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn new(
+        exact: &Exact,
+        turn: Option<f64>,
+        rect: Rect,
+        source: &Source,
+    ) -> Result<Option<(Shares, Extent, Vec<bool>)>, Crowded> {
         let shares = Shares { rect, turn, size: (source.width, source.height), cells: Vec::new() };
         let mut maker = Maker { exact, shares, runs: Vec::new() };
         let longest = u64::from(source.width.max(source.height));
@@ -71,18 +86,20 @@ impl Shares {
             size *= 2;
         }
         maker.look(0, 0, size);
+        if maker.shares.cells.len() > MOST_CELLS {
+            return Err(Crowded);
+        }
         let Maker { mut shares, runs, .. } = maker;
         // Larger blocks were looked at before: bands come one after the other again, and keep their order within.
         shares.cells.sort_by_key(|cell| (cell.row / CELL, cell.col / CELL));
-        let (cols, rows) = runs
-            .iter()
-            .copied()
-            .reduce(|(ac, ar), (bc, br)| ((ac.0.min(bc.0), ac.1.max(bc.1)), (ar.0.min(br.0), ar.1.max(br.1))))?;
+        let union = |a: (u32, u32), b: (u32, u32)| (a.0.min(b.0), a.1.max(b.1));
+        let all = runs.iter().copied().reduce(|a, b| (union(a.0, b.0), union(a.1, b.1)));
+        let Some((cols, rows)) = all else { return Ok(None) };
         let (width, height) = (cols.1 - cols.0, rows.1 - rows.0);
         let tiles = Tiles::under((cols.0, rows.0), (width, height), source.tile);
         let mut touched = tiles.none();
         runs.iter().for_each(|(cols, rows)| tiles.mark(&mut touched, *cols, *rows));
-        Some((shares, [cols.0, rows.0, width, height], touched))
+        Ok(Some((shares, [cols.0, rows.0, width, height], touched)))
     }
 
     /// Gives `take` the column, the row and the corners of each source pixel of a window that may reach into the rectangle, row
@@ -171,6 +188,9 @@ impl Maker<'_> {
         let (width, height) = (u64::from(self.shares.size.0), u64::from(self.shares.size.1));
         if col >= width || row >= height || self.misses((col, (col + size).min(width)), (row, (row + size).min(height)))
         {
+            return;
+        }
+        if self.shares.cells.len() > MOST_CELLS {
             return;
         }
         if size > CELL {

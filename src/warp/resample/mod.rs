@@ -89,4 +89,6 @@ fn family<S: Pixel>(kernel: Kernel, point: Option<Point>) -> Box<dyn Family<S>> 
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

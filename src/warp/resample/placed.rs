@@ -7,7 +7,7 @@ use crate::warp::cells::{Cells, Positions};
 use crate::warp::exact::index;
 use crate::warp::kernel::area::boxed;
 use crate::warp::kernel::average::Mean;
-use crate::warp::kernel::point::{Curve, Point};
+use crate::warp::kernel::point::{Curve, Point, catmull_rom};
 use crate::warp::kernel::taps::{Family, Plane, Taps};
 use crate::warp::tiles::OUTSIDE;
 
@@ -95,17 +95,16 @@ impl<'a, S: Pixel> Rows<'a, S> {
             let whole = from_centre as i64;
             let centre = whole - i64::from(from_centre < whole as f64);
             let first = centre + 1 - reach - i64::from(start);
-            let inside = first >= 0 && first + 2 * reach <= len as i64;
-            inside.then_some((first as usize, from_centre - centre as f64))
+            let fraction = from_centre - centre as f64;
+            // What is not a number has no fraction.
+            let inside = first >= 0 && first + 2 * reach <= len as i64 && fraction >= 0.0;
+            inside.then_some((first as usize, fraction))
         };
         Some((along(x, self.window.0, plane.width())?, along(y, self.window.1, plane.height())?))
     }
 
-    /// Two by two pixels.
+    /// Two by two pixels. The one that holds the position is among them: where all are valid, it is.
     fn bilinear(&mut self, plane: &Plane<S>, x: f64, y: f64) -> Option<f64> {
-        if !self.has_centre(plane, x, y) {
-            return None;
-        }
         let Some(((col, f), (row, g))) = self.first_of(plane, x, y, 1) else {
             return self.around(plane, Point::BILINEAR, x, y);
         };
@@ -119,12 +118,8 @@ impl<'a, S: Pixel> Rows<'a, S> {
 
     /// Four by four pixels, or two by two where one of them is missing.
     fn cubic(&mut self, plane: &Plane<S>, x: f64, y: f64) -> Option<f64> {
-        if !self.has_centre(plane, x, y) {
-            return None;
-        }
         let sum = self.first_of(plane, x, y, 2).and_then(|((col, f), (row, g))| {
-            let weights = |f: f64| [-1.0 - f, -f, 1.0 - f, 2.0 - f].map(|t| Curve::CatmullRom.at(t));
-            let (across, down) = (weights(f), weights(g));
+            let (across, down) = (catmull_rom(f), catmull_rom(g));
             let mut sum = 0.0;
             for (i, weight) in down.iter().enumerate() {
                 let line = plane.whole_line::<4>(row + i, col)?.map(S::to_f64);
