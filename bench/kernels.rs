@@ -15,7 +15,7 @@ use lazycogs::crs::Crs;
 use lazycogs::grid::{Affine, Grid, Rect};
 use lazycogs::mosaic::Method;
 use lazycogs::pixels::{DataType, Pixels};
-use lazycogs::warp::{Kernel, Mapping, Sampler, Source, Window};
+use lazycogs::warp::{Kernel, Mapping, Resampler, Sampler, Source, Window};
 
 const SIDE: usize = 2048;
 const BLOCK: usize = 512;
@@ -187,6 +187,55 @@ fn warping(c: &mut Criterion) {
     }
 }
 
+/// A grid of pixels `shrink` times as large as the source's, a fraction of one beside them.
+fn shifted(shrink: f64) -> (Grid, Crs) {
+    let (left, top, extent) = (510_003.7, 4_990_002.3, SIDE as f64 * 10.0);
+    let grid = Grid::new([left, top - extent, left + extent, top], 10.0 * shrink).expect("the grid is good");
+    (grid, source().crs)
+}
+
+/// What the kernels make of a whole window, and what it costs to find their taps.
+fn resampling(c: &mut Criterion) {
+    let source = source();
+    let cases = [
+        ("one CRS", shifted(1.0), vec![Kernel::Bilinear, Kernel::Cubic, Kernel::Lanczos]),
+        ("UTM to Web Mercator", mercator(), vec![Kernel::Bilinear, Kernel::Cubic, Kernel::Lanczos, Kernel::Average]),
+        ("one CRS, shrunk by 3.5", shifted(3.5), vec![Kernel::Average, Kernel::Mode, Kernel::Max, Kernel::Med]),
+    ];
+    for (name, (grid, crs), kernels) in cases {
+        for kernel in kernels {
+            let make = || {
+                let found = Mapping::new(&grid, &crs, grid.rect(), &source, kernel).expect("the transformation exists");
+                found.expect("the grid lies within the source")
+            };
+            let found = make();
+            let Rect { width, height, .. } = found.rect;
+            let mut group = c.benchmark_group(format!("resample/{name}"));
+            group.throughput(Throughput::Elements(grid.rect().pixels() as u64)).sample_size(10);
+            group.bench_function(format!("{}, mapping", kernel.name()), |b| b.iter(make));
+            for (kind, hole) in [("whole", 0), ("with holes", 12)] {
+                let mut values = pixels(found.window_pixels() as usize);
+                values.iter_mut().filter(|v| hole > 0 && **v % hole == 0).for_each(|v| *v = 0);
+                // Classes of land cover rather than numbers.
+                if kernel == Kernel::Mode {
+                    values.iter_mut().for_each(|v| *v = *v / 8 % 12 + 1);
+                }
+                let window = Window { values: &values, mask: None, col: found.col, row: found.row, width: found.width };
+                let (mut out, mut valid) = (vec![0.0; width as usize], vec![0u8; width as usize]);
+                group.bench_function(format!("{}, {kind}", kernel.name()), |b| {
+                    b.iter(|| {
+                        let mut resampler = Resampler::new(&found, window, Nodata::parse("0", DataType::UInt16));
+                        for row in 0..height as usize {
+                            resampler.row(row, 0..width as usize, &mut out, black_box(&mut valid));
+                        }
+                    });
+                });
+            }
+            group.finish();
+        }
+    }
+}
+
 /// Feeds a scene once for each of the marks of valid pixels, row by row, and finishes.
 fn compose(method: Method, scene: &[u16], marks: &[Vec<u8>], dtype: DataType) -> (Pixels, Vec<u8>) {
     let mut mosaic = method.start::<u16>(SIDE * SIDE, false);
@@ -221,5 +270,5 @@ fn mosaics(c: &mut Criterion) {
     }
 }
 
-criterion_group!(kernels, decoding, headers, warping, mosaics);
+criterion_group!(kernels, decoding, headers, warping, resampling, mosaics);
 criterion_main!(kernels);

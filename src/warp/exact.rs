@@ -2,11 +2,14 @@
 
 use super::tiles::OUTSIDE;
 use crate::crs::{Crs, Lease};
-use crate::grid::{Affine, Grid};
+use crate::grid::{Affine, Grid, Rect};
 
 /// A centre on the edge between two source pixels takes the right or lower one, also where rounding puts it a hair
 /// before the edge. In source pixels.
 pub const TIE: f64 = 1e-7;
+
+/// Cells are looked at in blocks of this side, to pass over what does not meet the source at all.
+const BLOCK: u64 = 512;
 
 /// One level of one COG, as far as its geometry goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,6 +109,30 @@ impl Exact<'_> {
             cols.iter_mut().for_each(|c| *c = round.near(*c));
         }
     }
+}
+
+/// The bounding rectangle of the blocks of `rect` that may meet the source. A block is passed over only if the images
+/// of a lattice of its points, with half their extent around them, all lie beside the source.
+pub fn near_source(exact: &Exact, rect: Rect, source: &Source) -> Option<Rect> {
+    const POINTS: u64 = 5;
+    let mut near: Option<(u64, u64, u64, u64)> = None;
+    for row in (rect.row..rect.row_end()).step_by(BLOCK as usize) {
+        for col in (rect.col..rect.col_end()).step_by(BLOCK as usize) {
+            let (col_end, row_end) = ((col + BLOCK).min(rect.col_end()), (row + BLOCK).min(rect.row_end()));
+            let along =
+                |start: u64, end: u64, i: u64| start as f64 + (end - start) as f64 * i as f64 / (POINTS - 1) as f64;
+            let (mut cs, mut rs): (Vec<f64>, Vec<f64>) = (0..POINTS * POINTS)
+                .map(|i| (along(col, col_end, i % POINTS), along(row, row_end, i / POINTS)))
+                .unzip();
+            exact.apply(&mut cs, &mut rs);
+            if !(misses(&cs, source.width) || misses(&rs, source.height)) {
+                let (c0, r0, c1, r1) = near.unwrap_or((col, row, col_end, row_end));
+                near = Some((c0.min(col), r0.min(row), c1.max(col_end), r1.max(row_end)));
+            }
+        }
+    }
+    let (c0, r0, c1, r1) = near?;
+    Some(Rect { col: c0, row: r0, width: c1 - c0, height: r1 - r0 })
 }
 
 /// Whether positions, with half their extent to both sides, all lie outside `0..size`. Not finite ones may be anywhere.

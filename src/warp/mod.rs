@@ -3,21 +3,30 @@
 //! A [`Mapping`] says which source pixel every output pixel takes, a [`Window`] holds the source pixels, and
 //! [`Sampler`] brings the two together row by row.
 
+mod axis;
+mod build;
+mod cells;
 mod exact;
 pub mod kernel;
+mod linear;
 mod mapping;
+mod nearest;
 mod open;
 mod resample;
 mod sample;
+mod shares;
+mod surface;
 mod tiles;
+mod window;
 
 pub use exact::Source;
 pub use kernel::Kernel;
 pub use mapping::{Kind, Mapping};
 pub use open::runs;
 pub use resample::Resampler;
-pub use sample::{Mask, Sampler, Window, check as mark_values, is_value};
+pub use sample::Sampler;
 pub use tiles::OUTSIDE;
+pub use window::{Mask, Window, check as mark_values, is_value};
 
 use crate::crs::{Crs, transformer};
 use crate::error::Result;

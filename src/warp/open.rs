@@ -3,8 +3,9 @@
 
 use std::ops::Range;
 
+use super::axis::Axis;
 use super::mapping::{Kind, Mapping};
-use super::tiles::OUTSIDE;
+use super::tiles::{OUTSIDE, Tiles};
 use crate::grid::Rect;
 
 impl Mapping {
@@ -49,7 +50,30 @@ impl Mapping {
                     }
                 }
             }
-            Kind::Oversized | Kind::Kernel => open.copy_from_slice(&self.touched),
+            Kind::Parallel(taps) => {
+                let tiles = Tiles::under((self.col, self.row), (self.width, self.height), tile);
+                let runs = runs_of_taps(&taps.cols, &tiles);
+                for (row, down) in taps.rows.spans() {
+                    for tile_row in tiles.rows_of(&down) {
+                        for (tile_col, run) in &runs {
+                            let open = &mut open[tile_row * across + tile_col];
+                            *open = *open || line(row)[run.clone()].contains(&0);
+                        }
+                    }
+                }
+            }
+            Kind::Cells(cells) => {
+                let tiles = Tiles::under((self.col, self.row), (self.width, self.height), tile);
+                let is_open = |part: Rect| {
+                    let col = (part.col - self.rect.col) as usize;
+                    let first = (part.row - self.rect.row) as usize;
+                    let mut rows = first..first + part.height as usize;
+                    rows.any(|row| line(row)[col..col + part.width as usize].contains(&0))
+                };
+                cells.mark_open(&tiles, &mut open, is_open);
+                open.iter_mut().zip(&self.touched).for_each(|(open, touched)| *open &= touched);
+            }
+            Kind::Shares(_) | Kind::Oversized => open.copy_from_slice(&self.touched),
         }
         open
     }
@@ -68,6 +92,20 @@ impl Mapping {
         }
         Some(open)
     }
+}
+
+/// Runs of neighbours that have taps in the same tile along one axis: the tile, counted from the first, and which of them.
+fn runs_of_taps(axis: &Axis, tiles: &Tiles) -> Vec<(usize, Range<usize>)> {
+    let mut runs: Vec<(usize, Range<usize>)> = Vec::new();
+    for (i, span) in axis.spans() {
+        for tile in tiles.cols_of(&span) {
+            match runs.iter_mut().rev().find(|(here, _)| *here == tile) {
+                Some((_, run)) if run.end == i => run.end += 1,
+                _ => runs.push((tile, i..i + 1)),
+            }
+        }
+    }
+    runs
 }
 
 /// Runs of positions, relative to `start`, that lie in the same tile along one axis: the tile, and which positions.

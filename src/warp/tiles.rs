@@ -1,5 +1,7 @@
 //! Which tiles of a source the positions of a mapping lie in.
 
+use std::ops::Range;
+
 /// An output pixel without a source pixel.
 pub const OUTSIDE: u32 = u32::MAX;
 
@@ -49,6 +51,46 @@ impl Tiles {
         touched
     }
 
+    /// As [`Tiles::crossed`], for pixels whose column is in one of `cols` and whose row in one of `rows`.
+    pub fn crossed_spans(&self, cols: &[Range<u32>], rows: &[Range<u32>]) -> Vec<bool> {
+        let seen = |spans: &[Range<u32>], run: &Run, count: usize| {
+            let mut seen = vec![false; count];
+            spans.iter().filter(|span| !span.is_empty()).for_each(|span| seen[run.tiles_of(span)].fill(true));
+            seen
+        };
+        let (across, down) = (seen(cols, &self.along(), self.across), seen(rows, &self.downwards(), self.down));
+        down.iter().flat_map(|r| across.iter().map(move |c| *r && *c)).collect()
+    }
+
+    /// A mark for each tile.
+    pub fn none(&self) -> Vec<bool> {
+        vec![false; self.across * self.down]
+    }
+
+    /// Marks the tiles that hold one of the columns `cols` and one of the rows `rows` of the level: each the first and the one
+    /// behind the last.
+    pub fn mark(&self, marks: &mut [bool], cols: (u32, u32), rows: (u32, u32)) {
+        let (col, row) = self.window;
+        self.mark_within(marks, cols.0 - col..cols.1 - col, rows.0 - row..rows.1 - row);
+    }
+
+    /// As [`Tiles::mark`], for columns and rows of the window.
+    fn mark_within(&self, marks: &mut [bool], cols: Range<u32>, rows: Range<u32>) {
+        for row in self.rows_of(&rows) {
+            marks[row * self.across..][self.cols_of(&cols)].fill(true);
+        }
+    }
+
+    /// The columns of tiles that columns of the window lie in; those of the first tile count as 0.
+    pub fn cols_of(&self, cols: &Range<u32>) -> Range<usize> {
+        self.along().tiles_of(cols)
+    }
+
+    /// As [`Tiles::cols_of`], for rows.
+    pub fn rows_of(&self, rows: &Range<u32>) -> Range<usize> {
+        self.downwards().tiles_of(rows)
+    }
+
     fn along(&self) -> Run {
         Run { start: self.window.0, side: self.side.0, first: self.first.0, seen: 0, length: 0, tile: 0 }
     }
@@ -71,6 +113,11 @@ struct Run {
 }
 
 impl Run {
+    fn tiles_of(&self, span: &Range<u32>) -> Range<usize> {
+        let tile = |position: u32| ((self.start + position) / self.side - self.first) as usize;
+        tile(span.start)..tile(span.end - 1) + 1
+    }
+
     fn tile_of(&mut self, position: u32) -> usize {
         if position.wrapping_sub(self.seen) >= self.length {
             let tile = (self.start + position) / self.side;

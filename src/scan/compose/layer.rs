@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::scaled::Scaled;
 use crate::cog::Nodata;
 use crate::grid::Rect;
 use crate::mosaic::{Method, Mosaic};
@@ -129,8 +130,12 @@ impl<W: Pixel> State for Typed<W> {
                 let ((col, row), width) = (patch.first, patch.width);
                 let window = Window { values, mask: patch.mask, col, row, width };
                 if patch.mapping.is_resampled() {
-                    feed_resampled::<S, W>(self.0.as_mut(), (patch, closed), window, meaning);
-                    return;
+                    if meaning.scale.is_some() {
+                        let scaled = Scaled::of(patch.mapping, &window, meaning);
+                        return feed_resampled::<f64, W>(self.0.as_mut(), (patch, closed), scaled.resampler(patch.mapping));
+                    }
+                    let resampler = Resampler::new(patch.mapping, window, meaning.nodata);
+                    return feed_resampled::<S, W>(self.0.as_mut(), (patch, closed), resampler);
                 }
                 let sampler = Sampler::new(patch.mapping, patch.cols.clone(), window, meaning.nodata);
                 feed_rows::<S, W>(self.0.as_mut(), (patch, closed), &sampler, meaning.scale);
@@ -189,10 +194,8 @@ fn feed_rows<S: Pixel, W: Pixel>(
 fn feed_resampled<S: Pixel, W: Pixel>(
     mosaic: &mut dyn Mosaic<W>,
     (patch, closed): (&Patch, Option<&[u8]>),
-    window: Window<S>,
-    meaning: Meaning,
+    mut resampler: Resampler<S>,
 ) {
-    let mut resampler = Resampler::new(patch.mapping, window, meaning.nodata);
     let mut values = vec![0.0; patch.cols.len()];
     let mut valid = vec![0; patch.cols.len()];
     let mut cast: Vec<W> = Vec::with_capacity(values.len());

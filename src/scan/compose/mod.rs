@@ -7,4 +7,5 @@ pub mod decode;
 pub mod feed;
 pub mod layer;
 pub mod on_grid;
+pub mod scaled;
 pub mod screen;

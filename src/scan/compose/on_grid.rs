@@ -1,6 +1,7 @@
 //! Windows that are much finer than the output, brought to its grid as soon as they are decoded.
 
 use super::decode::decode;
+use super::scaled::Scaled;
 use crate::cog::opened::Opened;
 use crate::error::Result;
 use crate::items::Asset;
@@ -79,13 +80,21 @@ fn sampled(
         let mask = alpha.or_else(|| raster.mask_of(at));
         let (mut values, mut valid) = (buffers::take(width * height), vec![0; width * height]);
         with_type!(pixels.dtype(), T => {
-            let mut resampler = Resampler::new(mapping, window_of::<T>(pixels, mapping, mask), meaning(*sample).nodata);
-            for (row, (values, valid)) in values.chunks_mut(width).zip(valid.chunks_mut(width)).enumerate() {
-                resampler.row(row, 0..width, values, valid);
+            let (window, meaning) = (window_of::<T>(pixels, mapping, mask), meaning(*sample));
+            if meaning.scale.is_some() {
+                all_rows(Scaled::of(mapping, &window, meaning).resampler(mapping), width, &mut values, &mut valid);
+            } else {
+                all_rows(Resampler::new(mapping, window, meaning.nodata), width, &mut values, &mut valid);
             }
         });
         placed.push(Pixels::Float64(values));
         masks.push(valid);
     }
     Raster { samples: placed, masks }
+}
+
+fn all_rows<S: Pixel>(mut resampler: Resampler<S>, width: usize, values: &mut [f64], valid: &mut [u8]) {
+    for (row, (values, valid)) in values.chunks_mut(width).zip(valid.chunks_mut(width)).enumerate() {
+        resampler.row(row, 0..width, values, valid);
+    }
 }

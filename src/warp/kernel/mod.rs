@@ -1,10 +1,18 @@
 //! What an output pixel becomes of the source pixels around it.
 
-use crate::crs::Crs;
+use crate::crs::{Crs, transformer, way_back};
 use crate::error::{Error, Result};
 use crate::grid::Grid;
 
 use super::exact::Source;
+
+pub mod area;
+pub mod average;
+pub mod mode;
+pub mod order;
+pub mod point;
+pub mod sum;
+pub mod taps;
 
 /// A resampling kernel. What each computes is what GDAL's warper does, but for the departures that its file tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -81,13 +89,53 @@ impl Kernel {
 
     /// Output pixels per source pixel along the source's columns and rows, which is what point kernels widen by where it is 0.5 or
     /// less: the length, in output pixels, of the image of one source pixel's step at the centre of the level. It is that of
-    /// the level, whatever part of the output is asked for.
+    /// the level, whatever part of the output is asked for. Where that centre has no image, it is taken from the centre of the grid.
     ///
     /// # Errors
     /// No transformation between the two CRSs.
     pub fn scale(grid: &Grid, grid_crs: &Crs, source: &Source) -> Result<(f64, f64)> {
-        let (_, _, _) = (grid, grid_crs, source);
-        Ok((1.0, 1.0))
+        let t = &source.transform;
+        let back = way_back(grid_crs, &source.crs)?;
+        let side = grid.resolution;
+        if back.is_identity() {
+            return Ok((t.a.hypot(t.d) / side, t.b.hypot(t.e) / side));
+        }
+        let (col, row) = (f64::from(source.width) / 2.0, f64::from(source.height) / 2.0);
+        let points =
+            [(-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5), (0.0, 0.0)].map(|(c, r)| t.apply(col + c, row + r));
+        let (mut xs, mut ys) = (points.map(|p| p.0), points.map(|p| p.1));
+        back.transform(&mut xs, &mut ys);
+        if let Some(turn) = grid_crs.turn() {
+            let centre = xs[4];
+            xs.iter_mut().for_each(|x| *x -= ((*x - centre) / turn).round() * turn);
+        }
+        let length = |i: usize| (xs[i + 1] - xs[i]).hypot(ys[i + 1] - ys[i]);
+        // Where the transformation jumps, the centre does not lie between the ends.
+        let is_smooth = |i: usize| {
+            let (across, down) = ((xs[i + 1] + xs[i]) / 2.0 - xs[4], (ys[i + 1] + ys[i]) / 2.0 - ys[4]);
+            length(i) > 0.0 && length(i).is_finite() && across.hypot(down) <= length(i) / 4.0
+        };
+        let scale = (length(0) / side, length(2) / side);
+        if is_smooth(0) && is_smooth(2) { Ok(scale) } else { Self::scale_at_grid(grid, grid_crs, source) }
+    }
+
+    /// The same from the image of the grid's centre in the level; 1 where that has none either.
+    fn scale_at_grid(grid: &Grid, grid_crs: &Crs, source: &Source) -> Result<(f64, f64)> {
+        let Some(inverse) = source.transform.inverse() else { return Ok((1.0, 1.0)) };
+        let to_source = transformer(grid_crs, &source.crs)?;
+        let (col, row) = (grid.width as f64 / 2.0, grid.height as f64 / 2.0);
+        let affine = grid.affine();
+        let ends = [(-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5)].map(|(c, r)| affine.apply(col + c, row + r));
+        let (mut xs, mut ys) = (ends.map(|p| p.0), ends.map(|p| p.1));
+        to_source.transform(&mut xs, &mut ys);
+        let level = |i: usize| inverse.apply(xs[i], ys[i]);
+        let step = |i: usize| (level(i + 1).0 - level(i).0, level(i + 1).1 - level(i).1);
+        let ((a, d), (b, e)) = (step(0), step(2));
+        // The lengths of the columns of the inverse of that matrix.
+        let area = (a * e - b * d).abs();
+        let scale = (e.hypot(d) / area, b.hypot(a) / area);
+        let is_scale = |s: f64| s.is_finite() && s > 0.0;
+        Ok(if is_scale(scale.0) && is_scale(scale.1) { scale } else { (1.0, 1.0) })
     }
 }
 

@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::crs::Crs;
 use crate::grid::Affine;
+use crate::grid::Grid;
+use crate::warp::kernel::Kernel;
 
 fn crs(code: &str) -> Crs {
     Crs::new(code).unwrap()
@@ -35,7 +38,7 @@ fn expanded(mapping: Option<&Mapping>, rect: Rect) -> Vec<(u32, u32)> {
                     OUTSIDE => (OUTSIDE, OUTSIDE),
                     place => (place % m.width, place / m.width),
                 },
-                Kind::Oversized | Kind::Kernel => panic!("no places"),
+                _ => panic!("no places"),
             };
             if c != OUTSIDE && r != OUTSIDE {
                 let at = (m.rect.row + row - rect.row) * rect.width + (m.rect.col + col - rect.col);
