@@ -2,7 +2,7 @@
 
 use geo::{BoundingRect, Coord, LineString, MultiPolygon, Polygon};
 
-use super::zone::Zone;
+use super::zone::{Zone, is_near};
 use crate::crs::{Crs, Lease, transformer};
 use crate::error::{Error, Result};
 use crate::grid::Grid;
@@ -84,6 +84,10 @@ impl Placer {
     fn shifts(&self, ring: &LineString) -> Vec<f64> {
         let Some(turn) = self.turn else { return vec![0.0] };
         let Some(bounds) = ring.bounding_rect() else { return Vec::new() };
+        if !is_near(bounds.min().x) || !is_near(bounds.max().x) {
+            // Not to be brought near by turns: it is refused where it is.
+            return vec![0.0];
+        }
         let first = (-bounds.max().x / turn).floor() + 1.0;
         let last = ((self.grid.width as f64 - bounds.min().x) / turn).ceil() - 1.0;
         // More than a few only where resolution and CRS do not belong together.
@@ -294,6 +298,7 @@ mod tests {
         assert_eq!(sum(&box_of([-179.5, 2.0, -178.0, 4.0])), 3.0);
         assert_eq!(sum(&box_of([538.0, 2.0, 541.0, 4.0])), 6.0);
         assert_eq!(sum(&box_of([0.0, 2.0, 3.0, 4.0])), 0.0);
+        assert!(refused(placer.place(&box_of([1e300, 0.0, 1.1e300, 1.0]))).contains("too far from the grid"));
         let cut = [box_of([179.0, 0.0, 180.0, 1.0]).0, box_of([-180.0, 0.0, -179.0, 1.0]).0].concat();
         assert_eq!(sum(&MultiPolygon(cut)), 2.0);
     }
