@@ -1,7 +1,8 @@
 """Writes tests/zones/expected.json: polygons, and what others make of them.
 
-Polygons are in columns and rows of a small raster, rows downwards. `shares` are shapely's areas of the intersections with its
-pixels, `center` and `all_touched` what GDAL's rasterizer burns (through rasterio), `stats` exactextract's over random values with gaps.
+Polygons are in columns and rows of a small raster, rows downwards. `shares` are shapely's areas of the intersections
+with its pixels, `center` and `all_touched` what GDAL's rasterizer burns (through rasterio), `stats` exactextract's over
+random values with gaps.
 Usage: zones_oracle.py, with shapely, exactextract, rasterio and numpy installed.
 """
 
@@ -17,7 +18,6 @@ from exactextract.raster import NumPyRasterSource
 from rasterio.transform import Affine
 from shapely.affinity import scale, translate
 from shapely.geometry import MultiPolygon, Polygon, box, mapping
-from shapely.ops import transform
 
 WIDTH, HEIGHT = 9, 7
 NODATA = -1
@@ -62,7 +62,7 @@ KINDS = {
     "multi": multi,
     "sliver": sliver,
     "box": lambda: box(*np.sort(random.uniform(-1, WIDTH + 1, (2, 2)), axis=0).ravel()),
-    "within a pixel": lambda: translate(star(0, 0, 0.4, 7), random.integers(0, WIDTH) + 0.5, random.integers(0, HEIGHT) + 0.5),
+    "within a pixel": lambda: translate(star(0.5, 0.5, 0.4, 7), random.integers(0, WIDTH), random.integers(0, HEIGHT)),
     "clockwise": lambda: star(*anywhere(), random.uniform(1, 6), 9).reverse(),
 }
 
@@ -75,7 +75,7 @@ def burned(zone, all_touched):
 
 
 def stats_of(zone, values):
-    up = transform(lambda x, y: (x, HEIGHT - y), zone)
+    up = shapely.transform(zone, lambda at: at * [1, -1] + [0, HEIGHT])
     source = NumPyRasterSource(values.astype("float64"), 0, 0, WIDTH, HEIGHT, nodata=NODATA)
     feature = {"type": "Feature", "properties": {}, "geometry": mapping(up)}
     found = exactextract.exact_extract(source, feature, STATS)[0]["properties"]

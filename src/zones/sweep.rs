@@ -1,9 +1,10 @@
 //! From edges to the share of each pixel, row by row.
 //!
-//! An edge adds to each pixel that it crosses the signed height that it covers there, split between the pixel and the next one to the right by its mean
-//! distance from the left side; the running sum along the row is the covered share (the accumulation buffer of font-rs by Raph Levien, 2016). What
-//! is added are whole numbers of 2^-48 pixels, made from edge and pixel alone. So sums are exact: the inside of a zone is 1 and the outside 0 to the
-//! last bit, neighbours add up to 1, and a rectangle gets the shares that any other would.
+//! An edge adds to each pixel that it crosses the signed height that it covers there, split between the pixel and the next one to
+//! the right by its mean distance from the left side; the running sum along the row is the covered share (the accumulation buffer of
+//! font-rs by Raph Levien, 2016). What is added are whole numbers of 2^-48 pixels, made from edge and pixel alone. So sums are exact:
+//! the inside of a zone is 1 and the outside 0 to the last bit, neighbours add up to 1, and a rectangle gets the shares that any
+//! other would.
 
 use std::ops::Range;
 
@@ -169,9 +170,12 @@ impl Line<'_> {
     }
 
     fn push(&mut self, col: u64, height: i64) {
-        if col < self.rect.col_end() && height != 0 {
-            let share = height * i64::from(self.edge.winding);
-            self.events.push(Event { col, share, touches: 0 });
+        let share = height * i64::from(self.edge.winding);
+        match self.events.last_mut() {
+            _ if share == 0 || col >= self.rect.col_end() => {}
+            // Pixels side by side give each other the next event, too.
+            Some(last) if last.col == col => last.share = last.share.wrapping_add(share),
+            _ => self.events.push(Event { col, share, touches: 0 }),
         }
     }
 
@@ -215,8 +219,8 @@ impl Line<'_> {
         self.height(self.edge.y_at(x)).clamp(upper, lower)
     }
 
-    /// Counts the edge in where it crosses the line through the centres of the row. The arithmetic is that of GDAL's rasterizer, so that centres
-    /// very close to an edge fall to the same side.
+    /// Counts the edge in where it crosses the line through the centres of the row. The arithmetic is that of GDAL's rasterizer, so
+    /// that centres very close to an edge fall to the same side.
     fn cross_centres(&mut self) {
         let Edge { x0, y0, x1, y1, .. } = *self.edge;
         let y = self.row + 0.5;

@@ -88,7 +88,8 @@ impl Zone {
     }
 }
 
-fn is_near(v: f64) -> bool {
+/// Whether a column or a row is near enough to the grid.
+pub(super) fn is_near(v: f64) -> bool {
     v.abs() <= FARTHEST
 }
 

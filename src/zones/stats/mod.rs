@@ -102,3 +102,6 @@ impl Stat {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

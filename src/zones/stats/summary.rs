@@ -16,8 +16,9 @@ pub struct Summary {
     shares: Option<Shares>,
 }
 
-/// Values that are looked at together.
+/// Values that are looked at together: of short runs, as those of small zones are, few, since the room for them costs time, too.
 const BLOCK: usize = 512;
+const SHORT: usize = 16;
 
 impl Summary {
     /// No values yet, of which `stats` will be asked for.
@@ -38,8 +39,15 @@ impl Summary {
     /// Takes values of pixels that count as a whole, equally many of both. A value whose `valid` is not 1, or that is no number, is
     /// missing.
     pub fn add_run<W: Pixel>(&mut self, values: &[W], valid: &[u8]) {
-        let mut dense = [0.0; BLOCK];
-        for (values, valid) in values.chunks(BLOCK).zip(valid.chunks(BLOCK)) {
+        match values.len() {
+            ..=SHORT => self.take_run::<W, SHORT>(values, valid),
+            _ => self.take_run::<W, BLOCK>(values, valid),
+        }
+    }
+
+    fn take_run<W: Pixel, const N: usize>(&mut self, values: &[W], valid: &[u8]) {
+        let mut dense = [0.0; N];
+        for (values, valid) in values.chunks(N).zip(valid.chunks(N)) {
             let present = if are_all_present(values, valid) {
                 dense.iter_mut().zip(values).for_each(|(to, value)| *to = value.to_f64());
                 values.len()
@@ -56,8 +64,15 @@ impl Summary {
 
     /// As [`Summary::add_run`], each value by the share of its pixel that counts. One whose share is 0 is left out.
     pub fn add_part<W: Pixel>(&mut self, values: &[W], valid: &[u8], shares: &[f64]) {
-        let (mut dense, mut dense_shares) = ([0.0; BLOCK], [0.0; BLOCK]);
-        for ((values, valid), shares) in values.chunks(BLOCK).zip(valid.chunks(BLOCK)).zip(shares.chunks(BLOCK)) {
+        match values.len() {
+            ..=SHORT => self.take_part::<W, SHORT>(values, valid, shares),
+            _ => self.take_part::<W, BLOCK>(values, valid, shares),
+        }
+    }
+
+    fn take_part<W: Pixel, const N: usize>(&mut self, values: &[W], valid: &[u8], shares: &[f64]) {
+        let (mut dense, mut dense_shares) = ([0.0; N], [0.0; N]);
+        for ((values, valid), shares) in values.chunks(N).zip(valid.chunks(N)).zip(shares.chunks(N)) {
             let pixels = values.iter().zip(valid).zip(shares);
             let present = pixels.filter(|((value, valid), share)| is_present(**value, **valid) && **share > 0.0);
             let places = dense.iter_mut().zip(&mut dense_shares);
