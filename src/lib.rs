@@ -23,6 +23,7 @@ pub mod scan;
 pub mod store;
 pub mod time;
 pub mod warp;
+pub mod zones;
 
 use duckdb::ffi;
 

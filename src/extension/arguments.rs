@@ -113,14 +113,87 @@ pub fn archive(bind: &BindInfo) -> Result<Archive> {
 /// # Errors
 /// The first argument that is wrong, by name, with what would be right.
 pub fn request(bind: &BindInfo) -> Result<Request> {
-    let settings = Settings::read(bind)?;
-    let source = items(bind.argument(0))?;
     let bbox = bbox(&bind.argument(1))?;
-    let crs = Crs::new(&required_text(&bind.argument(2), "crs", "'EPSG:32615'")?)?;
-    let resolution = bind.argument(3);
-    let resolution = resolution.number().ok_or_else(|| Error::Argument("resolution is NULL; give a number".into()))?;
-    let grid = Grid::new(bbox, resolution)?;
-    check_pixels(&grid, bbox, settings.max_pixels)?;
+    let grid = Grid::new(bbox, resolution(bind)?)?;
+    check_pixels(&grid, bbox, Settings::read(bind)?.max_pixels)?;
+    request_at(bind, Place { bbox, grid })
+}
+
+/// The output grid of a call, and its box as the user wrote it.
+pub struct Place {
+    pub bbox: [f64; 4],
+    pub grid: Grid,
+}
+
+/// The argument `crs`.
+///
+/// # Errors
+/// NULL, and what is no CRS.
+pub fn crs(bind: &BindInfo) -> Result<Crs> {
+    Crs::new(&required_text(&bind.argument(2), "crs", "'EPSG:32615'")?)
+}
+
+/// The argument `resolution`.
+///
+/// # Errors
+/// NULL.
+pub fn resolution(bind: &BindInfo) -> Result<f64> {
+    bind.argument(3).number().ok_or_else(|| Error::Argument("resolution is NULL; give a number".into()))
+}
+
+/// The named argument `bbox`.
+///
+/// # Errors
+/// What is no box.
+pub fn named_bbox(bind: &BindInfo) -> Result<Option<[f64; 4]>> {
+    given(bind, "bbox").map(|value| bbox(&value)).transpose()
+}
+
+/// How the stores of a call are reached, and the threads it may use.
+///
+/// # Errors
+/// As for `store_options`.
+pub fn store(bind: &BindInfo) -> Result<(store::Options, usize)> {
+    let settings = Settings::read(bind)?;
+    Ok((store_options(bind, &settings)?, settings.threads))
+}
+
+/// # Errors
+/// As for `errors`.
+pub fn ignores_errors(bind: &BindInfo) -> Result<bool> {
+    Ok(on_error(bind)? == OnError::Ignore)
+}
+
+/// A table that a call brings along: a path or URL, a list of them, or rows by value.
+///
+/// # Errors
+/// Anything else.
+pub fn table(value: Value, name: &str) -> Result<Source> {
+    let wrong = || {
+        Error::Argument(format!(
+            "{name} must be a path or URL, a list of them, or rows: \
+             SET VARIABLE {name} = (SELECT list(t) FROM my_{name} t), then getvariable('{name}')"
+        ))
+    };
+    if let Some(path) = value.text() {
+        return Ok(Source::Paths(vec![path]));
+    }
+    let list = value.list().ok_or_else(wrong)?;
+    match list.first() {
+        None => Err(Error::Argument(format!("{name} is an empty list"))),
+        // SAFETY: ownership of the value moves to the OwnedValue, which destroys it.
+        Some(first) if first.fields().is_some() => Ok(Source::Rows(unsafe { OwnedValue::from_raw(value.into_raw()) })),
+        Some(_) => list.iter().map(|path| path.text().ok_or_else(wrong)).collect::<Result<_>>().map(Source::Paths),
+    }
+}
+
+/// As [`request`], for a grid that is known.
+///
+/// # Errors
+/// As [`request`].
+pub fn request_at(bind: &BindInfo, Place { bbox, grid }: Place) -> Result<Request> {
+    let settings = Settings::read(bind)?;
+    let (source, crs) = (items(bind.argument(0))?, crs(bind)?);
     extent::check(&grid, &crs, bbox)?;
     let period = match bind.argument(4).read() {
         Data::Null => Period::parse(None)?,

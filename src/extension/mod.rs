@@ -20,6 +20,7 @@ mod texts;
 mod types;
 mod value;
 mod vectors;
+mod zonal;
 
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -83,6 +84,7 @@ unsafe fn register_on(connection: ffi::duckdb_connection) -> Result<()> {
         settings::register(connection);
         api::register::<read::Read>(connection, database)?;
         api::register::<chunks::ReadChunks>(connection, database)?;
+        api::register::<zonal::Zonal>(connection, database)?;
         api::register::<explain::Explain>(connection, database)?;
         api::register::<info::Info>(connection, database)?;
         api::register::<store::Store>(connection, database)?;

@@ -269,7 +269,7 @@ fn bounds(schema: &Schema, metadata: &Metadata, is_projected: bool) -> Option<Bb
 }
 
 /// `None` for a type that holds no geometry.
-fn footprint(field: &ArrowField, metadata: &Metadata) -> Result<Option<Footprint>> {
+pub(super) fn footprint(field: &ArrowField, metadata: &Metadata) -> Result<Option<Footprint>> {
     let sql = &identifier(field.name());
     let native = is_native(field);
     let as_json = || format!("CASE WHEN {sql} IS NOT NULL THEN CAST(to_json({sql}) AS VARCHAR) END");

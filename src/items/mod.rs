@@ -31,6 +31,7 @@ mod rows;
 mod search;
 mod selection;
 mod session;
+mod shapes;
 mod solar;
 mod source;
 mod storage;
@@ -40,6 +41,7 @@ mod table;
 pub use item::{Asset, FirstAsset, FirstItem, Item, Named, PerBand, default_bands};
 pub use memo::Memo;
 pub use selection::Selection;
+pub use shapes::{Id, Raw, Shapes};
 pub use source::{OwnedValue, Source};
 pub use stream::ItemStream;
 

@@ -39,6 +39,11 @@ impl<W: Pixel> Mosaic<W> for First<W> {
         self.missing -= added;
     }
 
+    fn close(&mut self, closed: &[u8]) {
+        self.set.copy_from_slice(closed);
+        self.missing = closed.iter().filter(|closed| **closed == 0).count();
+    }
+
     fn is_done(&self) -> bool {
         self.missing == 0
     }

@@ -7,6 +7,9 @@ use crate::pixels::{DataType, Pixel, Pixels};
 pub trait Mosaic<W: Pixel>: Send {
     /// Takes the values of the pixels from `start` on (row-major within the tile); only those whose `valid` is 1 count.
     fn feed(&mut self, start: usize, values: &[W], valid: &[u8]);
+    /// Says before the first values of which pixels none will be asked for: those where `closed` is 1. They count as settled, and their
+    /// values are unspecified.
+    fn close(&mut self, _closed: &[u8]) {}
     /// Whether further items cannot change anything any more.
     fn is_done(&self) -> bool {
         false

@@ -13,6 +13,7 @@ use super::naming::{self, Sample};
 use super::outlines::{lies_where, outline_of};
 use super::sample::{Archive, Unread};
 use super::target::Target;
+use super::zoned::{ZoneSet, Zoned};
 use crate::area::Area;
 use crate::cog::headers::Headers;
 use crate::cog::opened::Opened;
@@ -34,6 +35,10 @@ pub struct Cube {
     pub bands: Vec<Band>,
     /// What hides pixels of the bands.
     pub mask: Option<Mask>,
+    /// A corner of the pixels of the first band's sample, where pixels of the output are as large, or whole multiples, or whole parts.
+    pub native: Option<(f64, f64)>,
+    /// The only pixels that are wanted; `None` for all.
+    pub zoned: Option<Arc<Zoned>>,
     pub session: Session,
     pub headers: Headers,
     pub levels: Levels,
@@ -67,7 +72,15 @@ impl Cube {
     /// # Errors
     /// No item matches, unless the call allows that; a band that no item has; a sampled COG that cannot be read; types that
     /// do not go together.
-    pub fn bind(mut request: Request) -> Result<Cube> {
+    pub fn bind(request: Request) -> Result<Cube> {
+        Cube::bind_over(request, None)
+    }
+
+    /// As [`Cube::bind`], of the pixels that zones cover.
+    ///
+    /// # Errors
+    /// A zone that cannot be brought to the grid, or is none, where errors are not ignored.
+    pub fn bind_over(mut request: Request, zones: Option<&ZoneSet>) -> Result<Cube> {
         let area = Area::of(&request.grid, &request.crs, request.grid.rect())?;
         let session = Session::new(request.store.clone());
         let levels = Levels::new(request.grid, request.crs.clone(), request.overviews);
@@ -138,17 +151,24 @@ impl Cube {
             Some(size) => size,
             None => choose_chunk_size(&request, &bands, &levels, of_bands())?,
         };
-        let target = Target::grid(Tiling { width: request.grid.width, height: request.grid.height, size });
+        let tiling = Tiling { width: request.grid.width, height: request.grid.height, size };
+        let place = (&request.grid, &request.crs);
+        let (memory, ignored) = (request.memory_budget / 8, request.errors == OnError::Ignore);
+        let zoned = zones.map(|zones| Zoned::new(zones, place, tiling, memory, ignored)).transpose()?.map(Arc::new);
+        let target = zoned.as_ref().map_or_else(|| Target::grid(tiling), |zoned| zoned.target(tiling));
         let declares_truly = target.len() == 1 || declares_truly(&first, &assets, &opened)?;
         let is_local = assets.values().all(|(_, asset)| matches!(location(&request, asset), Ok(Location::File(_))));
         let (stored, is_parallel) = (stored(&levels, &opened, size)?, is_parallel(&request.crs, &levels, of_bands())?);
         let warnings = warnings(&request, &opened)?;
+        let native = bands.first().and_then(|band| native(&request, &opened[&band.asset]));
         Ok(Cube {
             request,
             area,
             target,
             bands,
             mask,
+            native,
+            zoned,
             session,
             headers,
             levels,
@@ -339,6 +359,14 @@ fn warnings(request: &Request, opened: &HashMap<String, Arc<Opened>>) -> Result<
     opened.iter().filter_map(of_one).collect()
 }
 
+fn native(request: &Request, opened: &Opened) -> Option<(f64, f64)> {
+    let (transform, resolution) = (opened.transform, request.grid.resolution);
+    let is_whole = |ratio: f64| ratio >= 0.5 && (ratio - ratio.round()).abs() < 1e-6;
+    let fits = |side: f64| is_whole(resolution / side.abs()) || is_whole(side.abs() / resolution);
+    let parallel = opened.crs.same_as(&request.crs) && transform.is_axis_aligned();
+    (parallel && fits(transform.a) && fits(transform.e)).then_some((transform.c, transform.f))
+}
+
 fn is_parallel<'a>(crs: &Crs, levels: &Levels, mut opened: impl Iterator<Item = &'a Arc<Opened>>) -> Result<bool> {
     opened.try_fold(true, |all, opened| {
         let (_, source) = levels.choose(opened)?;
@@ -430,6 +458,18 @@ impl Cube {
     /// What marks pixels of a mask that have no value: the argument `nodata` is about bands.
     pub fn nodata_of_mask(&self, sample: u16, opened: &Opened, asset: &Asset) -> Option<Nodata> {
         bands::own_nodata(&opened.cog, sample, asset.nodata.of(sample))
+    }
+
+    /// For each pixel of an output tile 1 where nobody wants it; `None` where all are wanted.
+    ///
+    /// # Errors
+    /// As for zones at bind.
+    pub fn closed(&self, chunk_row: u64, chunk_col: u64) -> Result<Option<Vec<u8>>> {
+        let position = self.target.position(chunk_row, chunk_col);
+        match (&self.zoned, position) {
+            (Some(zoned), Some(position)) => zoned.closed(position),
+            _ => Ok(None),
+        }
     }
 
     /// The CRS of the output.

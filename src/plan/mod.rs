@@ -16,6 +16,7 @@ mod sample;
 mod target;
 #[cfg(test)]
 mod tests;
+mod zoned;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ pub use members::Members;
 pub use openings::{Opening, openings};
 pub use sample::Unread;
 pub use target::{OutputTile, Target};
+pub use zoned::{ZoneSet, Zoned};
 
 use crate::area::Area;
 use crate::error::{Error, Result};

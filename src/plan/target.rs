@@ -8,11 +8,11 @@ use crate::grid::{Rect, Tiling};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     tiling: Tiling,
-    /// Row and column of each tile that is wanted, in order; `None` for all.
-    wanted: Option<Vec<(u64, u64)>>,
+    /// The tiles that are wanted, in order; `None` for all.
+    wanted: Option<Vec<OutputTile>>,
 }
 
-/// An output tile, by its row and column among the tiles of the grid.
+/// An output tile, by its row and column among the tiles of the grid; or the part of it that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutputTile {
     pub row: u64,
@@ -26,13 +26,9 @@ impl Target {
         Target { tiling, wanted: None }
     }
 
-    /// Those tiles of a grid, given by row and column, that are on it; in whatever order, and how often they are given.
-    pub fn tiles(tiling: Tiling, wanted: impl IntoIterator<Item = (u64, u64)>) -> Target {
-        let on_grid = |(row, col): &(u64, u64)| *row < tiling.down() && *col < tiling.across();
-        let mut wanted: Vec<(u64, u64)> = wanted.into_iter().filter(on_grid).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        Target { tiling, wanted: Some(wanted) }
+    /// Parts of tiles of a grid, each tile once, by row and then column.
+    pub fn parts(tiling: Tiling, wanted: impl IntoIterator<Item = OutputTile>) -> Target {
+        Target { tiling, wanted: Some(wanted.into_iter().collect()) }
     }
 
     /// Tiles of one step.
@@ -48,7 +44,7 @@ impl Target {
     pub fn pixels(&self) -> u64 {
         match &self.wanted {
             None => self.tiling.width * self.tiling.height,
-            Some(wanted) => wanted.iter().map(|(row, col)| self.tiling.rect(*row, *col).pixels() as u64).sum(),
+            Some(wanted) => wanted.iter().map(|tile| tile.rect.pixels() as u64).sum(),
         }
     }
 
@@ -56,9 +52,7 @@ impl Target {
     pub fn largest(&self) -> usize {
         match &self.wanted {
             None => self.tiling.rect(0, 0).pixels(),
-            Some(wanted) => {
-                wanted.iter().map(|(row, col)| self.tiling.rect(*row, *col).pixels()).max().unwrap_or_default()
-            }
+            Some(wanted) => wanted.iter().map(|tile| tile.rect.pixels()).max().unwrap_or_default(),
         }
     }
 
@@ -69,13 +63,19 @@ impl Target {
 
     /// The tile at a position; `None` behind the last.
     pub fn tile(&self, position: u64) -> Option<OutputTile> {
-        let (row, col) = match &self.wanted {
+        match &self.wanted {
             None => {
-                (position < self.len()).then(|| (position / self.tiling.across(), position % self.tiling.across()))?
+                let at = || (position / self.tiling.across(), position % self.tiling.across());
+                let (row, col) = (position < self.len()).then(at)?;
+                Some(OutputTile { row, col, rect: self.tiling.rect(row, col) })
             }
-            Some(wanted) => *wanted.get(usize::try_from(position).ok()?)?,
-        };
-        Some(OutputTile { row, col, rect: self.tiling.rect(row, col) })
+            Some(wanted) => wanted.get(usize::try_from(position).ok()?).copied(),
+        }
+    }
+
+    /// The position of a tile by its row and column, where tiles are wanted.
+    pub fn position(&self, row: u64, col: u64) -> Option<usize> {
+        self.wanted.as_ref()?.binary_search_by_key(&(row, col), |tile| (tile.row, tile.col)).ok()
     }
 
     /// How many tiles have pixels between two columns and between two rows of the grid, fractions which may lie anywhere, and the last
@@ -92,7 +92,7 @@ impl Target {
             return ((cols.end - cols.start) * (rows.end - rows.start), rows.end.saturating_sub(1));
         };
         rows.fold((0, 0), |(count, last), row| {
-            let at = |col: u64| wanted.partition_point(|tile| *tile < (row, col));
+            let at = |col: u64| wanted.partition_point(|tile| (tile.row, tile.col) < (row, col));
             match at(cols.end) - at(cols.start) {
                 0 => (count, last),
                 more => (count + more as u64, row),
@@ -114,22 +114,31 @@ mod tests {
         (0..target.len()).filter_map(|at| target.tile(at)).collect()
     }
 
+    fn tiles(wanted: impl IntoIterator<Item = (u64, u64)>) -> Target {
+        let mut wanted: Vec<(u64, u64)> = wanted.into_iter().collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let tile = |(row, col)| OutputTile { row, col, rect: TILING.rect(row, col) };
+        Target::parts(TILING, wanted.into_iter().map(tile))
+    }
+
     #[test]
-    fn wanted_tiles_come_in_order_once_and_lie_on_the_grid() {
-        let target = Target::tiles(TILING, [(2, 3), (0, 1), (2, 3), (1, 0), (3, 0), (0, 4)]);
+    fn wanted_tiles_come_in_order_and_have_their_own_size() {
+        let target = tiles([(2, 3), (0, 1), (1, 0)]);
         let places: Vec<_> = all(&target).iter().map(|tile| (tile.row, tile.col)).collect();
         assert_eq!(places, [(0, 1), (1, 0), (2, 3)]);
         assert_eq!(target.tile(3), None);
+        assert_eq!((target.position(1, 0), target.position(1, 1)), (Some(1), None));
         assert_eq!(target.tile(2).unwrap().rect, Rect { col: 60, row: 40, width: 10, height: 10 });
         assert_eq!((target.len(), target.pixels(), target.largest()), (3, 900, 400));
-        assert!(Target::tiles(TILING, [(3, 0)]).is_empty());
-        assert_eq!(Target::tiles(TILING, [(2, 3)]).largest(), 100, "a tile that both edges cut");
+        let part = OutputTile { row: 0, col: 0, rect: Rect { col: 3, row: 4, width: 5, height: 2 } };
+        let target = Target::parts(TILING, [part]);
+        assert_eq!((target.pixels(), target.largest(), target.tile(0)), (10, 10, Some(part)));
     }
 
     #[test]
     fn all_wanted_tiles_are_the_grid() {
-        let (grid, tiles) =
-            (Target::grid(TILING), Target::tiles(TILING, (0..3).flat_map(|r| (0..4).map(move |c| (r, c)))));
+        let (grid, tiles) = (Target::grid(TILING), tiles((0..3).flat_map(|r| (0..4).map(move |c| (r, c)))));
         assert_eq!(all(&grid), all(&tiles));
         assert_eq!(grid.tile(12), None);
         assert_eq!((grid.len(), grid.pixels(), grid.largest()), (tiles.len(), tiles.pixels(), tiles.largest()));
@@ -141,7 +150,7 @@ mod tests {
             left in -30f64..100.0, width in 0f64..90.0, top in -30f64..80.0, height in 0f64..70.0,
             wanted in prop::option::of(prop::collection::vec((0u64..3, 0u64..4), 0..12)),
         ) {
-            let target = wanted.map_or(Target::grid(TILING), |wanted| Target::tiles(TILING, wanted));
+            let target = wanted.map_or(Target::grid(TILING), tiles);
             let (right, bottom) = (left + width, top + height);
             let inside = |start: u64, end: u64, low: f64, high: f64| {
                 (start..end).any(|i| (low..high).contains(&(i as f64 + 0.5)))

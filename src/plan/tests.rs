@@ -75,6 +75,8 @@ fn cube(target: impl FnOnce(Tiling) -> Target) -> Arc<Cube> {
         target: target(Tiling { width: grid.width, height: grid.height, size: 20 }),
         bands: Vec::new(),
         mask: None,
+        native: None,
+        zoned: None,
         session: Session::new(store),
         headers: Headers::default(),
         levels: Levels::new(grid, crs, true),

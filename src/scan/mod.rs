@@ -14,6 +14,7 @@ mod run;
 mod shared;
 mod unit;
 mod watch;
+mod zonal;
 
 pub use run::Scan;
 pub use shared::cache::bytes_held;
@@ -22,3 +23,4 @@ pub use unit::Tile;
 pub use watch::failures::{Failure, Recording, failures_of};
 pub use watch::progress;
 pub use watch::running::Running;
+pub use zonal::{Zonal, ZoneRow};

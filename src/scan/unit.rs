@@ -26,6 +26,8 @@ pub struct Tile {
     pub unit: Unit,
     /// The pixels of each band that was asked for.
     pub layers: Vec<Finished>,
+    /// Of the unit, which has given them away.
+    pub items: Vec<Arc<Item>>,
 }
 
 impl Tile {
@@ -69,7 +71,8 @@ impl Maker {
             let is_done = layers.iter().all(Layer::is_done);
             let lacked = self.lacked(&reads, is_done).await?;
             if lacked.is_empty() {
-                return Ok(Tile { layers: self.finish(layers).await?, unit: reads.unit });
+                let items = reads.items().0.to_vec();
+                return Ok(Tile { layers: self.finish(layers).await?, unit: reads.unit, items });
             }
             reads = reads.again(&self.shared, lacked)?;
         }
@@ -79,7 +82,7 @@ impl Maker {
     async fn mosaic(&self, reads: &mut UnitReads) -> Result<Vec<Layer>> {
         let (cube, pixels) = (&self.shared.cube, reads.unit.rect.pixels());
         let reversed = self.shared.order.reverses;
-        let layer = |band: &usize| Layer::new(&cube.bands[*band], reversed, pixels);
+        let layer = |band: &usize| Layer::new(&cube.bands[*band], reversed, pixels, reads.closed().cloned());
         let mut layers: Vec<Layer> = self.shared.bands.iter().map(layer).collect();
         loop {
             layers = self.feed_all(reads, layers).await?;

@@ -1,6 +1,7 @@
 //! One band of one output tile while it is made.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::scaled::Scaled;
 use crate::cog::Nodata;
@@ -19,6 +20,8 @@ pub struct Layer {
     work: DataType,
     reversed: bool,
     pixels: usize,
+    /// 1 where nobody wants the pixel.
+    closed: Option<Arc<Vec<u8>>>,
     state: Option<Box<dyn State>>,
 }
 
@@ -56,7 +59,7 @@ impl<'a> Patch<'a> {
 }
 
 trait State: Send {
-    fn feed(&mut self, patch: &Patch, meaning: Meaning);
+    fn feed(&mut self, patch: &Patch, closed: Option<&[u8]>, meaning: Meaning);
     fn is_done(&self) -> bool;
     fn settled(&self) -> Option<&[u8]>;
     fn finish(self: Box<Self>, dtype: DataType) -> (Pixels, Vec<u8>);
@@ -66,8 +69,9 @@ struct Typed<W: Pixel>(Box<dyn Mosaic<W>>);
 
 impl Layer {
     /// Of `pixels` pixels, whose items come from the last to the first where they are `reversed`.
-    pub fn new(band: &Band, reversed: bool, pixels: usize) -> Layer {
-        Layer { method: band.method, work: band.work_dtype(), reversed, pixels, state: None }
+    /// Pixels where `closed` is 1 are not wanted.
+    pub fn new(band: &Band, reversed: bool, pixels: usize, closed: Option<Arc<Vec<u8>>>) -> Layer {
+        Layer { method: band.method, work: band.work_dtype(), reversed, pixels, closed, state: None }
     }
 
     /// Feeds the pixels of a patch.
@@ -76,9 +80,15 @@ impl Layer {
             return;
         }
         let Layer { method, work, reversed, pixels, .. } = *self;
-        let start =
-            || with_type!(work, W => Box::new(Typed::<W>(method.start::<W>(pixels, reversed))) as Box<dyn State>);
-        self.state.get_or_insert_with(start).feed(patch, meaning);
+        let closed = self.closed.as_deref().map(Vec::as_slice);
+        let start = || {
+            with_type!(work, W => {
+                let mut mosaic = method.start::<W>(pixels, reversed);
+                closed.into_iter().for_each(|closed| mosaic.close(closed));
+                Box::new(Typed::<W>(mosaic)) as Box<dyn State>
+            })
+        };
+        self.state.get_or_insert_with(start).feed(patch, closed, meaning);
     }
 
     pub fn is_untouched(&self) -> bool {
@@ -89,9 +99,10 @@ impl Layer {
         self.state.as_ref().is_some_and(|state| state.is_done())
     }
 
-    /// 1 for each pixel that no further item changes; `None` if there is none yet, or never.
+    /// 1 for each pixel that no further item changes, or that nobody wants; `None` if there is none yet, or never.
     pub fn settled(&self) -> Option<&[u8]> {
-        self.state.as_ref()?.settled()
+        let closed = self.closed.as_deref().map(Vec::as_slice);
+        self.state.as_ref().and_then(|state| state.settled()).or(closed)
     }
 
     pub fn all_settled(layers: &[Layer]) -> Vec<Option<Vec<u8>>> {
@@ -101,7 +112,10 @@ impl Layer {
     pub fn finish(self, dtype: DataType) -> Finished {
         match self.state {
             Some(state) => {
-                let (pixels, valid) = state.finish(dtype);
+                let (pixels, mut valid) = state.finish(dtype);
+                for closed in self.closed.iter() {
+                    valid.iter_mut().zip(closed.iter()).for_each(|(valid, closed)| *valid &= closed ^ 1);
+                }
                 Finished::Pixels(pixels, valid)
             }
             None => Finished::Untouched { zero: self.method.counts() },
@@ -110,7 +124,7 @@ impl Layer {
 }
 
 impl<W: Pixel> State for Typed<W> {
-    fn feed(&mut self, patch: &Patch, meaning: Meaning) {
+    fn feed(&mut self, patch: &Patch, closed: Option<&[u8]>, meaning: Meaning) {
         with_type!(patch.pixels.dtype(), S => {
             if let Some(values) = S::slice(patch.pixels) {
                 let ((col, row), width) = (patch.first, patch.width);
@@ -118,13 +132,13 @@ impl<W: Pixel> State for Typed<W> {
                 if patch.mapping.is_resampled() {
                     if meaning.scale.is_some() {
                         let scaled = Scaled::of(patch.mapping, &window, meaning);
-                        return feed_resampled::<f64, W>(self.0.as_mut(), patch, scaled.resampler(patch.mapping));
+                        return feed_resampled::<f64, W>(self.0.as_mut(), (patch, closed), scaled.resampler(patch.mapping));
                     }
                     let resampler = Resampler::new(patch.mapping, window, meaning.nodata);
-                    return feed_resampled::<S, W>(self.0.as_mut(), patch, resampler);
+                    return feed_resampled::<S, W>(self.0.as_mut(), (patch, closed), resampler);
                 }
                 let sampler = Sampler::new(patch.mapping, patch.cols.clone(), window, meaning.nodata);
-                feed_rows::<S, W>(self.0.as_mut(), patch, &sampler, meaning.scale);
+                feed_rows::<S, W>(self.0.as_mut(), (patch, closed), &sampler, meaning.scale);
             }
         });
     }
@@ -145,7 +159,7 @@ impl<W: Pixel> State for Typed<W> {
 /// `scale` is the scale and offset to apply.
 fn feed_rows<S: Pixel, W: Pixel>(
     mosaic: &mut dyn Mosaic<W>,
-    patch: &Patch,
+    (patch, closed): (&Patch, Option<&[u8]>),
     sampler: &Sampler<S>,
     scale: Option<(f64, f64)>,
 ) {
@@ -155,7 +169,7 @@ fn feed_rows<S: Pixel, W: Pixel>(
     let mut sampled = 0;
     for row in patch.rows.clone() {
         let start = patch.mapping.start_of(patch.rect, row) + patch.cols.start;
-        let Some(span) = open_span(mosaic.settled(), start, patch.cols.len()) else { continue };
+        let Some(span) = open_span(mosaic.settled().or(closed), start, patch.cols.len()) else { continue };
         let (start, valid) = (start + span.start, &mut valid[..span.len()]);
         sampled += valid.len() as u64;
         let values = sampler.row(row, span, &mut values[..valid.len()], valid);
@@ -177,14 +191,18 @@ fn feed_rows<S: Pixel, W: Pixel>(
 }
 
 /// As [`feed_rows`], where the values are those of a kernel over the window.
-fn feed_resampled<S: Pixel, W: Pixel>(mosaic: &mut dyn Mosaic<W>, patch: &Patch, mut resampler: Resampler<S>) {
+fn feed_resampled<S: Pixel, W: Pixel>(
+    mosaic: &mut dyn Mosaic<W>,
+    (patch, closed): (&Patch, Option<&[u8]>),
+    mut resampler: Resampler<S>,
+) {
     let mut values = vec![0.0; patch.cols.len()];
     let mut valid = vec![0; patch.cols.len()];
     let mut cast: Vec<W> = Vec::with_capacity(values.len());
     let mut sampled = 0;
     for row in patch.rows.clone() {
         let start = patch.mapping.start_of(patch.rect, row) + patch.cols.start;
-        let Some(span) = open_span(mosaic.settled(), start, patch.cols.len()) else { continue };
+        let Some(span) = open_span(mosaic.settled().or(closed), start, patch.cols.len()) else { continue };
         let (start, len) = (start + span.start, span.len());
         sampled += len as u64;
         resampler.row(row, span, &mut values[..len], &mut valid[..len]);

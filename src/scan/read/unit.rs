@@ -36,8 +36,10 @@ pub struct UnitReads {
     /// The next item to ask for, and the end of those that are asked for together.
     next: usize,
     end: usize,
-    /// For each band the pixels that no item can change any more.
+    /// For each band the pixels that no item can change any more, or that nobody wants.
     settled: Arc<Vec<Option<Vec<u8>>>>,
+    /// 1 where nobody wants the pixel.
+    closed: Option<Arc<Vec<u8>>>,
 }
 
 /// The read of one item: it opens the headers at once, and goes on when it gets memory.
@@ -80,19 +82,29 @@ impl UnitReads {
         if shared.order.reverses {
             items.reverse();
         }
+        let closed = shared.cube.closed(unit.chunk_row, unit.chunk_col)?;
+        let settled = vec![closed.clone(); shared.bands.len()];
         let (mut coverage, mut end) = (None, items.len());
         if shared.order.stops_early && items.len() > 1 {
             let mut open = Coverage::new(&shared.cube, unit.rect)?;
+            if closed.is_some() {
+                open.settle(&settled, unit.rect);
+            }
             end = open.wave(&items);
             coverage = Some(open);
         }
-        let settled = Arc::new(vec![None; shared.bands.len()]);
-        Ok(UnitReads { unit, turn, items, coverage, reading: VecDeque::new(), next: 0, end, settled })
+        let (settled, closed) = (Arc::new(settled), closed.map(Arc::new));
+        Ok(UnitReads { unit, turn, items, coverage, reading: VecDeque::new(), next: 0, end, settled, closed })
     }
 
     /// Whether it has no items, and none can turn out to have pixels here.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty() && self.unit.members.are_honest()
+    }
+
+    /// 1 for each pixel that nobody wants; `None` where all are wanted.
+    pub fn closed(&self) -> Option<&Arc<Vec<u8>>> {
+        self.closed.as_ref()
     }
 
     /// Its items, in the order of the mosaic, and how many of them were fed.
