@@ -43,6 +43,7 @@ impl Axis {
         self.first.len()
     }
 
+    #[inline]
     pub fn taps(&self, i: usize) -> Taps<'_> {
         let weights = &self.weights[self.starts[i] as usize..self.starts[i + 1] as usize];
         Taps { first: self.first[i] as usize, weights }
@@ -58,6 +59,7 @@ impl Axis {
     }
 
     /// The pixel under the centre, or [`OUTSIDE`].
+    #[inline]
     pub fn centre(&self, i: usize) -> u32 {
         self.centres[i]
     }

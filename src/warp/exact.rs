@@ -47,11 +47,13 @@ impl<'a> Lattice<'a> {
     }
 
     /// x at a fractional column of one that is axis-aligned: `.5` is a centre.
+    #[inline]
     pub fn x(&self, col: f64) -> f64 {
         self.affine.a * col + self.affine.c
     }
 
     /// y at a fractional row of one that is axis-aligned.
+    #[inline]
     pub fn y(&self, row: f64) -> f64 {
         self.affine.e * row + self.affine.f
     }
@@ -74,6 +76,7 @@ impl Round {
     }
 
     /// The column of the same place within half a turn of the source's centre.
+    #[inline]
     pub fn near(self, col: f64) -> f64 {
         let turns = ((col + TIE - self.centre) / self.turn + 0.5).floor();
         // Untouched where it is near already; nowhere stays nowhere.
@@ -82,6 +85,7 @@ impl Round {
 }
 
 /// The source pixel that holds a fractional position.
+#[inline]
 pub fn index(position: f64, size: u32) -> u32 {
     let position = position + TIE;
     if position >= 0.0 && position < f64::from(size) { position as u32 } else { OUTSIDE }
@@ -145,6 +149,7 @@ pub fn misses(positions: &[f64], size: u32) -> bool {
 
 /// Whether a position is within `band` of the edge of a pixel. Adding and subtracting 1.5 * 2^52 rounds to the nearest
 /// integer without a call.
+#[inline]
 pub fn near_edge(position: f64, band: f64) -> bool {
     const ROUND: f64 = 6_755_399_441_055_744.0;
     ((position + ROUND) - ROUND - position).abs() < band

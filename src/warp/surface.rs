@@ -25,6 +25,7 @@ fn polynomial([a, b, c, d, e]: [f64; NODES]) -> [f64; NODES] {
     [c, first, second, odd_far - first, even_far - second]
 }
 
+#[inline]
 fn value(c: &[f64; NODES], t: f64) -> f64 {
     (((c[4] * t + c[3]) * t + c[2]) * t + c[1]) * t + c[0]
 }
@@ -38,6 +39,7 @@ impl Surface {
     }
 
     /// The coefficients of its polynomial in u, for one v.
+    #[inline]
     pub fn line(&self, v: f64) -> Line {
         Line(std::array::from_fn(|k| value(&self.0[k], v)))
     }
@@ -47,6 +49,7 @@ impl Surface {
 pub struct Line([f64; NODES]);
 
 impl Line {
+    #[inline]
     pub fn at(&self, u: f64) -> f64 {
         value(&self.0, u)
     }

@@ -5,6 +5,7 @@ const NEAR: f64 = 1e-10;
 
 /// Appends the weights of the pixels of `0..size` that lie between two positions: 1 for each that lies there wholly, for the first and
 /// the last the part that does, and 1 where there is only one. Gives the first.
+#[inline]
 pub fn boxed(a: f64, b: f64, size: u32, weights: &mut Vec<f64>) -> Option<u32> {
     let (first, end) = pixels(a, b, size)?;
     if end - first == 1.0 {
@@ -16,6 +17,7 @@ pub fn boxed(a: f64, b: f64, size: u32, weights: &mut Vec<f64>) -> Option<u32> {
 }
 
 /// As [`boxed`], but the weight of a single pixel, too, is the part of it.
+#[inline]
 pub fn shared(a: f64, b: f64, size: u32, weights: &mut Vec<f64>) -> Option<u32> {
     let (first, end) = pixels(a, b, size)?;
     overlaps(a, b, (first, end), weights);
@@ -23,6 +25,7 @@ pub fn shared(a: f64, b: f64, size: u32, weights: &mut Vec<f64>) -> Option<u32> 
 }
 
 /// The first pixel, and the one behind the last.
+#[inline]
 pub fn pixels(a: f64, b: f64, size: u32) -> Option<(f64, f64)> {
     let (low, high) = (a.min(b), a.max(b));
     let first = (low + NEAR).floor();
@@ -31,6 +34,7 @@ pub fn pixels(a: f64, b: f64, size: u32) -> Option<(f64, f64)> {
     (a.is_finite() && b.is_finite() && first < end).then_some((first, end))
 }
 
+#[inline]
 fn overlaps(a: f64, b: f64, (first, end): (f64, f64), weights: &mut Vec<f64>) {
     let (low, high) = (a.min(b).max(first), a.max(b).min(end));
     let mut pixel = first;

@@ -13,11 +13,13 @@ pub struct Mean {
 
 impl Mean {
     /// What is added up of a value.
+    #[inline]
     pub fn term(self, value: f64) -> f64 {
         if self.squares { value * value } else { value }
     }
 
     /// The result, from a mean of terms.
+    #[inline]
     pub fn result(self, mean: f64) -> f64 {
         if self.squares { mean.sqrt() } else { mean }
     }

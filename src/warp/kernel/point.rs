@@ -70,6 +70,7 @@ impl Curve {
         }
     }
 
+    #[inline]
     pub fn at(self, distance: f64) -> f64 {
         let t = distance.abs();
         match self {
@@ -115,6 +116,7 @@ impl Curve {
 }
 
 /// The weights of the four pixels around a position that lies `f` beyond the centre of the second.
+#[inline]
 pub fn catmull_rom(f: f64) -> [f64; 4] {
     [
         ((-0.5 * f + 1.0) * f - 0.5) * f,
@@ -125,6 +127,7 @@ pub fn catmull_rom(f: f64) -> [f64; 4] {
 }
 
 /// `sinc(t) sinc(t / 3)`, from `sin(a)` with a = pi t / 3: the sine of three times an angle is a polynomial of its sine.
+#[inline]
 fn windowed_sinc(a: f64, sine: f64) -> f64 {
     // The series, where the quotient of two small numbers is noise.
     let square = a * a;
