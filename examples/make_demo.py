@@ -78,7 +78,7 @@ def masks(sky, edge, seen, red, nir):
     scl = np.select([~seen, sky > edge + 0.05, cloud, water, green], [0, 9, 8, 6, 4], 5)
     chance = np.rint((50 + 600 * (sky - edge - RIM)).clip(0, 100) / 5) * 5
     ground = np.where(water, 1 << 7, 0) + 0b0101_0101_0100_0000  # clear, nothing likely
-    qa = np.select([~seen, cloud, sky > edge - 2 * RIM], [1, 0b0101_0111_0000_1000, ground | 1 << 1], ground)
+    qa = np.select([~seen, cloud, sky > edge - 2 * RIM], [1, 0b0101_0111_0000_1000, ground ^ 0b0100_0010], ground)
     cld = np.where(seen, chance, 255)
     return {"scl": scl.astype(np.uint8), "cld": cld.astype(np.uint8), "qa_pixel": qa.astype(np.uint16)}
 
