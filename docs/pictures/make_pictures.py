@@ -20,6 +20,7 @@ from PIL import Image  # noqa: E402
 HERE = Path(__file__).resolve().parent
 DEMO = HERE.parents[1] / "examples" / "demo" / "items.parquet"
 SCL = {0: "#000000", 4: "#3a8f3a", 5: "#d9c27e", 6: "#2f6fd0", 8: "#c8c8c8", 9: "#ffffff"}
+CLASSES = {"cmap": ListedColormap(list(SCL.values())), "vmin": -0.5, "vmax": len(SCL) - 0.5}
 plt.rcParams |= {"font.size": 8, "axes.titlesize": 8, "image.interpolation": "nearest"}
 
 
@@ -49,10 +50,11 @@ class Reader:
         return np.ma.filled(values, np.nan).reshape(-1, height, width)[0]
 
 
-def panels(shown, name, size=1.75):
-    """Pictures in a row: (title, values, arguments of imshow)."""
-    figure, axes = plt.subplots(1, len(shown), figsize=(size * len(shown), size + 0.3))
-    for axis, (title, values, how) in zip(axes, shown):
+def panels(rows, name, size=1.75):
+    """Pictures in rows: (title, values, arguments of imshow)."""
+    wide = len(rows[0])
+    figure, axes = plt.subplots(len(rows), wide, figsize=(size * wide, (size + 0.3) * len(rows)), squeeze=False)
+    for axis, (title, values, how) in zip(axes.flat, [one for row in rows for one in row]):
         axis.imshow(values, **how)
         axis.set_title(title)
         axis.set(xticks=[], yticks=[], facecolor="#e05050")
@@ -64,23 +66,41 @@ def clouds(reader):
     """June has two dates: one, its classes, and the median without a mask, with one, with one that has grown."""
     box = (734600, 4931000, 736800, 4933200)
     grey = {"cmap": "gray", "vmin": 0, "vmax": 2500}
-    classes = {"cmap": ListedColormap(list(SCL.values())), "vmin": -0.5, "vmax": len(SCL) - 0.5}
     one = {"ids": ["S2_15TYK_20240612"]}
     june = {"ids": ["S2_15TYK_20240612", "S2_15TYK_20240627"], "mosaic": "median"}
     mask = {"mask_band": "scl", "mask_values": [0, 1, 3, 8, 9, 10]}
     shown = [
         ("red, 12 June", reader.read("red", box, 20, **one), grey),
-        ("scl, 12 June", np.searchsorted(list(SCL), np.nan_to_num(reader.read("scl", box, 20, **one))), classes),
+        ("scl, 12 June", np.searchsorted(list(SCL), np.nan_to_num(reader.read("scl", box, 20, **one))), CLASSES),
         ("median of June", reader.read("red", box, 20, **june), grey),
         ("the same, masked", reader.read("red", box, 20, **june, **mask), grey),
         ("mask_grow := 60", reader.read("red", box, 20, **june, **mask, mask_grow=60), grey),
     ]
-    panels(shown, "clouds.png")
+    panels([shown], "clouds.png")
+
+
+def kernels(reader):
+    """A bank of the river enlarged by point kernels; fields and classes on a grid of 70 m."""
+    bank, fields = (735300, 4932520, 735380, 4932600), (734340, 4930880, 736440, 4932980)
+    one = {"ids": ["S2_15TYK_20240627"]}
+    dark, wide = ({"cmap": "gray", "vmin": low, "vmax": top} for low, top in ((-600, 5200), (200, 1200)))
+    enlarged = ["nearest", "bilinear", "cubic", "cubic_spline", "lanczos"]
+    above = [(f"nir, 1 m: {how}", reader.read("nir", bank, 1, resampling=how, **one), dark) for how in enlarged]
+    fine = {"overviews": False} | one
+    below = [("red, 10 m", reader.read("red", fields, 10, **fine), wide)]
+    below += [
+        (f"70 m: {how}", reader.read("red", fields, 70, resampling=how, **fine), wide) for how in ("nearest", "average")
+    ]
+    for title, size, how in [("scl, 20 m", 20, "nearest"), ("70 m: mode", 70, "mode")]:
+        scl = reader.read("scl", fields, size, resampling=how, **fine)
+        below.append((title, np.searchsorted(list(SCL), np.nan_to_num(scl)), CLASSES))
+    panels([above, below], "kernels.png")
 
 
 def main(extension):
     reader = Reader(extension)
     clouds(reader)
+    kernels(reader)
 
 
 if __name__ == "__main__":
