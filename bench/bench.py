@@ -132,7 +132,7 @@ class Bench:
         slow = {row["peer"] for row in before if row.get("wall", 0) > ENOUGH}
         for turn in range(self.repeat):
             for peer in self.peers:
-                if peer in self.skipped or peer in slow or (peer == LIMIT and workload.name not in self.plans):
+                if peer in self.skipped or peer in slow or not self.can(peer, workload):
                     continue
                 save_as = [self.path(workload, peer)] if save and turn == 0 else []
                 row = {"workload": workload.name, "source": source, "peer": peer, "turn": turn}
@@ -145,6 +145,9 @@ class Bench:
                     slow.add(peer)
                 if "error" in row and not any(r["peer"] == peer and "wall" in r for r in self.rows):
                     self.skipped[peer] = row["error"]
+
+    def can(self, peer, workload):
+        return workload.name in self.plans if peer == LIMIT else PEERS[peer].can(workload)
 
     def command(self, workload, source, peer, server):
         """What measures a peer."""
@@ -171,16 +174,16 @@ class Bench:
         return f"{head} {row['wall']:8.2f} s {row['cpu']:8.2f} cpu s" if "wall" in row else f"{head} {row['error']}"
 
     def compare(self, workload):
-        """Which pixels differ from lazycogs' (from ours where that cannot run); the arrays are removed."""
+        """Which pixels differ from lazycogs' (exact GDAL's where it cannot, else ours); the arrays are removed."""
         found = {peer: self.path(workload, peer) for peer in self.peers if self.path(workload, peer).is_file()}
-        reference = next((peer for peer in ("lazycogs", "this", "gdal") if peer in found), None)
-        result = {"reference": reference, "differ": {}}
+        reference = next((peer for peer in ("lazycogs", "exact", "this", "gdal") if peer in found), None)
+        result = {"reference": reference, "differ": {}, "within": workload.within, "allowed": workload.allowed}
         if reference:
             wanted = np.load(found[reference], mmap_mode="r")
             result |= {"pixels": int(wanted.size), "valid": int(sum(np.count_nonzero(step) for step in wanted))}
             result["shape"] = list(wanted.shape)
             for peer, path in found.items():
-                result["differ"][peer] = differing(np.load(path, mmap_mode="r"), wanted)
+                result["differ"][peer] = differing(np.load(path, mmap_mode="r"), wanted, workload.within)
         for path in found.values():
             path.unlink()
         return result
@@ -194,15 +197,22 @@ class Bench:
         return [peer for peer, found in digests.items() if len(found) > 1]
 
 
-def differing(found, wanted):
-    """Pixels that differ; for means of whole steps, how many differ by more than the rounding of a sum."""
+def differing(found, wanted, within=0):
+    """Pixels that differ by more than `within`, or are missing in one (0 is nodata); for means of whole steps, how many
+    differ by more than the rounding of a sum."""
     if found.ndim == 2:
         sums, valid = wanted.sum((2, 3), dtype="float64"), np.count_nonzero(wanted, (2, 3))
         means = np.divide(sums, valid, out=np.full_like(sums, np.nan), where=valid > 0)
         return int((~np.isclose(found, means, rtol=1e-6, equal_nan=True)).sum())
     if found.shape != wanted.shape:
         return f"{found.shape} instead of {wanted.shape}"
-    return int(sum(np.count_nonzero(a != b) for a, b in zip(found, wanted)))
+    return int(sum(np.count_nonzero(are_apart(a, b, within)) for a, b in zip(found, wanted)))
+
+
+def are_apart(a, b, within):
+    if not within:
+        return a != b
+    return ((a == 0) != (b == 0)) | (np.abs(a.astype("float64") - b) > within)
 
 
 def machine():

@@ -1,7 +1,8 @@
 """Makes the archive that `make bench` measures on: the same bytes on every machine with the same GDAL.
 
     scenes/    Sentinel-2-like: two tiles side by side in UTM zone 15, overlapping by a tenth, one in zone 16 over the
-               border; three bands, uint16 at 10 m, nodata 0, DEFLATE with predictor 2, blocks of 512, overviews
+               border; three bands, uint16 at 10 m, nodata 0, DEFLATE with predictor 2, blocks of 512, overviews; and
+               classes, uint8 at 20 m, nodata 0: land and water, clouds and their shadows
     islands/   eight scenes of 256 x 256 pixels on one day, far apart
     warm/      two small scenes that nothing is measured on: what is done once per process is done there
 
@@ -27,8 +28,9 @@ sys.path.insert(0, str(ROOT / "test" / "fixtures"))
 import stac  # noqa: E402
 
 # Changes whenever the files do, so that an archive made before is made anew.
-VERSION = "1"
+VERSION = "2"
 BANDS = {"red": 900, "green": 850, "blue": 600}
+MASK = "scl"
 SIZES = {"small": {"side": 1024, "dates": 6}, "medium": {"side": 4200, "dates": 8}}
 START, DAYS_APART = datetime.date(2023, 6, 11), 5
 ZONES = {32615: "15T", 32616: "16T", 32632: "32U"}
@@ -118,28 +120,47 @@ def make_scene(folder, scene):
     edge = [2.0, 0.75, 0.35, 2.0, 0.6, 0.9][(date + 2 * place) % 6]
     seen = along[None] / side + 0.25 * along[:, None] / side < edge
     seen = seen[:, ::-1] if (date + place) % 2 else seen
-    profile = {"driver": "COG", "compress": "deflate", "level": 6, "predictor": "yes", "blocksize": scene.block}
-    shape = {"width": side, "height": side, "count": 1, "dtype": "uint16", "nodata": 0}
-    where = {"crs": f"EPSG:{scene.epsg}", "transform": rasterio.Affine(10, 0, scene.left, 0, -10, scene.top)}
     for number, (band, level) in enumerate(BANDS.items()):
         noise = np.random.default_rng([3, place, date, number]).standard_normal((side, side), "float32")
         data = level * (1 + 0.1 * np.sin(date)) * (1 + 0.12 * land) + noise * (22 + 0.022 * level) + 5500 * cloud
-        data = np.where(seen, np.clip(data, 1, 12000), 0).astype("uint16")
-        path = folder / scene.path(band)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with rasterio.open(path, "w", **shape, **where, **profile, overview_resampling="average") as file:
-            file.write(data, 1)
+        write(folder, scene, band, np.where(seen, np.clip(data, 1, 12000), 0).astype("uint16"))
+    write(folder, scene, MASK, classes(land, cloud, seen))
     return round(float(100 * (cloud[seen] > 0.02).mean()), 2)
+
+
+def classes(land, cloud, seen):
+    """What Sentinel-2's classification may have made of a scene: one number for 2 x 2 of its pixels."""
+    land, cloud, seen = (field[::2, ::2] for field in (land, cloud, seen))
+    shadow = np.roll(cloud, (len(cloud) // 40, len(cloud) // 60), (0, 1))
+    found = np.select(
+        [~seen, cloud > 0.25, cloud > 0.02, shadow > 0.02, land < -1.5, land < 0.2], [0, 9, 8, 3, 6, 5], 4
+    )
+    return found.astype("uint8")
+
+
+def write(folder, scene, band, data):
+    """A COG of a scene, whose pixels have 10 m or a multiple."""
+    path, size = folder / scene.path(band), 10 * scene.side // len(data)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    profile = {"driver": "COG", "compress": "deflate", "level": 6, "predictor": "yes", "blocksize": scene.block}
+    shape = {"width": len(data), "height": len(data), "count": 1, "dtype": data.dtype, "nodata": 0}
+    where = {"crs": f"EPSG:{scene.epsg}", "transform": rasterio.Affine(size, 0, scene.left, 0, -size, scene.top)}
+    how = "nearest" if band == MASK else "average"
+    with rasterio.open(path, "w", **shape, **where, **profile, overview_resampling=how) as file:
+        file.write(data, 1)
 
 
 def item_of(scene, clouds, base):
     """The STAC item of a scene whose files lie below `base`."""
-    grid = {
-        "proj:shape": [scene.side, scene.side],
-        "proj:transform": [10.0, 0.0, float(scene.left), 0.0, -10.0, float(scene.top)],
-        "raster:bands": [{"data_type": "uint16", "nodata": 0, "spatial_resolution": 10.0}],
-    }
-    assets = {band: {"href": f"{base}/{scene.path(band)}", **grid} for band in BANDS}
+    assets = {}
+    for band, size, dtype in [*((band, 10, "uint16") for band in BANDS), (MASK, 20, "uint8")]:
+        side = 10 * scene.side // size
+        assets[band] = {
+            "href": f"{base}/{scene.path(band)}",
+            "proj:shape": [side, side],
+            "proj:transform": [float(size), 0.0, float(scene.left), 0.0, -float(size), float(scene.top)],
+            "raster:bands": [{"data_type": dtype, "nodata": 0, "spatial_resolution": float(size)}],
+        }
     properties = {"eo:cloud_cover": clouds, "proj:epsg": scene.epsg, "proj:code": f"EPSG:{scene.epsg}"}
     return stac.Item(scene.id, scene.time, assets, scene.footprint, properties)
 

@@ -1,5 +1,6 @@
-"""The programs that are measured, each as a class with the same two methods.
+"""The programs that are measured, each as a class with the same methods.
 
+    can(workload)         whether it does that at all
     prepare()             what is not timed: imports, loading the extension
     run(workload, index)  from the path of the index to a numpy array (step, band, row, column), nodata 0
 
@@ -13,6 +14,8 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from make_archive import MASK
 
 ROOT = Path(__file__).resolve().parent.parent
 SHORT = ("W3", "W4", "W4r", "W6", "W6p")
@@ -58,13 +61,19 @@ def read_items(index, workload):
     return [row for row, is_in in zip(rows, meets) if is_in]
 
 
-class This:
+class Peer:
+    def __init__(self, source):
+        self.source = source
+
+    @staticmethod
+    def can(workload):
+        return True
+
+
+class This(Peer):
     """This extension: the chunks of lazycogs_read_chunks, copied into an array, as in docs/recipes.md."""
 
     title = "this"
-
-    def __init__(self, source):
-        self.source = source
 
     def prepare(self):
         import duckdb
@@ -79,7 +88,10 @@ class This:
     @staticmethod
     def arguments(workload, index):
         named = {"bands": list(workload.bands), "mosaic": workload.mosaic, "chunk_size": workload.chunk_size}
+        named["resampling"] = workload.resampling
+        named |= {"mask_band": MASK, "mask_values": list(workload.hides)} if workload.hides else {}
         named = "".join(f", {name} := {value!r}" for name, value in named.items() if value)
+        named += "" if workload.overviews else ", overviews := false"
         where = f"{list(workload.bbox)}, '{workload.crs}', {workload.resolution}"
         return f"'{index}', {where}, '{workload.period}'{named}"
 
@@ -108,6 +120,10 @@ class ThisSql(This):
 
     title = "this, aggregate in SQL"
 
+    @staticmethod
+    def can(workload):
+        return workload.plain
+
     def run(self, workload, index):
         import numpy as np
 
@@ -116,13 +132,14 @@ class ThisSql(This):
         return np.array(self.con.execute(sql).fetchall(), "float64")
 
 
-class Lazycogs:
+class Lazycogs(Peer):
     """lazycogs for Python, without chunks, which is its fastest way to an array in memory."""
 
     title = "lazycogs (Python)"
 
-    def __init__(self, source):
-        self.source = source
+    @staticmethod
+    def can(workload):
+        return workload.plain
 
     def prepare(self):
         if sys.version_info < (3, 12):
@@ -190,13 +207,10 @@ def extensions_of_rustac():
     return str(target)
 
 
-class Odc:
+class Odc(Peer):
     """odc-stac with dask's threads."""
 
     title = "odc-stac"
-
-    def __init__(self, source):
-        self.source = source
 
     def prepare(self):
         import dask.array
@@ -221,16 +235,19 @@ class Odc:
         median = workload.mosaic == "median"
         cube = odc.stac.load(
             items,
-            bands=list(workload.bands),
+            bands=[*workload.bands, *([MASK] if workload.hides else [])],
             geobox=box,
             groupby="id" if median else lambda item, *_: step_of(item.datetime, workload.period),
-            resampling="nearest",
+            resampling=workload.resampling,
+            use_overviews=workload.overviews,
             chunks={"x": 2048, "y": 2048},
             dtype="uint16",
             nodata=0,
             preserve_original_order=True,
             fail_on_error=True,
         )
+        if workload.hides:
+            cube = cube.drop_vars(MASK).where(~cube[MASK].isin(workload.hides), 0)
         cube = self.medians(cube) if median else cube
         cube = cube.to_array("band").transpose("time", "band", "y", "x")
         with dask.config.set(scheduler="threads", num_workers=threads_for(workload, self.source, 2 * os.cpu_count())):
@@ -262,13 +279,12 @@ class Odc:
         return xr.concat([p.where(p != 0).astype("float32").median("time").fillna(0) for p in parts], "time")
 
 
-class Gdal:
+class Gdal(Peer):
     """GDAL through rasterio, by hand: a window, or a WarpedVRT of what an item covers, per item and band in a pool."""
 
     title = "GDAL (rasterio)"
-
-    def __init__(self, source):
-        self.source = source
+    # Of a source pixel, by which places may be wrong: its default.
+    tolerance = 0.125
 
     def prepare(self):
         os.environ |= GDAL
@@ -292,11 +308,12 @@ class Gdal:
         with ThreadPoolExecutor(threads) as readers, ThreadPoolExecutor(os.cpu_count()) as mosaics:
             made = []
             for step, key in enumerate(sorted(steps)):
+                hidden = [readers.submit(self.hidden, workload, row) for row in steps[key]] if workload.hides else []
                 for band, name in enumerate(workload.bands):
                     room.acquire()
                     target = cube[step, band]
                     reads = [readers.submit(self.read, workload, row, name, target) for row in steps[key]]
-                    made.append(mosaics.submit(self.compose, workload, target, reads))
+                    made.append(mosaics.submit(self.compose, workload, target, reads, hidden))
                     made[-1].add_done_callback(lambda _: room.release())
             for one in made:
                 one.result()
@@ -305,6 +322,7 @@ class Gdal:
     def read(self, workload, row, band, target):
         """The part of the grid that an item covers and its pixels; None if it can add nothing."""
         import rasterio
+        from rasterio.enums import Resampling
         from rasterio.vrt import WarpedVRT
 
         href = row["assets"][band]["href"].removeprefix("file://")
@@ -322,11 +340,23 @@ class Gdal:
             if same_crs and file.res == (workload.resolution, workload.resolution):
                 col, top = (round(value) for value in ~file.transform * (grid.c, grid.f))
                 return place, file.read(1, window=((top, top + rows), (col, col + cols)))
+        how = {"crs": workload.crs, "transform": grid, "width": cols, "height": rows, "tolerance": self.tolerance}
+        how["resampling"] = Resampling["nearest" if band == MASK and workload.hides else workload.resampling]
+        if workload.resampling in ("bilinear", "cubic"):
+            # Else it widens kernels for each of its blocks by another factor.
+            how |= {"XSCALE": 1, "YSCALE": 1}
         with (
             rasterio.open(href, **({} if level is None else {"overview_level": level})) as file,
-            WarpedVRT(file, crs=workload.crs, transform=grid, width=cols, height=rows, warp_mem_limit=256) as warped,
+            WarpedVRT(file, warp_mem_limit=256, **how) as warped,
         ):
             return place, warped.read(1)
+
+    def hidden(self, workload, row):
+        """What the mask hides of the part of the grid that an item covers."""
+        import numpy as np
+
+        found = self.read(workload, row, MASK, None)
+        return None if found is None else np.isin(found[1], workload.hides)
 
     @staticmethod
     def transform(workload, place):
@@ -344,8 +374,8 @@ class Gdal:
         same = file.crs.to_string() == workload.crs
         box = file.bounds if same else transform_bounds(file.crs, workload.crs, *file.bounds)
         size, (left, _, _, top) = workload.resolution, workload.bbox
-        # Two pixels more on each side: the densified outline is not exact.
-        more = 0 if same else 2
+        # Two pixels more on each side: the densified outline is not exact, and kernels fill what is touched.
+        more = 0 if same and workload.resampling == "nearest" else 2
         first, last = round((box[0] - left) / size) - more, round((box[2] - left) / size) + more
         upper, lower = round((top - box[3]) / size) - more, round((top - box[1]) / size) + more
         rows = slice(max(upper, 0), min(lower, workload.height))
@@ -359,6 +389,8 @@ class Gdal:
 
         middle_x, middle_y = (workload.bbox[0] + workload.bbox[2]) / 2, (workload.bbox[1] + workload.bbox[3]) / 2
         half = workload.resolution / 2
+        if not workload.overviews:
+            return None
         xs, ys = (
             [middle_x - half, middle_x + half, middle_x, middle_x],
             [middle_y, middle_y, middle_y - half, middle_y + half],
@@ -370,14 +402,14 @@ class Gdal:
         return fitting[-1] if fitting else None
 
     @staticmethod
-    def compose(workload, target, reads):
+    def compose(workload, target, reads, hidden):
         import numpy as np
 
         if workload.mosaic == "median":
             stack = np.zeros((len(reads), *target.shape), "uint16")
-            for layer, read in zip(stack, reads):
+            for n, (layer, read) in enumerate(zip(stack, reads)):
                 if (found := read.result()) is not None:
-                    layer[found[0]] = found[1]
+                    layer[found[0]] = found[1] if not hidden else np.where(hidden[n].result(), 0, found[1])
             for start in range(0, len(target), 128):
                 target[start : start + 128] = median_of_valid(stack[:, start : start + 128])
             return
@@ -385,6 +417,37 @@ class Gdal:
             if (found := read.result()) is not None:
                 part = target[found[0]]
                 np.copyto(part, found[1], where=part == 0)
+
+
+class GdalExact(Gdal):
+    """The same without its approximation of the transformation, and a mask that judges source pixels under their own
+    centres: what the values of kernels and masks are checked against."""
+
+    title = "GDAL, exact"
+    # Of exactly 0 rasterio makes no WarpedVRT.
+    tolerance = 1e-9
+
+    @staticmethod
+    def can(workload):
+        return not workload.plain
+
+    def hidden(self, workload, row):
+        import numpy as np
+        import rasterio
+        from rasterio.warp import reproject
+
+        band, mask = (row["assets"][name]["href"].removeprefix("file://") for name in (workload.bands[0], MASK))
+        with rasterio.open(band) as file, rasterio.open(mask) as classes:
+            place = self.place(workload, file)
+            if place is None:
+                return None
+            factor = file.width // classes.width
+            hides = np.isin(classes.read(1), workload.hides).astype("uint8").repeat(factor, 0).repeat(factor, 1)
+            found = np.ones([side.stop - side.start for side in place], "uint8")
+            where = {"src_transform": file.transform, "src_crs": file.crs, "dst_crs": workload.crs}
+            where["dst_transform"] = self.transform(workload, place)
+            reproject(hides, found, **where, tolerance=0, init_dest_nodata=False)
+        return found == 1
 
 
 def median_of_valid(stack):
@@ -399,4 +462,4 @@ def median_of_valid(stack):
     return np.where(valid > 0, (low + high) / 2, 0)
 
 
-PEERS = {"this": This, "this_sql": ThisSql, "lazycogs": Lazycogs, "odc": Odc, "gdal": Gdal}
+PEERS = {"this": This, "this_sql": ThisSql, "lazycogs": Lazycogs, "odc": Odc, "gdal": Gdal, "exact": GdalExact}

@@ -140,16 +140,17 @@ def difference(found, peer):
 
 
 def problems(result):
-    """What must not be: values that differ from lazycogs', or from run to run."""
+    """What must not be: values that differ from the reference's, or from run to run."""
     found = []
     for workload, values in result["values"].items():
         found += [f"{workload}: {peer} does not give the same array each time" for peer in values["changing"]]
-        if values["reference"] == "lazycogs":
+        if values["reference"] in ("lazycogs", "exact"):
             for peer in ("this", "this_sql"):
                 differ = values["differ"].get(peer, 0)
                 # A centre within a hair of an edge may fall either way, see the note on W6p.
-                if not isinstance(differ, int) or differ > 1e-5 * values["pixels"]:
-                    found.append(f"{workload}: {peer} differs from lazycogs in {differ} of {values['pixels']} values")
+                if not isinstance(differ, int) or differ > values["allowed"] * values["pixels"]:
+                    of = f"{values['reference']} in {differ} of {values['pixels']} values"
+                    found.append(f"{workload}: {peer} differs from {of}")
     return found
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from make_archive import BANDS, SIZES, border_tiles
+from make_archive import BANDS, MASK, SIZES, border_tiles
 from pyproj import Transformer
 
 
@@ -23,6 +23,18 @@ class Workload:
     repeated: bool = False
     sources: tuple = ("file", "http")
     bands: tuple = tuple(BANDS)
+    resampling: str = "nearest"
+    overviews: bool = True
+    # Classes of the mask that hide pixels before the mosaic; its nodata does in any case.
+    hides: tuple = ()
+    # Against GDAL without its approximation: values that differ by more count, and may be that share.
+    within: float = 0
+    allowed: float = 1e-5
+
+    @property
+    def plain(self):
+        """Work that every program can do."""
+        return self.resampling == "nearest" and not self.hides
 
     @property
     def width(self):
@@ -46,12 +58,12 @@ def within_a(size, share, pixels):
     return square(middle[0] - pixels * 5, middle[1] + pixels * 5, pixels)
 
 
-def everything(size):
-    """The box around all tiles in EPSG:5070, on multiples of 300 m."""
+def everything(size, crs=5070):
+    """The box around all tiles, on multiples of 300 m."""
     extent, low, high = SIZES[size]["side"] * 10, [float("inf")] * 2, [float("-inf")] * 2
     for _, epsg, left, top in border_tiles(SIZES[size]["side"]):
         box = left, top - extent, left + extent, top
-        found = Transformer.from_crs(epsg, 5070, always_xy=True).transform_bounds(*box)
+        found = Transformer.from_crs(epsg, crs, always_xy=True).transform_bounds(*box)
         low, high = [min(a, b) for a, b in zip(low, found)], [max(a, b) for a, b in zip(high, found[2:])]
     return tuple([v // 300 * 300.0 for v in low] + [-(-v // 300) * 300.0 for v in high])
 
@@ -65,6 +77,10 @@ def workloads(size):
     pixel = square(native[0] + window * 5, native[3] - window * 5, 1)
     border = within_a(size, 0.75, over_border)
     whole = everything(size)
+    whole_utm = everything(size, 32615)
+    # Over the edge of an image GDAL's average and mode count its border for more than it is: the frame of scenes.
+    fine = {"overviews": False, "allowed": 4 * 35 / (10 * SIZES[size]["side"])}
+    classes = {"overviews": False, "allowed": 4 * 70 / (10 * SIZES[size]["side"])}
     islands = square(500000, 5700000, 4096)
     x, y = Transformer.from_crs(32632, 3035, always_xy=True).transform(520480, 5679520)
     islands_laea = square(round(x / 10) * 10 - 20480, round(y / 10) * 10 + 20480, 4096)
@@ -100,6 +116,39 @@ def workloads(size):
             chunk_size=4096,
             bands=("red",),
         ),
+        Workload("K1", "W2w, bilinear", *albers, 30.0, whole, "P1W", resampling="bilinear", within=1),
+        Workload("K2", "W2w, cubic", *albers, 30.0, whole, "P1W", resampling="cubic", within=1),
+        Workload(
+            "K3",
+            "average of 3.5 x 3.5 pixels of 10 m over everything, weekly, first",
+            *utm[:2],
+            35.0,
+            whole_utm,
+            "P1W",
+            resampling="average",
+            within=1,
+            **fine,
+        ),
+        Workload(
+            "K4",
+            "mode of 3.5 x 3.5 pixels of 20 m, classes",
+            *utm[:2],
+            70.0,
+            whole_utm,
+            "P1W",
+            bands=(MASK,),
+            resampling="mode",
+            **classes,
+        ),
+        Workload(
+            "M1",
+            f"W5 without clouds: {MASK} at 20 m hides them",
+            *utm,
+            border,
+            "P1M",
+            "median",
+            hides=(0, 1, 3, 8, 9, 10),
+        ),
     ]
     return {workload.name: workload for workload in found}
 
@@ -111,6 +160,5 @@ def warm_up(workload):
     if crs != "EPSG:32615":
         x, y = Transformer.from_crs(32615, crs, always_xy=True).transform(402000, 4797000)
         bbox = square(round(x), round(y), 100, 30)
-    return Workload(
-        "warm", "", "warm", crs, 10.0 if crs == "EPSG:32615" else 30.0, bbox, workload.period, workload.mosaic
-    )
+    named = {"mosaic": workload.mosaic, "resampling": workload.resampling, "hides": workload.hides}
+    return Workload("warm", "", "warm", crs, 10.0 if crs == "EPSG:32615" else 30.0, bbox, workload.period, **named)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyproj
 import pytest
-from helpers import call
+from helpers import Sql, call
 from model import Grid, cube, load_items
 
 xarray = pytest.importorskip("xarray")
@@ -65,6 +65,17 @@ def test_a_fill_of_ones_own(con, fixtures, to_xarray):
     assert np.isnan(found.attrs["_FillValue"]) and found.dtype == np.float32
     sure = ~first["red"].doubt
     assert (np.isfinite(found[0, 0].values) == first["red"].valid)[sure].all(), "zeros of the sources stay nodata"
+
+
+def test_bands_of_different_types(con, fixtures, to_xarray):
+    source = fixtures / "archive" / "items.parquet"
+    grid = Grid((733000, 4930000, 737000, 4934500), "EPSG:32615", 50)
+    named = {"bands": ["red", "nir"], "mosaic": Sql("{red: 'first', nir: 'median'}")}
+    found = to_xarray(con, arguments(source, grid, **named))
+    assert found.dtype == np.float32
+    for band, method in (("red", "first"), ("nir", "median")):
+        alone = to_xarray(con, arguments(source, grid, bands=[band], mosaic=method))
+        assert np.array_equal(found.sel(band=band), alone.sel(band=band)) and found.sel(band=band).values.any()
 
 
 def test_a_query_that_ctrl_c_ends(con, fixtures):
