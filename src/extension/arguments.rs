@@ -195,11 +195,11 @@ fn check_columns<'a>(function: &str, columns: &[(&str, Type)], bands: impl Itera
     Ok(())
 }
 
-fn given(bind: &BindInfo, name: &str) -> Option<Value> {
+pub fn given(bind: &BindInfo, name: &str) -> Option<Value> {
     Some(bind.named(name)).filter(|v| !v.is_null())
 }
 
-fn text(bind: &BindInfo, name: &str) -> Result<Option<String>> {
+pub fn text(bind: &BindInfo, name: &str) -> Result<Option<String>> {
     match given(bind, name).map(|v| v.read()) {
         None => Ok(None),
         Some(Data::Text(text)) => Ok(Some(text)),
@@ -217,7 +217,7 @@ pub fn boolean(bind: &BindInfo, name: &str) -> Result<Option<bool>> {
 }
 
 /// A text as a list of one, or a list of texts.
-fn texts(bind: &BindInfo, name: &str) -> Result<Option<Vec<String>>> {
+pub fn texts(bind: &BindInfo, name: &str) -> Result<Option<Vec<String>>> {
     let Some(value) = given(bind, name) else { return Ok(None) };
     let wrong = |found: Data| {
         let found = match found {
@@ -235,7 +235,7 @@ fn texts(bind: &BindInfo, name: &str) -> Result<Option<Vec<String>>> {
     }
 }
 
-fn integer(bind: &BindInfo, name: &str, least: i64, most: i64) -> Result<Option<i64>> {
+pub fn integer(bind: &BindInfo, name: &str, least: i64, most: i64) -> Result<Option<i64>> {
     let Some(value) = given(bind, name) else { return Ok(None) };
     let value = value.read();
     match value.integer() {
@@ -328,9 +328,12 @@ fn check_pixels(grid: &Grid, bbox: [f64; 4], most: u64) -> Result<()> {
 }
 
 fn bbox(value: &Value) -> Result<[f64; 4]> {
-    const FORM: &str = "bbox must be four numbers, [xmin, ymin, xmax, ymax] in crs units, \
-                        or a STRUCT with these names";
-    let wrong = || Error::Argument(FORM.into());
+    edges(value, "bbox must be four numbers, [xmin, ymin, xmax, ymax] in crs units, or a STRUCT with these names")
+}
+
+/// The four numbers of a box, else an error that says its `form`.
+pub fn edges(value: &Value, form: &str) -> Result<[f64; 4]> {
+    let wrong = || Error::Argument(form.into());
     if let Some(fields) = value.fields() {
         let field =
             |name: &str| fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).and_then(|(_, v)| v.number());
@@ -342,7 +345,7 @@ fn bbox(value: &Value) -> Result<[f64; 4]> {
     let numbers: Vec<f64> = list.iter().map(Value::number).collect::<Option<_>>().ok_or_else(wrong)?;
     numbers
         .try_into()
-        .map_err(|numbers: Vec<f64>| Error::Argument(format!("{FORM}; it has {} value(s)", numbers.len())))
+        .map_err(|numbers: Vec<f64>| Error::Argument(format!("{form}; it has {} value(s)", numbers.len())))
 }
 
 fn bands(bind: &BindInfo) -> Result<Option<Vec<String>>> {
@@ -378,7 +381,7 @@ fn nodata(bind: &BindInfo) -> Result<Option<String>> {
     }
 }
 
-fn on_error(bind: &BindInfo) -> Result<OnError> {
+pub fn on_error(bind: &BindInfo) -> Result<OnError> {
     match text(bind, "errors")?.as_deref() {
         None | Some("raise") => Ok(OnError::Raise),
         Some("ignore") => Ok(OnError::Ignore),
@@ -386,7 +389,7 @@ fn on_error(bind: &BindInfo) -> Result<OnError> {
     }
 }
 
-fn store_options(bind: &BindInfo, settings: &Settings) -> Result<store::Options> {
+pub fn store_options(bind: &BindInfo, settings: &Settings) -> Result<store::Options> {
     let pairs = match given(bind, "store_options") {
         Some(map) => map
             .text_map()
