@@ -239,7 +239,8 @@ impl Cursor {
         };
         for id in without {
             if has_collection(&mut self.client, &listed, &id).await == Some(false) {
-                let near = near_misses(&id, &names(&mut self.client, &listed).await);
+                let known = names(&mut self.client, &listed).await;
+                let near = if known.is_empty() { String::new() } else { near_misses(&id, &known) };
                 return Err(lacks(&self.search.url, &format!("the API has no collection '{id}'{near}")));
             }
         }
