@@ -111,14 +111,14 @@ mod tests {
     #[test]
     fn shapes_are_geometries() {
         let point = r#"{"type":"Point","coordinates":[1.5,2.25]}"#;
-        assert_eq!(shape(point).unwrap().to_string(), r#"{"coordinates":[1.5,2.25],"type":"Point"}"#);
+        assert_eq!(shape(point).unwrap(), serde_json::json!({"type": "Point", "coordinates": [1.5, 2.25]}));
         let feature = format!(r#"{{"type":"Feature","geometry":{point},"properties":null}}"#);
         assert_eq!(shape(&feature).unwrap(), shape(point).unwrap());
         for (wrong, why) in [
             ("POINT (1 2)", "no JSON"),
             ("null", "no geometry"),
             (r#"{"type":"FeatureCollection","features":[]}"#, "FeatureCollection"),
-            (r#"{"type":"Point","coordinates":[1]}"#, "two coordinates"),
+            (r#"{"type":"Point","coordinates":[1]}"#, "is not GeoJSON"),
             (r#"{"type":"Feature"}"#, "no geometry"),
         ] {
             assert!(shape(wrong).unwrap_err().to_string().contains(why), "{wrong}");

@@ -33,7 +33,7 @@ pub struct Question {
 
 /// A good answer.
 pub struct Answer {
-    /// Where it came from, redirects followed.
+    /// Where it came from, redirects followed, without name, password and query: those are of who asks.
     pub url: Url,
     pub content_type: String,
     pub bytes: Bytes,
@@ -192,7 +192,7 @@ async fn answer(url: Url, response: Response, most: u64) -> Result<Answer, Failu
             status: Some(413),
             ..Failure::lasting(format!("the answer has more than {} MB", most / 1_000_000))
         })?;
-        return Ok(Answer { url, content_type, bytes });
+        return Ok(Answer { url: plain_place(url), content_type, bytes });
     }
     let hint = match status.as_u16() {
         401 | 403 => "; pass bearer_token or headers if the API wants a key",
@@ -202,6 +202,14 @@ async fn answer(url: Url, response: Response, most: u64) -> Result<Answer, Failu
     let said = collect(response, MOST_OF_REFUSAL).await.ok().flatten();
     let said = said.and_then(|body| explanation(&body)).map(|said| format!(", {said}")).unwrap_or_default();
     Err(refused_with(status, wait.as_ref(), &format!("{said}{hint}")))
+}
+
+fn plain_place(mut url: Url) -> Url {
+    // Neither fails for a URL that has a host, as every http URL does.
+    let unnamed = url.set_username("").and_then(|()| url.set_password(None));
+    debug_assert!(unnamed.is_ok());
+    url.set_query(None);
+    url
 }
 
 /// What the JSON of a refusal says.

@@ -180,7 +180,10 @@ def test_relative_hrefs_are_made_absolute(con):
     assets = {"a": {"href": "./a.tif"}, "b": {"href": "/b.tif?x=1"}, "c": {"href": "s3://b/c.tif"}}
     links = [{"rel": "root", "href": "/"}, {"rel": "self", "href": "https://other.org/stac/items/i0"}]
     with StacServer([item("own", assets=assets, links=links), item("none", assets=assets)]) as api:
-        own, none = [json.loads(text) for (text,) in con.execute(search(api, "assets")).fetchall()]
+        url = api.url.replace("://", "://me:pass-word@") + "?key=querysecret"
+        texts = [text for (text,) in con.execute(search(api, "assets", url=url)).fetchall()]
+        assert "pass-word" not in str(texts) and "querysecret" not in str(texts)
+        own, none = map(json.loads, texts)
     assert [asset["href"] for asset in own.values()] == [
         "https://other.org/stac/items/a.tif",
         "https://other.org/b.tif?x=1",
