@@ -28,11 +28,11 @@ pub struct Search {
     pub page_size: u64,
 }
 
-/// A filter in both languages: a POST takes JSON, a GET text.
+/// A filter in both languages: a POST takes JSON, a GET text, where there is one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filter {
     json: Value,
-    text: String,
+    text: Option<String>,
 }
 
 impl Filter {
@@ -42,11 +42,10 @@ impl Filter {
     /// What is neither.
     pub fn parse(filter: &str) -> Result<Filter> {
         let expr = parse_filter(filter)?;
-        let failed = |e: &dyn std::fmt::Display| Error::Argument(format!("filter: {e}"));
-        let json = expr.to_value().map_err(|e| failed(&e))?;
+        let json = expr.to_value().map_err(|e| Error::Argument(format!("filter: {e}")))?;
         let text = match filter.trim_start().starts_with('{') {
-            true => expr.to_text().map_err(|e| failed(&e))?,
-            false => filter.trim().to_owned(),
+            true => expr.to_text().ok(),
+            false => Some(filter.trim().to_owned()),
         };
         Ok(Filter { json, text })
     }
@@ -84,7 +83,7 @@ impl Search {
     }
 
     fn ask(&self, endpoint: &Url, body: Map<String, Value>) -> Ask {
-        let filter = self.filter.as_ref().map(|filter| filter.text.clone());
+        let filter = self.filter.as_ref().and_then(|filter| filter.text.clone());
         Ask { url: endpoint.clone(), headers: Vec::new(), body: Some(body), filter }
     }
 }
@@ -302,7 +301,13 @@ mod tests {
     fn a_filter_of_json_is_told_as_text() {
         let filter = Filter::parse(r#"{"op": "lte", "args": [{"property": "gsd"}, 10]}"#).unwrap();
         assert_eq!(filter.json, json!({"op": "<=", "args": [{"property": "gsd"}, 10.0]}));
-        assert_eq!(Filter::parse(&filter.text).unwrap().json, filter.json);
+        assert_eq!(Filter::parse(&filter.text.unwrap()).unwrap().json, filter.json);
+        let time = Filter::parse("datetime >= TIMESTAMP('2024-05-01T00:00:00Z')").unwrap();
+        let wanted = json!({"op": ">=", "args": [{"property": "datetime"}, {"timestamp": "2024-05-01T00:00:00Z"}]});
+        assert_eq!(time.json, wanted);
+        let shape = Filter::parse("S_INTERSECTS(geometry, POINT(1.5 2))").unwrap();
+        let point = json!({"type": "Point", "coordinates": [1.5, 2.0]});
+        assert_eq!(shape.json, json!({"op": "s_intersects", "args": [{"property": "geometry"}, point]}));
         assert!(Filter::parse("gsd <").unwrap_err().to_string().starts_with("filter"));
     }
 
