@@ -4,7 +4,8 @@
         ... search api.url ...
         api.asked("/search")     # what was asked, in order
 
-Items are JSON texts, sent as they are. The server ends with the `with` block and, whatever happens, after `lifetime` seconds.
+Items are JSON texts, sent as they are. The server ends with the `with` block and, whatever happens, after `lifetime`
+seconds.
 """
 
 import json
@@ -43,14 +44,13 @@ class Asked:
 class Fault:
     """What goes wrong with a request. Fields that are not set do nothing.
 
-    times: how many requests are hit (None: all); skip: how many go through before. only: hits if this is true of the request.
-    status, retry_after, location, text, kind: another answer. truncate: bytes of the body that are sent before the connection ends;
-    unannounced: without a Content-Length, so that only JSON tells. delay: seconds before the answer.
+    times: how many requests are hit (None: all); skip: how many go through before. delay: seconds before the answer.
+    status, retry_after, location, text, kind: another answer. truncate: bytes of the body that are sent before the
+    connection ends; unannounced: without a Content-Length, so that only JSON tells.
     """
 
     times: int | None = 1
     skip: int = 0
-    only: object = None
     status: int | None = None
     retry_after: str | None = None
     location: str | None = None
@@ -65,11 +65,12 @@ class Fault:
 class Behaviour:
     """How the API is.
 
-    paging: the `next` link: "body" (POST, own body), "merge" (POST, merged body), "get" (GET with a query), "headers" (GET, the
-    place in a header), "bare" (POST, the place in the query, no body). posts: whether /search takes POST: True, False or the number of
-    pages that do. most, too_many: a larger limit is answered by this status. next_url: another root for the `next` link.
-    loop: the `next` link of this page leads to itself. repeat: each page begins with the last item of the one before.
-    empty: this page is empty, and has a `next`. matched: what numberMatched is more than the truth; None: it is not there.
+    paging: the `next` link: "body" (POST, own body), "merge" (POST, merged body), "get" (GET with a query), "headers"
+    (GET, the place in a header), "bare" (POST, the place in the query, no body). posts: whether /search takes POST:
+    True, False or the number of pages that do. most, too_many: a larger limit is answered by this status. next_url:
+    another root for the `next` link. loop: the `next` link of this page leads to itself. repeat: each page begins with
+    the last item of the one before. empty: this page is empty, and has a `next`. matched: what numberMatched is more
+    than the truth; None: it is not there.
     context: it is in the older `context` instead. endless: there is always a next page, without items.
     """
 
@@ -144,10 +145,10 @@ class StacServer:
             self._faults.clear()
             self._log.clear()
 
-    def _fault(self, path, asked):
+    def _fault(self, path):
         with self._lock:
             for where, fault in self._faults:
-                if where != path or fault.times == 0 or (fault.only and not fault.only(asked)):
+                if where != path or fault.times == 0:
                     continue
                 if fault.skip > 0:
                     fault.skip -= 1
@@ -268,7 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(raw) if self.command == "POST" and raw else None
         headers = {name.lower(): value for name, value in self.headers.items()}
         asked = (self.command, parts.path, dict(parse_qsl(parts.query)), headers, body)
-        fault = owner._fault(parts.path, Asked(*asked, 0))
+        fault = owner._fault(parts.path)
         time.sleep(owner.behaviour.latency + fault.delay)
         status, text, kind = self.answer(owner, Asked(*asked, 0), fault)
         owner._note(Asked(*asked, status))
@@ -294,7 +295,8 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, json.dumps({"collections": owner.collections, "links": []}), json_kind
         if place.startswith("/collections/"):
             found = [c for c in owner.collections if c["id"] == place.rsplit("/", 1)[1]]
-            return (200, json.dumps(found[0]), json_kind) if found else (404, '{"detail": "no such collection"}', json_kind)
+            missing = (404, '{"detail": "no such collection"}')
+            return *((200, json.dumps(found[0])) if found else missing), json_kind
         if place == "/search":
             pages = len([one for one in owner.asked("/search") if one.status == 200])
             posts = how.posts if isinstance(how.posts, bool) else pages < how.posts

@@ -1,7 +1,7 @@
 """Every SQL block of the documents runs as it is printed, in order, in one session, in the root of the project.
 
-Where the block after it is a table, that is what it prints. Where a block asks a STAC API, one of the demo's items answers, and the file
-of items that it writes is not in the project.
+Where the block after it is a table, that is what it prints. Where a block asks a STAC API, one of the demo's items
+answers, and the file of items that it writes is not in the project.
 """
 
 import json
@@ -37,8 +37,9 @@ def shown(relation):
 def api(connect):
     """The archive of the demo as an API."""
     index = ROOT / "examples" / "demo" / "items.parquet"
-    rows = connect().execute(f"""SELECT id, to_json(bbox), to_json(assets), strftime(datetime AT TIME ZONE 'UTC', '%xT%XZ'),
-        "eo:cloud_cover", "proj:code" FROM '{index}' ORDER BY datetime, id""").fetchall()
+    time = "strftime(datetime AT TIME ZONE 'UTC', '%xT%XZ')"
+    columns = f'id, to_json(bbox), to_json(assets), {time}, "eo:cloud_cover", "proj:code"'
+    rows = connect().execute(f"SELECT {columns} FROM '{index}' ORDER BY datetime, id").fetchall()
     items = []
     for name, box, assets, time, cloud, code in rows:
         box, assets = list(json.loads(box).values()), json.loads(assets)
