@@ -1,7 +1,9 @@
 //! A search, page by page: every item once, no more than asked for, and what does not add up.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+
+use url::Url;
 
 use super::api::{Api, has_collection, lacks, landing_of};
 use super::ask::Search;
@@ -36,27 +38,31 @@ pub struct Cursor {
     client: Client,
     /// What cannot be read is left out and told, where it would be an error.
     lenient: bool,
-    /// `None` before the first page.
-    parts: Option<Parts>,
+    /// Known from the first page on, unless the URL of the search was enough.
+    api: Option<Api>,
+    /// The searches that one becomes, two at the antimeridian; `None` before the first page.
+    waiting: Option<VecDeque<Pages>>,
+    current: Option<Part>,
     seen: Seen,
     given: u64,
-    by_collection: HashMap<String, u64>,
-    /// As many as the servers say, when all parts have said it.
+    /// Those of which an item came.
+    collections: HashSet<String>,
+    /// As many as the server says, once all parts have been counted.
     matched: Option<u64>,
 }
 
-/// The searches that one becomes: two at the antimeridian.
-struct Parts {
-    api: Option<Api>,
-    waiting: VecDeque<Pages>,
-    current: Option<Part>,
-}
-
+/// One of the searches.
 struct Part {
     pages: Pages,
     /// Items of this part, each once.
     seen: Seen,
     matched: Option<u64>,
+}
+
+impl Part {
+    fn new(pages: Pages) -> Part {
+        Part { pages, seen: Seen::default(), matched: None }
+    }
 }
 
 /// Which items have come. Hashes of 128 bits stand for them.
@@ -80,8 +86,18 @@ impl Seen {
 
 impl Cursor {
     pub fn new(search: Search, client: Client, lenient: bool) -> Cursor {
-        let (seen, by_collection) = (Seen::default(), HashMap::new());
-        Cursor { search, client, lenient, parts: None, seen, given: 0, by_collection, matched: None }
+        Cursor {
+            search,
+            client,
+            lenient,
+            api: None,
+            waiting: None,
+            current: None,
+            seen: Seen::default(),
+            given: 0,
+            collections: HashSet::new(),
+            matched: None,
+        }
     }
 
     pub fn client(&self) -> &Client {
@@ -101,23 +117,23 @@ impl Cursor {
         if self.is_full() {
             return Ok(None);
         }
-        if self.parts.is_none() {
-            self.parts = Some(self.begin().await?);
+        if self.waiting.is_none() {
+            self.waiting = Some(self.begin().await?);
         }
-        let Some(parts) = &mut self.parts else { return Ok(None) };
-        if parts.current.is_none() {
-            let Some(pages) = parts.waiting.pop_front() else { return Ok(None) };
-            parts.current = Some(Part { pages, seen: Seen::default(), matched: None });
-        }
-        let Some(part) = &mut parts.current else { return Ok(None) };
-        let page = part.pages.next(&mut self.client).await.map_err(|given_up| given_up.error)?;
+        let following = self.current.take().or_else(|| self.waiting.as_mut()?.pop_front().map(Part::new));
+        let Some(mut part) = following else { return Ok(None) };
         let mut batch = Batch::default();
-        match page {
-            Some(page) => self.take(page, &mut batch)?,
-            None => self.end_of_part(&mut batch)?,
-        }
-        if self.is_over() {
-            self.check_collections().await?;
+        match part.pages.next(&mut self.client).await.map_err(|given_up| given_up.error)? {
+            Some(page) => {
+                self.take(&mut part, &page, &mut batch)?;
+                self.current = Some(part);
+            }
+            None => {
+                batch.missing.extend(self.what_is_missing(part)?);
+                if self.waiting.as_ref().is_some_and(VecDeque::is_empty) {
+                    self.check_collections().await?;
+                }
+            }
         }
         Ok(Some(batch))
     }
@@ -126,16 +142,10 @@ impl Cursor {
         self.search.most.is_some_and(|most| self.given >= most)
     }
 
-    fn is_over(&self) -> bool {
-        let done = |parts: &Parts| parts.current.is_none() && parts.waiting.is_empty();
-        !self.is_full() && self.parts.as_ref().is_some_and(done)
-    }
-
     /// Finds out where to search.
-    async fn begin(&mut self) -> Result<Parts> {
+    async fn begin(&mut self) -> Result<VecDeque<Pages>> {
         let url = &self.search.url;
         let own = landing_of(url);
-        let mut api = None;
         if own.is_none() || self.search.filter.is_some() {
             let mut found = Api::of(&mut self.client, own.as_ref().unwrap_or(url)).await?;
             if self.search.filter.is_some() && !found.filters(&mut self.client).await? {
@@ -145,76 +155,72 @@ impl Cursor {
                     use WHERE on properties",
                 ));
             }
-            api = Some(found);
+            self.api = Some(found);
         }
-        let endpoint = match (&own, &api) {
+        let endpoint = match (&own, &self.api) {
             (None, Some(Api { search: Some(search), .. })) => search,
             (None, _) => return Err(lacks(url, "the API has no search (its landing page has no link 'search')")),
             (Some(_), _) => url,
         };
-        let waiting = self.search.asks(endpoint).into_iter().map(|ask| Pages::new("features", ask)).collect();
-        Ok(Parts { api, waiting, current: None })
+        Ok(self.search.asks(endpoint).into_iter().map(|ask| Pages::new("features", ask)).collect())
     }
 
-    fn take(&mut self, page: Page, batch: &mut Batch) -> Result<()> {
-        let Some(parts) = &mut self.parts else { return Ok(()) };
-        let Some(part) = &mut parts.current else { return Ok(()) };
-        part.matched = page.matched.or(part.matched);
+    /// The new items of a page.
+    fn take(&mut self, part: &mut Part, page: &Page, batch: &mut Batch) -> Result<()> {
         let before = part.seen.len();
         for feature in &page.members {
-            match row(feature, &page.url) {
-                Ok(row) => {
-                    let in_part = part.seen.insert(&row);
-                    let room = self.search.most.is_none_or(|most| self.given < most);
-                    if in_part && room && self.seen.insert(&row) {
-                        self.given += 1;
-                        *self.by_collection.entry(row.collection.clone().unwrap_or_default()).or_default() += 1;
-                        batch.rows.push(row);
-                    }
-                }
-                Err((item, why)) if self.lenient => {
-                    batch.missing.push(Missing {
-                        item,
-                        url: shown::url(&page.url),
-                        message: format!("the item {why}"),
-                    });
-                }
+            let row = match row(feature, &page.url) {
+                Ok(row) => row,
                 Err((item, why)) => {
-                    return Err(Error::Items(format!(
-                        "{}: the item '{item}' {why}; errors := 'ignore' leaves it out",
-                        shown::url(&page.url)
-                    )));
+                    batch.missing.push(self.unread(item, &why, &page.url)?);
+                    continue;
                 }
+            };
+            if part.seen.insert(&row) && !self.is_full() && self.seen.insert(&row) {
+                self.given += 1;
+                if let Some(collection) = row.collection.as_ref().filter(|name| !self.collections.contains(*name)) {
+                    self.collections.insert(collection.clone());
+                }
+                batch.rows.push(row);
             }
         }
         part.pages.note(part.seen.len() > before);
+        part.matched = page.matched.or(part.matched);
+        let is_last = self.waiting.as_ref().is_none_or(VecDeque::is_empty);
+        let of_others = self.given.saturating_sub(part.seen.len());
         // The first part of two cannot speak for both.
-        self.matched = part
-            .matched
-            .filter(|_| parts.waiting.is_empty())
-            .map(|matched| matched + self.given.saturating_sub(part.seen.len()));
+        self.matched = part.matched.filter(|_| is_last).map(|matched| matched.saturating_add(of_others));
         Ok(())
     }
 
-    /// What does not add up.
-    fn end_of_part(&mut self, batch: &mut Batch) -> Result<()> {
-        let Some(part) = self.parts.as_mut().and_then(|parts| parts.current.take()) else { return Ok(()) };
+    /// # Errors
+    /// The item itself, unless it may be left out.
+    fn unread(&self, item: String, why: &str, page: &Url) -> Result<Missing> {
+        let url = shown::url(page);
+        if self.lenient {
+            return Ok(Missing { item, url, message: format!("the item {why}") });
+        }
+        Err(Error::Items(format!("{url}: the item '{item}' {why}; errors := 'ignore' leaves it out")))
+    }
+
+    /// What does not add up of a part that is over.
+    ///
+    /// # Errors
+    /// Its pages did not end by themselves, and it is not known that all came; unless the cursor is lenient.
+    fn what_is_missing(&self, part: Part) -> Result<Option<Missing>> {
         let (came, url) = (part.seen.len(), shown::url(&self.search.url));
+        let missing = |message: String| Missing { item: String::new(), url: url.clone(), message };
         let is_all = part.matched.is_some_and(|matched| came >= matched);
         if let Some(why) = part.pages.stopped.filter(|_| !is_all) {
-            let message = format!(
-                "{why}, behind {came} items of {}",
-                part.matched.map_or("an unknown number".into(), |n| n.to_string())
-            );
+            let number = part.matched.map_or("an unknown number".to_owned(), |matched| matched.to_string());
+            let message = format!("{why}, behind {came} items of {number}");
             if !self.lenient {
                 return Err(Error::Items(format!("{url}: {message}; errors := 'ignore' takes those")));
             }
-            batch.missing.push(Missing { item: String::new(), url, message });
-        } else if let Some(matched) = part.matched.filter(|matched| *matched != came) {
-            let message = format!("the server counts {matched} items (numberMatched) and gave {came}");
-            batch.missing.push(Missing { item: String::new(), url, message });
+            return Ok(Some(missing(message)));
         }
-        Ok(())
+        let other = part.matched.filter(|matched| *matched != came);
+        Ok(other.map(|matched| missing(format!("the server counts {matched} items (numberMatched) and gave {came}"))))
     }
 
     /// A collection that gave nothing must exist: otherwise its name is wrong.
@@ -223,11 +229,11 @@ impl Cursor {
     /// An unknown collection, with the names that are near.
     async fn check_collections(&mut self) -> Result<()> {
         let without: Vec<String> =
-            self.search.collections.iter().filter(|id| !self.by_collection.contains_key(*id)).cloned().collect();
+            self.search.collections.iter().filter(|id| !self.collections.contains(*id)).cloned().collect();
         if without.is_empty() {
             return Ok(());
         }
-        let known = self.parts.as_mut().and_then(|parts| parts.api.take()).and_then(|api| api.collections);
+        let known = self.api.take().and_then(|api| api.collections);
         let listed = match (known, landing_of(&self.search.url)) {
             (Some(listed), _) => listed,
             (None, Some(landing)) => match Api::of(&mut self.client, &landing).await {

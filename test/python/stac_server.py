@@ -66,11 +66,11 @@ class Behaviour:
     """How the API is.
 
     paging: the `next` link: "body" (POST, own body), "merge" (POST, merged body), "get" (GET with a query), "headers"
-    (GET, the place in a header), "bare" (POST, the place in the query, no body). posts: whether /search takes POST:
-    True, False or the number of pages that do. most, too_many: a larger limit is answered by this status. next_url:
-    another root for the `next` link. loop: the `next` link of this page leads to itself. repeat: each page begins with
-    the last item of the one before. empty: this page is empty, and has a `next`. matched: what numberMatched is more
-    than the truth; None: it is not there.
+    (GET, the place in a header), "bare" (POST, the place in the query, no body), "number" (GET, pages have numbers).
+    posts: whether /search takes POST: True, False or the number of pages that do. most, too_many: a larger limit is
+    answered by this status. next_url: another root for the `next` link. loop: the `next` link of this page leads to
+    itself. repeat: each page begins with the last item of the one before. empty: this page is empty, and has a `next`.
+    matched: what numberMatched is more than the truth; None: it is not there.
     context: it is in the older `context` instead. endless: there is always a next page, without items.
     """
 
@@ -187,6 +187,8 @@ class StacServer:
             return how.too_many, json.dumps({"code": "TooMuch", "description": how.says})
         start = int(asked.headers.get("search-after", 0) if how.paging == "headers" else 0)
         start = int(search.get("token", asked.query.get("token", start)))
+        if how.paging == "number":
+            start = (int(search.get("page", 1)) - 1) * limit
         count, part = self.found(search)
         number, stop = start // limit, start + limit
         first = max(0, start - 1) if how.repeat else start
@@ -213,6 +215,9 @@ class StacServer:
         search = {name: value for name, value in asked.search.items() if name not in ("again",)}
         if how == "get":
             flat = {name: text(value) for name, value in (search | place).items()}
+            return {"rel": "next", "href": f"{root}?{urlencode(flat)}"}
+        if how == "number":
+            flat = {"page": int(search.get("page", 1)) + 1, "limit": place["limit"]}
             return {"rel": "next", "href": f"{root}?{urlencode(flat)}"}
         if how == "headers":
             flat = {name: text(value) for name, value in search.items()} | {"limit": place["limit"]}

@@ -289,6 +289,12 @@ def test_the_url_of_a_search(con):
         assert [one.path for one in api.asked()] == ["/v1", "/v1/search"]
 
 
+def test_io_does_not_matter(con):
+    con.execute("SET lazycogs_io = 'duckdb'")
+    with StacServer(FEW) as api:
+        assert ids(con, api, page_size=10) == NAMES
+
+
 def test_a_filter_is_never_dropped(con):
     with StacServer(FEW, conforms=["https://api.stacspec.org/v1.0.0/item-search"]) as api:
         said = refused(con, search(api, filter="gsd < 5"))

@@ -48,6 +48,15 @@ def test_a_page_that_is_too_large_later(con):
         assert limits(api) == [40, 40, 20, 20, 20, 20]
 
 
+def test_a_page_with_a_number_that_is_too_large(con):
+    """The same number at half the size is a place further back: nothing is missed, and what comes again is known."""
+    items = [item(f"i{n}") for n in range(200)]
+    with StacServer(items, paging="number") as api:
+        api.fault("/v1/search", skip=2, status=502)
+        assert ids(con, api, page_size=40) == [f"i{n}" for n in range(200)]
+        assert limits(api) == [40, 40, 40] + [20] * 8
+
+
 def test_a_server_that_always_fails(con):
     con.execute("SET lazycogs_max_retries = 2")
     with StacServer(FEW, most=0, too_many=502, says="bad gateway") as api:
@@ -117,7 +126,7 @@ def test_an_empty_page_that_has_a_next(con, page):
 
 
 @pytest.mark.parametrize("context", [False, True])
-@pytest.mark.parametrize("more", [-3, 4])
+@pytest.mark.parametrize("more", [-3, 4, 2**64 - 26])
 def test_another_number_than_was_told(con, more, context):
     with StacServer(FEW, matched=more, context=context) as api:
         assert ids(con, api, page_size=10) == NAMES
