@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the servers that some tests talk to into configure/servers: nginx from Debian, Azurite from npm. Neither is needed:
-# tests of a server that is not there are skipped. Nothing is installed into the system, and nothing is started.
+# Installs the servers that some tests talk to into configure/servers: nginx and PostgreSQL with PostGIS from Debian, Azurite from npm,
+# stac-fastapi from PyPI. None is needed: tests of a server that is not there are skipped. Nothing is installed into the system, and nothing is started.
 set -u
 
 cd "$(dirname "$0")/.."
@@ -10,7 +10,7 @@ mkdir -p "$servers"
 say() { echo "setup: $*"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 # Nobody waits long for what is not needed.
-soon() { if have timeout; then timeout 120 "$@"; else "$@"; fi; }
+soon() { if have timeout; then timeout 180 "$@"; else "$@"; fi; }
 
 # Package lists are missing in fresh containers, where we are root.
 download_nginx() {
@@ -45,6 +45,40 @@ install_azurite() {
     }
 }
 
+POSTGRES="postgresql-15 postgresql-15-postgis-3 postgresql-15-postgis-3-scripts libgeos3.11.1 libgeos-c1v5 libproj25 proj-data libprotobuf-c1"
+
+download_postgres() {
+    # shellcheck disable=SC2086
+    soon apt-get download -qq $POSTGRES || { [ "$(id -u)" = 0 ] && soon apt-get update -qq && soon apt-get download -qq $POSTGRES; }
+}
+
+# Below one folder, where the programs find each other and what PostGIS adds.
+unpack_postgres() {
+    [ -x "$servers/postgres/usr/lib/postgresql/15/bin/postgres" ] && return
+    have apt-get && have dpkg-deb || { say "no PostgreSQL: the tests with pgstac will be skipped"; return; }
+    scratch=$(mktemp -d)
+    if (cd "$scratch" && download_postgres) >/dev/null 2>&1 &&
+        for package in "$scratch"/*.deb; do dpkg-deb -x "$package" "$servers/postgres" || exit 1; done &&
+        ln -sf postgis-3.control "$servers/postgres/usr/share/postgresql/15/extension/postgis.control"; then
+        say "unpacked PostgreSQL with PostGIS into $servers/postgres"
+    else
+        rm -rf "$servers/postgres"
+        say "PostgreSQL 15 with PostGIS cannot be had from Debian: the tests with pgstac will be skipped"
+    fi
+    rm -rf "$scratch"
+}
+
+install_pgstac() {
+    [ -x "$servers/pgstac/bin/uvicorn" ] || [ ! -d "$servers/postgres" ] && return
+    say "installing stac-fastapi from PyPI into $servers/pgstac"
+    { python3 -m venv "$servers/pgstac" && soon "$servers/pgstac/bin/pip" install -q "stac-fastapi.pgstac>=7" "pypgstac[psycopg]>=0.10" uvicorn; } >/dev/null 2>&1 || {
+        rm -rf "$servers/pgstac"
+        say "stac-fastapi cannot be had from PyPI: its tests will be skipped"
+    }
+}
+
 unpack_nginx
 install_azurite
+unpack_postgres
+install_pgstac
 touch "$servers/ready"

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod request;
 pub mod runtime;
 pub mod scan;
+pub mod search;
 pub mod store;
 pub mod time;
 pub mod warp;

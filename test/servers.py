@@ -1,4 +1,5 @@
-"""Servers made by others, on 127.0.0.1: moto for S3, Azurite for Azure Blob Storage, nginx for http; and one for https.
+"""Servers made by others, on 127.0.0.1: moto for S3, Azurite for Azure Blob Storage, nginx for http, stac-fastapi for
+STAC; and one for https.
 
 Each is a context manager that gives its URL. A server that is not installed raises `Missing`, with the reason.
 """
@@ -128,6 +129,64 @@ def nginx(root, folder, more=""):
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, root=root, more=more))
     with running([program, "-p", folder, "-e", folder / "error.log", "-c", folder / "nginx.conf"], port) as url:
         yield url
+
+
+@contextmanager
+def pgstac(collections, items):
+    """stac-fastapi on PostgreSQL with PostGIS, filled with the texts of collections and items."""
+    root, programs = TOOLS / "postgres", TOOLS / "pgstac" / "bin"
+    postgres = root / "usr/lib/postgresql/15/bin"
+    if not (postgres / "postgres").is_file() or not (programs / "uvicorn").is_file():
+        raise Missing(f"{root} or {programs} is absent: scripts/servers.sh makes them where apt-get and pip can")
+    port, user = free_port(), []
+    libraries = [f"LD_LIBRARY_PATH={root}/usr/lib/x86_64-linux-gnu", f"PROJ_LIB={root}/usr/share/proj"]
+    with tempfile.TemporaryDirectory() as folder:
+        if os.getuid() == 0:
+            # PostgreSQL refuses to run as root.
+            user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+            shutil.chown(folder, "nobody")
+        data = Path(folder) / "data"
+        begin = [
+            *user,
+            "env",
+            *libraries,
+            postgres / "initdb",
+            "-D",
+            data,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "--no-sync",
+        ]
+        made = subprocess.run(list(map(str, begin)), capture_output=True, text=True, timeout=120, cwd="/")
+        if made.returncode:
+            raise Missing(f"PostgreSQL does not start here: {made.stderr[-300:]}")
+        options = ["-p", port, "-k", "", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        with running([*user, "env", *libraries, postgres / "postgres", "-D", data, *options], port):
+            where = {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": "postgres", "PGDATABASE": "postgres"}
+            where |= {"PGPASSWORD": "unused"}
+            fill(programs / "pypgstac", where, folder, collections, items)
+            api = free_port()
+            names = [f"{name}={value}" for name, value in where.items()]
+            app = ["--factory", "stac_fastapi.pgstac.app:create_app", "--host", "127.0.0.1", "--port", api]
+            with running(["env", *names, programs / "uvicorn", *app], api) as url:
+                yield url
+
+
+def fill(program, where, folder, collections, items):
+    """Makes the tables of pgstac and loads them. A server that has just opened its port may not be ready yet."""
+    steps = [["migrate"]]
+    for kind, texts in (("collections", collections), ("items", items)):
+        file = Path(folder) / f"{kind}.ndjson"
+        file.write_text("\n".join(texts))
+        steps.append(["load", kind, file, "--method", "upsert"])
+    time.sleep(1)
+    for step in steps:
+        done = subprocess.run(
+            list(map(str, [program, *step])), env=os.environ | where, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, f"pypgstac {step[0]}: {done.stderr[-800:]}"
 
 
 @contextmanager

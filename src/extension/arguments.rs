@@ -158,12 +158,6 @@ pub fn store(bind: &BindInfo) -> Result<(store::Options, usize)> {
     Ok((store_options(bind, &settings)?, settings.threads))
 }
 
-/// # Errors
-/// As for `errors`.
-pub fn ignores_errors(bind: &BindInfo) -> Result<bool> {
-    Ok(on_error(bind)? == OnError::Ignore)
-}
-
 /// A table that a call brings along: a path or URL, a list of them, or rows by value.
 ///
 /// # Errors
@@ -365,9 +359,12 @@ fn check_pixels(grid: &Grid, bbox: [f64; 4], most: u64) -> Result<()> {
 }
 
 fn bbox(value: &Value) -> Result<[f64; 4]> {
-    const FORM: &str = "bbox must be four numbers, [xmin, ymin, xmax, ymax] in crs units, \
-                        or a STRUCT with these names";
-    let wrong = || Error::Argument(FORM.into());
+    edges(value, "bbox must be four numbers, [xmin, ymin, xmax, ymax] in crs units, or a STRUCT with these names")
+}
+
+/// The four numbers of a box, else an error that says its `form`.
+pub fn edges(value: &Value, form: &str) -> Result<[f64; 4]> {
+    let wrong = || Error::Argument(form.into());
     if let Some(fields) = value.fields() {
         let field =
             |name: &str| fields.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).and_then(|(_, v)| v.number());
@@ -379,7 +376,7 @@ fn bbox(value: &Value) -> Result<[f64; 4]> {
     let numbers: Vec<f64> = list.iter().map(Value::number).collect::<Option<_>>().ok_or_else(wrong)?;
     numbers
         .try_into()
-        .map_err(|numbers: Vec<f64>| Error::Argument(format!("{FORM}; it has {} value(s)", numbers.len())))
+        .map_err(|numbers: Vec<f64>| Error::Argument(format!("{form}; it has {} value(s)", numbers.len())))
 }
 
 fn bands(bind: &BindInfo) -> Result<Option<Vec<String>>> {
@@ -406,7 +403,7 @@ fn nodata(bind: &BindInfo) -> Result<Option<String>> {
     }
 }
 
-fn on_error(bind: &BindInfo) -> Result<OnError> {
+pub fn on_error(bind: &BindInfo) -> Result<OnError> {
     match text(bind, "errors")?.as_deref() {
         None | Some("raise") => Ok(OnError::Raise),
         Some("ignore") => Ok(OnError::Ignore),
@@ -414,7 +411,7 @@ fn on_error(bind: &BindInfo) -> Result<OnError> {
     }
 }
 
-fn store_options(bind: &BindInfo, settings: &Settings) -> Result<store::Options> {
+pub fn store_options(bind: &BindInfo, settings: &Settings) -> Result<store::Options> {
     let pairs = match given(bind, "store_options") {
         Some(map) => map
             .text_map()

@@ -52,6 +52,9 @@ pub fn integer(bind: &BindInfo, name: &str, least: i64, most: i64) -> Result<Opt
     let value = value.read();
     match value.integer() {
         Some(n) if (least..=most).contains(&n) => Ok(Some(n)),
+        _ if most == i64::MAX => {
+            Err(Error::Argument(format!("{name} is {value}; it must be a whole number, at least {least}")))
+        }
         _ => Err(Error::Argument(format!("{name} is {value}; it must be a whole number from {least} to {most}"))),
     }
 }

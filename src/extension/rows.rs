@@ -16,6 +16,9 @@ pub enum Cell {
     Double(f64),
     Timestamp(i64),
     Boolean(bool),
+    Blob(Vec<u8>),
+    /// A STRUCT of four doubles, or NULL.
+    Bbox(Option<[f64; 4]>),
 }
 
 impl<T: Into<Cell>> From<Option<T>> for Cell {
@@ -66,6 +69,19 @@ impl Cell {
                 Cell::Bigint(value) | Cell::Timestamp(value) => column.set(row, *value),
                 Cell::Double(value) => column.set(row, *value),
                 Cell::Boolean(value) => column.set(row, *value),
+                Cell::Blob(bytes) => column.set_bytes(row, bytes),
+                Cell::Bbox(edges) => {
+                    for index in 0..4 {
+                        let mut member = column.member(index);
+                        match edges {
+                            Some(edges) => member.set(row, edges[index]),
+                            None => member.set_null(&(row..row + 1)),
+                        }
+                    }
+                    if edges.is_none() {
+                        column.set_null(&(row..row + 1));
+                    }
+                }
             }
         }
     }

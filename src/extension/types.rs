@@ -2,10 +2,15 @@
 
 use duckdb::ffi;
 
-/// A DuckDB type by its id, or a list, struct or map of others.
+use super::texts::c_string;
+
+/// A DuckDB type by its id, JSON, or a list, struct or map of others.
 #[derive(Debug, Clone)]
 pub enum Type {
     Id(u32),
+    Json,
+    /// Of doubles, by their names.
+    Doubles(&'static [&'static str]),
     List(Box<Type>),
     Map(Box<Type>, Box<Type>),
 }
@@ -26,6 +31,9 @@ impl Type {
     pub const VARCHAR: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR);
     pub const BLOB: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_BLOB);
     pub const TIMESTAMP: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIMESTAMP);
+
+    pub const TIMESTAMPTZ: Type = Type::Id(ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIMESTAMP_TZ);
+    pub const BBOX: Type = Type::Doubles(&["xmin", "ymin", "xmax", "ymax"]);
 
     pub fn list(child: Type) -> Type {
         Type::List(Box::new(child))
@@ -52,6 +60,18 @@ impl Type {
         unsafe {
             match self {
                 Type::Id(id) => ffi::duckdb_create_logical_type(*id),
+                Type::Json => {
+                    let text = ffi::duckdb_create_logical_type(ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR);
+                    // DuckDB's own JSON is text of this name.
+                    ffi::duckdb_logical_type_set_alias(text, c"JSON".as_ptr());
+                    text
+                }
+                Type::Doubles(names) => Type::DOUBLE.with(|double| {
+                    let names: Vec<_> = names.iter().map(|name| c_string(name)).collect();
+                    let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
+                    let mut types = vec![double; pointers.len()];
+                    ffi::duckdb_create_struct_type(types.as_mut_ptr(), pointers.as_mut_ptr(), pointers.len() as u64)
+                }),
                 Type::List(child) => child.with(|c| ffi::duckdb_create_list_type(c)),
                 Type::Map(key, value) => key.with(|k| value.with(|v| ffi::duckdb_create_map_type(k, v))),
             }

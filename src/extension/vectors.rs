@@ -107,6 +107,15 @@ impl Column {
         unsafe { self.values::<T>(&(row..row + 1))[0].write(value) };
     }
 
+    /// The member `index` of a STRUCT column.
+    ///
+    /// # Safety
+    /// The column is a STRUCT with so many members.
+    pub unsafe fn member(&mut self, index: usize) -> Column {
+        // SAFETY: by the contract of this function; the child lives as long as the vector.
+        Column { raw: unsafe { ffi::duckdb_struct_vector_get_child(self.raw, index as u64) } }
+    }
+
     /// Makes the column what a chunk of one row holds, without a copy.
     pub fn refer_to(&mut self, blob: &Blob) {
         // SAFETY: both vectors live, and are BLOBs; the column keeps what it refers to.

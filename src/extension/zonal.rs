@@ -16,6 +16,7 @@ use crate::interrupt;
 use crate::items::{Id, Raw, Shapes};
 use crate::mutex::lock;
 use crate::plan::{Cube, ZoneSet, Zoned};
+use crate::request::OnError;
 use crate::scan::{Zonal as Scan, ZoneRow};
 use crate::store::Session;
 use crate::zones::{Rule, Shape, Stat};
@@ -171,7 +172,7 @@ fn zone_set(info: &BindInfo, zones: Value) -> Result<ZoneSet> {
     let id = text(info, "zone_id")?;
     let shapes = interrupt::apart(move || Shapes::read(&source, id.as_deref(), threads, "zones"))?;
     let given = text(info, "zones_crs")?.map(|text| Crs::new(&text)).transpose()?;
-    let ignored = arguments::ignores_errors(info)?;
+    let ignored = arguments::on_error(info)? == OnError::Ignore;
     let (mut ids, mut read, mut srid) = (Vec::new(), Vec::new(), None);
     for (id, raw) in shapes.rows {
         let shape = match raw {

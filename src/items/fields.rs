@@ -203,7 +203,7 @@ pub(super) fn pointer(keys: &[&str]) -> String {
 }
 
 /// `; did you mean 'x' or 'y'?`, or the first of the names there are.
-pub(super) fn near_misses(name: &str, known: &[String]) -> String {
+pub fn near_misses(name: &str, known: &[String]) -> String {
     let wanted = name.strip_prefix("properties.").unwrap_or(name).to_lowercase();
     let local = |text: &str| text.rsplit(':').next().unwrap_or(text).to_owned();
     let mut ranked: Vec<(usize, &String)> = known

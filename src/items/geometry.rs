@@ -8,6 +8,7 @@ use geo_traits::to_geo::ToGeoGeometry;
 use geojson::{GeometryValue, Position};
 use serde_json::Value;
 use wkb::reader::{GeometryType, Wkb};
+use wkb::writer::WriteOptions;
 
 use crate::crs::Lease;
 
@@ -20,6 +21,17 @@ pub(super) enum Encoding {
     GeoJson,
     /// JSON text of lists of points, nested as the coordinates of GeoJSON are: GeoArrow's own encodings.
     Nested,
+}
+
+/// The WKB of a GeoJSON geometry, in two dimensions; `None` for null.
+///
+/// # Errors
+/// What is wrong with it, as words behind "is".
+pub fn wkb_of_geojson(json: &str) -> Result<Option<Vec<u8>>, String> {
+    let Some(geometry) = parse(Encoding::GeoJson, json.as_bytes())? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    let written = wkb::writer::write_geometry(&mut bytes, &geometry, &WriteOptions::default());
+    written.map(|()| Some(bytes)).map_err(|e| e.to_string())
 }
 
 /// A geometry in two dimensions, or what is wrong with it.

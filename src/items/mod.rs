@@ -38,6 +38,9 @@ mod storage;
 mod stream;
 mod table;
 
+pub use fields::near_misses;
+pub use filter::parse as parse_filter;
+pub use geometry::wkb_of_geojson;
 pub use item::{Asset, FirstAsset, FirstItem, Item, Named, PerBand, default_bands};
 pub use memo::Memo;
 pub use selection::Selection;

@@ -1,7 +1,7 @@
 //! Ranged reads over http and https.
 
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
@@ -26,7 +26,7 @@ const SKIP_LIMIT: u64 = 16 * 1024 * 1024;
 pub const MOST_AT_ONCE: u64 = 64 << 20;
 
 /// More redirects than this go round in a circle.
-const MOST_REDIRECTS: usize = 10;
+pub const MOST_REDIRECTS: usize = 10;
 
 /// Bytes, and what the answer says about the object they belong to.
 pub struct Fetched {
@@ -47,6 +47,8 @@ pub struct Failure {
     pub region: Option<String>,
     /// Bytes of the whole object, where the refusal tells.
     pub size: Option<u64>,
+    /// There was no answer in time.
+    pub timed_out: bool,
 }
 
 impl Failure {
@@ -86,7 +88,7 @@ pub async fn get(
 }
 
 /// Where an answer sends us, if it does. Name and password go along to the same server, and to no other.
-fn redirected(from: &Url, response: &Response) -> Option<Result<Url, Failure>> {
+pub fn redirected(from: &Url, response: &Response) -> Option<Result<Url, Failure>> {
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
     }
@@ -106,7 +108,7 @@ fn redirected(from: &Url, response: &Response) -> Option<Result<Url, Failure>> {
     Some(Ok(next))
 }
 
-fn permitted(url: Url, access: &Access) -> Result<Url, Failure> {
+pub fn permitted(url: Url, access: &Access) -> Result<Url, Failure> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Failure::lasting(format!("the server redirects to the scheme '{}'", url.scheme())));
     }
@@ -237,11 +239,16 @@ pub fn refused(status: StatusCode, retry_after: Option<&HeaderValue>) -> Failure
         401 | 403 => "; pass store_options or set the credentials of the environment",
         _ => "",
     };
+    refused_with(status, retry_after, hint)
+}
+
+/// A refusal, with `more` behind its status.
+pub fn refused_with(status: StatusCode, retry_after: Option<&HeaderValue>, more: &str) -> Failure {
     let retry = status == StatusCode::TOO_MANY_REQUESTS
         || status == StatusCode::REQUEST_TIMEOUT
         || (status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED);
     let wait = retry_after.and_then(|value| pause(value.to_str().ok()?.trim()));
-    let message = format!("HTTP {status}{hint}");
+    let message = format!("HTTP {status}{more}");
     Failure { message, retry, wait, status: Some(status.as_u16()), ..Failure::default() }
 }
 
@@ -250,6 +257,16 @@ fn pause(text: &str) -> Option<Duration> {
     let seconds = text.parse().ok();
     let until = || u64::try_from(version::seconds(text)?.saturating_sub(Timestamp::now().as_second())).ok();
     seconds.or_else(until).map(Duration::from_secs)
+}
+
+/// Exponential backoff with jitter, or what the server asked for, never above half a minute.
+pub fn backoff(attempt: usize, asked: Option<Duration>) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(30);
+    // The sub-microsecond digits of the clock are jitter enough to spread the retries of one burst.
+    let noise = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.subsec_nanos() % 1000);
+    let base = Duration::from_millis(100) * 2u32.saturating_pow(attempt.min(8) as u32 - 1);
+    let jittered = base.mul_f64(0.5 + f64::from(noise) / 1000.0);
+    asked.unwrap_or(Duration::ZERO).max(jittered).min(LONGEST)
 }
 
 /// What TLS has to say comes as an I/O error of invalid data, perhaps inside another; no connection makes one of itself.
@@ -261,7 +278,7 @@ fn is_of_tls(error: &std::io::Error) -> bool {
 /// A failure below HTTP, told by its innermost cause, without the URL that reqwest puts in front.
 pub fn transport(error: &reqwest::Error) -> Failure {
     if error.is_timeout() {
-        return Failure::passing("timed out".into());
+        return Failure { timed_out: true, ..Failure::passing("timed out".into()) };
     }
     let mut cause: &dyn std::error::Error = error;
     let mut is_tls = false;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use super::config::{Config, Origin};
 use super::counters::{COUNTERS, add, count_bytes, count_request};
 use super::file::{FileVersion, file_version, read_file};
 use super::hints::Hints;
-use super::http::{self, Failure, Fetched};
+use super::http::{self, Failure, Fetched, backoff};
 use super::permits::Permit;
 use super::session::{Route, Session};
 use super::shown::Secrets;
@@ -333,14 +333,4 @@ impl Object {
         }
         secrets
     }
-}
-
-/// Exponential backoff with jitter, or what the server asked for, never above half a minute.
-fn backoff(attempt: usize, asked: Option<Duration>) -> Duration {
-    const LONGEST: Duration = Duration::from_secs(30);
-    // The sub-microsecond digits of the clock are jitter enough to spread the retries of one burst.
-    let noise = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.subsec_nanos() % 1000);
-    let base = Duration::from_millis(100) * 2u32.saturating_pow(attempt.min(8) as u32 - 1);
-    let jittered = base.mul_f64(0.5 + f64::from(noise) / 1000.0);
-    asked.unwrap_or(Duration::ZERO).max(jittered).min(LONGEST)
 }

@@ -76,7 +76,11 @@ fn refuse<T>(message: impl std::fmt::Display) -> Result<T> {
     Err(Error::Argument(format!("filter: {message}")))
 }
 
-fn parse(filter: &str) -> Result<Expr> {
+/// Reads CQL2 text or JSON.
+///
+/// # Errors
+/// What is neither, and what is too long or too deep.
+pub fn parse(filter: &str) -> Result<Expr> {
     if filter.len() > MAX_LENGTH {
         return refuse(format!("longer than {MAX_LENGTH} bytes; use ids := [...] for long lists of items"));
     }

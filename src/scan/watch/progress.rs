@@ -66,13 +66,18 @@ impl Progress {
     /// Of a scan of `cube` for the SQL function `function`, which begins now.
     pub fn new(function: &'static str, cube: &Cube) -> Progress {
         let traffic = cube.session.traffic().clone();
+        Progress::of(function, cube.request.caller.database, traffic, cube.target.len().max(1))
+    }
+
+    /// Of what is no cube, for a database: every step has so many tiles, whatever they are.
+    pub fn of(function: &'static str, database: u64, traffic: Arc<Traffic>, tiles_per_step: u64) -> Progress {
         Progress {
             function,
-            database: cube.request.caller.database,
+            database,
             process: std::process::id(),
             started: SystemTime::now(),
             clock: Instant::now(),
-            tiles_per_step: cube.target.len().max(1),
+            tiles_per_step,
             done: AtomicU64::new(0),
             total: AtomicU64::new(UNKNOWN),
             before: traffic.totals(),
@@ -96,7 +101,11 @@ impl Progress {
     }
 
     pub fn tile_done(&self) {
-        self.done.fetch_add(1, Relaxed);
+        self.tiles_done(1);
+    }
+
+    pub fn tiles_done(&self, tiles: u64) {
+        self.done.fetch_add(tiles, Relaxed);
     }
 
     /// Tells how many tiles there are in all.

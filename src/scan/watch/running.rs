@@ -18,6 +18,13 @@ impl Running {
         let progress = Arc::new(Progress::new(function, cube));
         if cube.request.progress {
             count_ahead(cube.clone(), progress.clone())?;
+        }
+        Running::of(progress, cube.request.progress)
+    }
+
+    /// Lists a scan; where it is to be `drawn`, with a bar.
+    pub fn of(progress: Arc<Progress>, drawn: bool) -> Result<Running> {
+        if drawn {
             bar::draw(progress.clone())?;
         }
         progress.list();
