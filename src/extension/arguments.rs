@@ -149,6 +149,14 @@ pub fn named_bbox(bind: &BindInfo) -> Result<Option<[f64; 4]>> {
     given(bind, "bbox").map(|value| bbox(&value)).transpose()
 }
 
+/// The argument `bbox`, where it is not NULL.
+///
+/// # Errors
+/// What is no box.
+pub fn bbox_or_null(bind: &BindInfo) -> Result<Option<[f64; 4]>> {
+    Some(bind.argument(1)).filter(|value| !value.is_null()).map(|value| bbox(&value)).transpose()
+}
+
 /// How the stores of a call are reached, and the threads it may use.
 ///
 /// # Errors

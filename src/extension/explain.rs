@@ -8,6 +8,7 @@ use super::arguments;
 use super::named;
 use super::rows::{self, Cell};
 use super::vectors::Chunk;
+use super::zonal;
 use crate::error::Result;
 use crate::interrupt;
 use crate::mutex::lock;
@@ -78,13 +79,17 @@ impl TableFunction for Explain {
 
     fn named_parameters() -> Vec<(&'static str, Type)> {
         let mut named = arguments::named();
-        named.push(("headers", Type::BOOLEAN));
+        named.extend(zonal::of_zones());
+        named.extend([("zones", Type::ANY), ("headers", Type::BOOLEAN)]);
         named
     }
 
     fn bind(info: &BindInfo) -> Result<Bind> {
         let headers = named::boolean(info, "headers")?.unwrap_or(false);
-        let cube = Arc::new(Cube::bind(Request { allow_empty: true, ..arguments::request(info)? })?);
+        let cube = match named::given(info, "zones") {
+            Some(zones) => zonal::cube(info, zones, arguments::bbox_or_null(info)?, true)?.0,
+            None => Arc::new(Cube::bind(Request { allow_empty: true, ..arguments::request(info)? })?),
+        };
         for (name, column) in PLAN.iter().chain(HEADERS.iter().filter(|_| headers)) {
             info.add_column(name, column);
         }

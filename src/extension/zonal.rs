@@ -16,7 +16,7 @@ use crate::interrupt;
 use crate::items::{Id, Raw, Shapes};
 use crate::mutex::lock;
 use crate::plan::{Cube, ZoneSet, Zoned};
-use crate::request::OnError;
+use crate::request::{OnError, Request};
 use crate::scan::{Zonal as Scan, ZoneRow};
 use crate::store::Session;
 use crate::zones::{Rule, Shape, Stat};
@@ -42,17 +42,14 @@ struct State {
     ready: VecDeque<ZoneRow>,
 }
 
-/// The named arguments of who takes zones.
-pub fn named() -> Vec<(&'static str, Type)> {
-    let mut named = arguments::named();
-    named.extend([
-        ("bbox", Type::ANY),
+/// The named arguments that say what zones are.
+pub fn of_zones() -> [(&'static str, Type); 4] {
+    [
         ("zone_id", Type::VARCHAR),
         ("zones_crs", Type::VARCHAR),
         ("pixels", Type::VARCHAR),
         ("min_coverage", Type::DOUBLE),
-    ]);
-    named
+    ]
 }
 
 impl TableFunction for Zonal {
@@ -66,15 +63,16 @@ impl TableFunction for Zonal {
     }
 
     fn named_parameters() -> Vec<(&'static str, Type)> {
-        let mut named = named();
-        named.push(("stats", Type::ANY));
+        let mut named = arguments::named();
+        named.extend(of_zones());
+        named.extend([("bbox", Type::ANY), ("stats", Type::ANY)]);
         named
     }
 
     fn bind(info: &BindInfo) -> Result<Bind> {
         let names = texts(info, "stats")?.unwrap_or_else(|| USUAL.map(str::to_owned).to_vec());
         let stats = stats_of(&names)?;
-        let (cube, set) = cube(info, info.argument(1))?;
+        let (cube, set) = cube(info, info.argument(1), arguments::named_bbox(info)?, false)?;
         let Some(zoned) = cube.zoned.clone() else { return Err(Error::Argument("zones is NULL".into())) };
         info.add_column("zone_id", if set.numbered { &Type::BIGINT } else { &Type::VARCHAR });
         info.add_column("time", &Type::TIMESTAMP);
@@ -97,7 +95,7 @@ impl TableFunction for Zonal {
     fn scan(bind: &Bind, global: &Global, _: &mut (), output: &mut Chunk) -> Result<()> {
         let mut state = lock(&global.state);
         while state.ready.is_empty() {
-            match state.scan.next().transpose()? {
+            match state.scan.next_step().transpose()? {
                 Some(rows) => state.ready.extend(rows),
                 None => return Ok(()),
             }
@@ -131,26 +129,31 @@ fn stats_of(names: &[String]) -> Result<Vec<Stat>> {
     names.iter().map(|name| Stat::parse(name)).collect()
 }
 
-/// The cube of a call over `zones`, and these.
+/// The cube of a call over `zones`, and these. `bbox` is the output grid's, where it is given.
 ///
 /// # Errors
 /// As [`arguments::request`] and [`Cube::bind_over`]; zones that cannot be read.
-pub fn cube(info: &BindInfo, zones: Value) -> Result<(Arc<Cube>, ZoneSet)> {
+pub fn cube(info: &BindInfo, zones: Value, bbox: Option<[f64; 4]>, allow_empty: bool) -> Result<(Arc<Cube>, ZoneSet)> {
     let set = zone_set(info, zones)?;
     let crs = arguments::crs(info)?;
     let resolution = arguments::resolution(info)?;
-    let place = |grid: Grid| Place { bbox: bbox_of(&grid), grid };
-    if let Some(bbox) = arguments::named_bbox(info)? {
-        let place = Place { bbox, grid: Grid::new(bbox, resolution)? };
-        return Ok((Arc::new(Cube::bind_over(arguments::request_at(info, place)?, Some(&set))?), set));
+    let bind = |bbox: [f64; 4], grid: Grid| {
+        let request = arguments::request_at(info, Place { bbox, grid })?;
+        let allow_empty = allow_empty || request.allow_empty;
+        Cube::bind_over(Request { allow_empty, ..request }, Some(&set))
+    };
+    if let Some(bbox) = bbox {
+        let cube = bind(bbox, Grid::new(bbox, resolution)?)?;
+        return Ok((Arc::new(cube), set));
     }
     let grid = set.grid(&crs, resolution, (0.0, 0.0))?;
-    let cube = Cube::bind_over(arguments::request_at(info, place(grid))?, Some(&set))?;
+    let cube = bind(bbox_of(&grid), grid)?;
     // Pixels of the sources are not cut where the output may have the same.
     let native = cube.native.filter(|origin| !is_on_lines(&grid, *origin));
     let Some(origin) = native else { return Ok((Arc::new(cube), set)) };
     let grid = set.grid(&crs, resolution, origin)?;
-    Ok((Arc::new(Cube::bind_over(arguments::request_at(info, place(grid))?, Some(&set))?), set))
+    let cube = bind(bbox_of(&grid), grid)?;
+    Ok((Arc::new(cube), set))
 }
 
 fn bbox_of(grid: &Grid) -> [f64; 4] {

@@ -259,9 +259,14 @@ fn header(
     sample: u16,
 ) -> Result<Header> {
     let samples: Vec<u16> = [sample].into_iter().chain(opened.cog.alpha_for(sample)).collect();
+    let closed = cube.closed(unit.chunk_row, unit.chunk_col)?;
+    let image = opened.level(level);
     let cache = TileCache::shared(cube.request.cache_size);
     let window = mapping.map(|mapping| {
-        let plan = |cache| window::plan(Keep::for_later(cache), opened, level, &samples, &mapping, None);
+        let tile = (image.tile_width, image.tile_height);
+        let open = closed.as_ref().map(|closed| mapping.open_tiles(unit.rect, tile, closed));
+        let open = open.as_deref();
+        let plan = |cache| window::plan(Keep::for_later(cache), opened, level, &samples, &mapping, open);
         let (reads, now) = (plan(TileCache::none()), plan(&cache));
         let ((requests, bytes), (requests_now, bytes_now)) = (reads.cost(), now.cost());
         Window {
@@ -269,7 +274,7 @@ fn header(
             row: u64::from(mapping.row),
             width: u64::from(mapping.width),
             height: u64::from(mapping.height),
-            tiles: reads.tiles as u64,
+            tiles: reads.open_tiles(open) as u64,
             requests,
             bytes,
             cached: now.cached() as u64,

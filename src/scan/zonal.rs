@@ -66,7 +66,7 @@ impl Zonal {
 
     /// The rows of the next step, zone by zone; `None` after the last. A zone has rows where an item touches its bounding box, and
     /// in every step where it has no area.
-    pub fn next(&mut self) -> Option<Result<Vec<ZoneRow>>> {
+    pub fn next_step(&mut self) -> Option<Result<Vec<ZoneRow>>> {
         loop {
             match self.scan.next() {
                 None => return None,

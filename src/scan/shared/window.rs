@@ -83,6 +83,12 @@ impl WindowPlan {
         self.sets.iter().map(of_set).max().unwrap_or(0)
     }
 
+    /// Tiles of which a pixel is taken, where `open` are those of the mapping that give one.
+    pub fn open_tiles(&self, open: Option<&[bool]>) -> usize {
+        let is_open = |tile: &&TileUse| open.zip(tile.place).is_none_or(|(open, place)| open[place]);
+        self.sets.iter().map(|set| set.tiles.iter().filter(is_open).count()).sum()
+    }
+
     /// Tiles that need no read, since they are decoded already.
     pub fn cached(&self) -> usize {
         self.held.len()
