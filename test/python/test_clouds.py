@@ -1,6 +1,7 @@
 """Masks before the mosaic: a band of each item hides pixels of the others, against numpy."""
 
 import itertools
+import threading
 
 import numpy as np
 import pytest
@@ -268,7 +269,7 @@ def decoded(con, text):
 
 
 def test_bands_under_a_closed_mask_are_not_read(con, tmp_path):
-    """A tile of which the mask hides everything is neither fetched nor decoded, and `first` stops where nothing is open."""
+    """A tile of which the mask hides everything is neither fetched nor decoded; `first` stops where nothing is open."""
     con.execute("SET lazycogs_cache_size = '0MB'")
     scl = np.full((64, 64), 9, "uint8")
     scl[:32, :32] = 4
@@ -302,6 +303,20 @@ def test_an_item_without_the_mask_fails(con, tmp_path):
     check(found, noise(), scl == 4)
     failures = con.execute("SELECT item_id, asset FROM lazycogs_failures()").fetchall()
     assert failures == [("b", "scl")]
+
+
+def test_an_item_without_pixels_in_one_of_two_tiles(con, tmp_path):
+    """Reads of an item for neighbouring tiles wait for each other: not for one that finds nothing to mask."""
+    paths = {name: raster(tmp_path / f"{name}.tif", np.full((16, 16), 4, "uint8")) for name in ("red", "scl")}
+    wide = raster(tmp_path / "wide.tif", np.full((16, 32), 4, "uint8"))
+    items = index(tmp_path, [item("one", paths, footprint=item("wide", {"red": wide}).footprint)])
+    named = {"bands": ["red"], "mask_band": "scl", "mask_keep": [4], "mosaic": "mean", "chunk_size": 16}
+    text = f"SELECT count(red) FROM {call('lazycogs_read', items, grid(32, 16), **named)}"
+    # A read that hangs is ended, and then an error.
+    bound = threading.Timer(10, con.interrupt)
+    bound.start()
+    assert con.execute(text).fetchall() == [(256,)]
+    bound.cancel()
 
 
 def test_explain_lists_the_mask(con, tmp_path):

@@ -83,10 +83,7 @@ def compare(found, wanted, where="", but=None, within=2e-6):
     both = keep & ~missing
     assert both.any(), where
     a, b = found.data[both].astype("float64"), wanted.data[both].astype("float64")
-    if found.dtype.kind == "f":
-        far = np.abs(a - b) > within * np.abs(b) + 1e-9
-    else:
-        far = a != b
+    far = np.abs(a - b) > within * np.abs(b) + 1e-9 if found.dtype.kind == "f" else a != b
     worst = np.abs(a - b).max()
     assert not far.any(), f"{where}: {far.sum()} of {both.sum()} values differ, by {worst} at most"
     return both.sum()
@@ -131,7 +128,7 @@ def test_point_kernels(con, tmp_path, kernel, shrink, mask):
 
 @pytest.mark.parametrize("shrink", [0.4, 1, 1.3])
 def test_lanczos_in_numpy(con, tmp_path, shrink):
-    """GDAL's sines are rounded on the way: a few of ten thousand values are off by 1e-5 of themselves. These are not."""
+    """GDAL's sines are rounded: a few of ten thousand values are off by 1e-5 of themselves. Ours are not."""
     path, where = source(tmp_path / "a.tif", "float64"), over(shrink)
     with rasterio.open(path) as file:
         values = np.pad(file.read(1), 3, constant_values=np.nan)
@@ -244,7 +241,7 @@ def test_south_up(con, tmp_path, kernel):
 
 
 def test_border_weights(con, tmp_path):
-    """A box that hangs over the image is cut there: 15 and 35 are the means of what it holds, GDAL has 13.3 and 36.7."""
+    """A box that hangs over the image is cut there: 15 and 35 are its means, GDAL's 13.3 and 36.7."""
     path = raster(tmp_path / "a.tif", np.array([[10, 20, 30, 40]], "float32"))
     where = Grid((LEFT - 10, TOP - 10, LEFT + 50, TOP), UTM, 30)
     where = Grid((LEFT - 10, TOP - 20, LEFT + 50, TOP + 10), UTM, 30)
@@ -253,7 +250,7 @@ def test_border_weights(con, tmp_path):
 
 
 def test_mode_is_the_largest_share(con, tmp_path):
-    """GDAL since 3.11 never lets a value win that it meets once; before, it counts pixels. Ties go to the smallest value."""
+    """GDAL since 3.11 never lets a value win that it meets once; before, it counts pixels. Ties: the smallest value."""
     values = np.array([[1, 2, 2, 3]], "uint8")
     path = raster(tmp_path / "a.tif", values)
 

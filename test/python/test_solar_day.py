@@ -62,7 +62,8 @@ def test_a_date_without_a_time_has_no_solar_day(con, tmp_path):
 def test_an_item_over_the_antimeridian(con, tmp_path):
     path = raster(tmp_path / "a.tif", np.ones((4, 4), "uint8"), 170, 10, 5, crs="EPSG:4326")
     for box, wanted in [([170, -10, -176, 10], datetime(2024, 5, 4)), ([176, -10, -170, 10], datetime(2024, 5, 3))]:
-        text = f"[{{id: 'a', datetime: TIMESTAMP '2024-05-03 12:30:00', bbox: {box}, assets: {{data: {{href: '{path}'}}}}}}]"
+        when, assets = "TIMESTAMP '2024-05-03 12:30:00'", f"{{data: {{href: '{path}'}}}}"
+        text = f"[{{id: 'a', datetime: {when}, bbox: {box}, assets: {assets}}}]"
         con.execute(f"SET VARIABLE items = {text}")
         sql = f"lazycogs_explain(getvariable('items'), {WORLD.args}, 'solar_day')"
         assert con.execute(f"SELECT time FROM {sql}").fetchall() == [(wanted,)]

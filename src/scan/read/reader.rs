@@ -196,7 +196,11 @@ impl Reader {
                 let file = mask_file(cube, &files, *at).map_err(|e| (*at, e))?;
                 self.masked(&file, sources, target.row, mask_member).await.map_err(|e| (*at, e))?
             }
-            _ => sources.into_iter().map(|source| self.planned(source, target.row, None, None)).collect(),
+            _ => {
+                // The others wait for it, and what follows waits for the others.
+                drop(mask_member);
+                sources.into_iter().map(|source| self.planned(source, target.row, None, None)).collect()
+            }
         };
         if let Some(bytes) = plans.iter().map(Planned::memory).sum() {
             shrink(&mut memory, bytes);
