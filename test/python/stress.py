@@ -24,6 +24,7 @@ WORKERS, CURSORS = 6, 600
 EXPECTED = ("HTTP ", "timed out", "nterrupt", "INTERRUPT", "connection failed", "the body", "the server sent",
             "replaced", "is truncated")  # fmt: skip
 BOX = "[733000, 4930000, 737000, 4934500], 'EPSG:32615'"
+ZONE = "POLYGON ((733010 4930030, 736900 4932000, 736000 4934400, 733500 4933000, 733010 4930030))"
 QUERIES = {
     "native": "SELECT time, sum(red), count(red), count(*) "
     f"FROM lazycogs_read('{{}}', {BOX}, 20, 'P1D', bands := ['red']",
@@ -33,11 +34,19 @@ QUERIES = {
     "FROM lazycogs_read('{}', [-90.1, 44.45, -90.0, 44.55], 'OGC:CRS84', 0.0004, 'P1M', bands := ['red']",
     "chunks": f"SELECT time, sum(octet_length(red)), count(*) FROM lazycogs_read_chunks('{{}}', {BOX}, 20, 'P1D', "
     "bands := ['red'], chunk_size := 64",
+    "masked": f"SELECT time, sum(red), count(red) FROM lazycogs_read('{{}}', {BOX}, 20, 'P1M', bands := ['red'], "
+    "mosaic := 'highest', mask_band := 'red', mask_below := 300, mask_grow := 25",
+    "kernel": "SELECT time, sum(red), count(red) FROM lazycogs_read('{}', [-90.1, 44.45, -90.0, 44.55], 'OGC:CRS84', "
+    "0.0004, 'P1M', bands := ['red'], resampling := 'cubic', mask_band := 'red', mask_below := 300",
+    "zones": "SELECT time, zone_id, count, sum FROM lazycogs_zonal('{}', [{{'id': 1, 'geometry': '" + ZONE + "'}}], "
+    "'EPSG:32615', 20, 'P1D', bands := ['red'], zones_crs := 'EPSG:32615', stats := ['count', 'sum']",
     "info": f"SELECT items, steps, width FROM lazycogs_info('{{}}', {BOX}, 20, 'P1D', bands := ['red']",
     "plan": f"SELECT count(*), count(href) FROM lazycogs_explain('{{}}', {BOX}, 20, 'P1D', bands := ['red']",
 }
+# Those that may be cut into tiles in any way.
+GRIDDED = ("native", "mean", "other crs", "masked", "kernel", "zones")
 TAILS = {"native": " GROUP BY time ORDER BY time", "mean": " GROUP BY time ORDER BY time"}
-TAILS |= {"other crs": TAILS["mean"], "chunks": TAILS["mean"]}
+TAILS |= {name: TAILS["mean"] for name in ("other crs", "chunks", "masked", "kernel")}
 
 
 def connect():
@@ -101,7 +110,7 @@ class Stress:
         con.execute(f"SET lazycogs_max_concurrent_reads = {random.choice([1, 4, 64])}")
         io = random.choice(["object_store"] * 3 + ["duckdb"]) if items == LOCAL else "object_store"
         con.execute(f"SET lazycogs_io = '{io}'")
-        extra = random.choice(["", ", chunk_size := 32"]) if name in ("native", "mean", "other crs") else ""
+        extra = random.choice(["", ", chunk_size := 32"]) if name in GRIDDED else ""
         self.last[random.n] = (name, items, budget, cache, io, extra)
         self.check(name, con.execute(sql(name, items, extra)).fetchall())
         self.done["queries"] += 1
