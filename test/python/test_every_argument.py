@@ -22,6 +22,8 @@ con = duckdb.connect(config={"allow_unsigned_extensions": "true"})
 con.execute(f"LOAD '{extension}'")
 # Whatever an argument asks for, the answer stays small.
 POSITIONAL = [f"'{items}'", "[500000, 5199980, 500020, 5200000]", "'EPSG:32633'", "10.0", "'P1D'"]
+RING = "500000 5199980, 500020 5199980, 500020 5200000, 500000 5199980"
+ZONES = f"[{{'id': 1, 'geometry': 'SRID=32633;POLYGON (({RING}))'}}]"
 PLAIN = """NULL | NULL::VARCHAR | NULL::DOUBLE | NULL::BOOLEAN | NULL::VARCHAR[] | NULL::MAP(VARCHAR, VARCHAR)
     | NULL::STRUCT(a INT) | NULL::STRUCT(a INT)[] | [] | MAP {} | {'a': NULL} | [NULL] | ['a', NULL]
     | [NULL, 'a'] | [NULL, {'id': 'a'}] | [[NULL]] | [['a']] | [[]] | [{'a': NULL}] | [{'id': 'x'}, NULL]
@@ -78,6 +80,8 @@ for function, parameters, types in functions:
     places = [name for name in parameters if name.startswith("col") and name[3:].isdigit()]
     asks = function in ("lazycogs_search", "lazycogs_collections")
     base = [f"'{api}'"] if asks else (POSITIONAL + ["NULL"] * len(places))[:len(places)]
+    if function == "lazycogs_zonal":
+        base[1] = ZONES
     answer = told(call(function, base)) if places else None
     if places and len(places) in (1, 5) and not answer:
         faults.append(f"{function} without further arguments gives nothing")
