@@ -1,4 +1,4 @@
-"""`make bench`: the same work by this extension, lazycogs, odc-stac, GDAL and exactextract, a check that values agree, and
+"""`make bench`: the same work by this extension, lazycogs, odc-stac, GDAL, exactextract; their values must agree. And
 the limit that all of them have (limit.py).
 
 The environment (or the command line of make) chooses: BENCH=W1,W3 (workloads, planning, memory; W2 means W2w and W2m),
@@ -176,7 +176,7 @@ class Bench:
         return f"{head} {row['wall']:8.2f} s {row['cpu']:8.2f} cpu s" if "wall" in row else f"{head} {row['error']}"
 
     def compare(self, workload):
-        """Which values differ from those of lazycogs, else exact GDAL or exactextract, else ours; the arrays are removed."""
+        """Which values differ from lazycogs' (else exact GDAL's, exactextract's or ours); the arrays are removed."""
         found = {peer: self.path(workload, peer) for peer in self.peers if self.path(workload, peer).is_file()}
         reference = next(
             (peer for peer in ("lazycogs", "exact", "exactextract", "this", "gdal") if peer in found), None
