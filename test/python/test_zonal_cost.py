@@ -154,3 +154,16 @@ def test_bind_opens_one_header(con, tmp_path):
     """It looks for the lines of its pixels, and reads nothing else."""
     sql = zonal(archive(tmp_path), [box(20, 30, 11, 7)])
     costs(con, f"EXPLAIN {sql}", requests=1, bytes=HEADER, header_misses=1)
+
+
+def test_explain_says_what_zones_cost(con, tmp_path):
+    """A bend around a block, and a parcel in one of those that it needs."""
+    bend = polygon((100, 100), (160, 100), (160, 120), (120, 120), (120, 160), (100, 160))
+    sql = zonal(archive(tmp_path), [box(3, 3, 10, 10), bend])
+    plan = sql.split(" FROM ")[1].split(" GROUP ")[0].replace("lazycogs_zonal", "lazycogs_explain")
+    zones = plan[plan.index("[") : plan.index("}]") + 2]
+    plan = plan.replace(zones, "NULL").removesuffix(")") + f", zones := {zones}, headers := true)"
+    planned = con.execute(f"SELECT sum(requests), sum(bytes), sum(tiles) FROM {plan}").fetchone()
+    found = cost(con, sql)
+    assert (found["requests"], found["bytes"], found["tiles_decoded"]) == planned
+    assert planned[2] == 3 * DATES
