@@ -107,9 +107,13 @@ def test_a_parcel_beside_the_images_costs_nothing(con, tmp_path):
 
 
 def test_output_tiles_that_share_a_block(con, tmp_path):
-    """A parcel of 8 x 8 output tiles in one block: it is decoded once, but where two want it at the same moment."""
+    """A parcel of 8 x 8 output tiles in one block, which is kept for them.
+
+    Two that want it at the same moment may decode it twice; seldom one of them fetches it again.
+    """
     found = cost(con, zonal(archive(tmp_path), [box(0, 0, BLOCKS, BLOCKS)], chunk_size=16))
-    assert {name: found[name] for name in ONE_BLOCK_READ} == ONE_BLOCK_READ
+    assert found["header_misses"] == DATES
+    assert DATES * 2 <= found["requests"] <= DATES * 3
     assert found["tiles_decoded"] + found["tile_hits"] == DATES * 64
     assert DATES <= found["tiles_decoded"] <= 4 * DATES
 
