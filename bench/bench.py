@@ -1,4 +1,4 @@
-"""`make bench`: the same work by this extension, lazycogs, odc-stac and GDAL, with a check that the values agree, and
+"""`make bench`: the same work by this extension, lazycogs, odc-stac, GDAL, exactextract; their values must agree. And
 the limit that all of them have (limit.py).
 
 The environment (or the command line of make) chooses: BENCH=W1,W3 (workloads, planning, memory; W2 means W2w and W2m),
@@ -20,11 +20,13 @@ from urllib.request import urlopen
 
 import limit
 import make_archive
+import make_zones
 import numpy as np
 import report
 import scaling
-from peers import PEERS, ROOT
-from workloads import workloads
+from peers import ROOT
+from workloads import box_of_zones, warm_up, workloads
+from zonal import TITLES, program
 
 LIMIT = "limit"
 LONG = 4.0
@@ -147,7 +149,7 @@ class Bench:
                     self.skipped[peer] = row["error"]
 
     def can(self, peer, workload):
-        return workload.name in self.plans if peer == LIMIT else PEERS[peer].can(workload)
+        return workload.name in self.plans if peer == LIMIT else program(peer, workload) is not None
 
     def command(self, workload, source, peer, server):
         """What measures a peer."""
@@ -174,16 +176,20 @@ class Bench:
         return f"{head} {row['wall']:8.2f} s {row['cpu']:8.2f} cpu s" if "wall" in row else f"{head} {row['error']}"
 
     def compare(self, workload):
-        """Which pixels differ from lazycogs' (exact GDAL's where it cannot, else ours); the arrays are removed."""
+        """Which values differ from lazycogs' (else exact GDAL's, exactextract's or ours); the arrays are removed."""
         found = {peer: self.path(workload, peer) for peer in self.peers if self.path(workload, peer).is_file()}
-        reference = next((peer for peer in ("lazycogs", "exact", "this", "gdal") if peer in found), None)
+        reference = next(
+            (peer for peer in ("lazycogs", "exact", "exactextract", "this", "gdal") if peer in found), None
+        )
         result = {"reference": reference, "differ": {}, "within": workload.within, "allowed": workload.allowed}
+        result["zones"] = workload.zones
         if reference:
             wanted = np.load(found[reference], mmap_mode="r")
             result |= {"pixels": int(wanted.size), "valid": int(sum(np.count_nonzero(step) for step in wanted))}
             result["shape"] = list(wanted.shape)
+            how = {"within": workload.within, "relative": bool(workload.zones)}
             for peer, path in found.items():
-                result["differ"][peer] = differing(np.load(path, mmap_mode="r"), wanted, workload.within)
+                result["differ"][peer] = differing(np.load(path, mmap_mode="r"), wanted, **how)
         for path in found.values():
             path.unlink()
         return result
@@ -197,22 +203,23 @@ class Bench:
         return [peer for peer, found in digests.items() if len(found) > 1]
 
 
-def differing(found, wanted, within=0):
-    """Pixels that differ by more than `within`, or are missing in one (0 is nodata); for means of whole steps, how many
-    differ by more than the rounding of a sum."""
+def differing(found, wanted, within=0, relative=False):
+    """Values that differ by more than `within` (a share of them, if `relative`) or are missing in one (0 is nodata). Of
+    means of whole steps, how many differ by more than the rounding of a sum."""
     if found.ndim == 2:
         sums, valid = wanted.sum((2, 3), dtype="float64"), np.count_nonzero(wanted, (2, 3))
         means = np.divide(sums, valid, out=np.full_like(sums, np.nan), where=valid > 0)
         return int((~np.isclose(found, means, rtol=1e-6, equal_nan=True)).sum())
     if found.shape != wanted.shape:
         return f"{found.shape} instead of {wanted.shape}"
-    return int(sum(np.count_nonzero(are_apart(a, b, within)) for a, b in zip(found, wanted)))
+    return int(sum(np.count_nonzero(are_apart(a, b, within, relative)) for a, b in zip(found, wanted)))
 
 
-def are_apart(a, b, within):
+def are_apart(a, b, within, relative):
     if not within:
         return a != b
-    return ((a == 0) != (b == 0)) | (np.abs(a.astype("float64") - b) > within)
+    most = within * np.abs(b) if relative else within
+    return ((a == 0) != (b == 0)) | (np.abs(a.astype("float64") - b) > most)
 
 
 def machine():
@@ -228,7 +235,7 @@ def versions():
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}
-    for package in ("duckdb", "lazycogs", "rustac", "odc-stac", "dask", "rasterio", "numpy"):
+    for package in ("duckdb", "lazycogs", "rustac", "odc-stac", "dask", "rasterio", "exactextract", "numpy"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
@@ -251,12 +258,13 @@ def main():
     size, repeat = os.environ.get("BENCH_SIZE", "medium"), int(os.environ.get("BENCH_REPEAT", "3"))
     cubes = workloads(size)
     names = chosen("BENCH", [*cubes, "planning", "memory"])
-    titles = {peer: PEERS[peer].title for peer in PEERS} | {LIMIT: limit.TITLE}
+    titles = TITLES | {LIMIT: limit.TITLE}
     sources, peers = chosen("BENCH_SOURCES", ["file", "http"]), chosen("BENCH_PEERS", list(titles))
     folder, started = BUILD / size, time.perf_counter()
     print(f"bench: the archive is in {folder} (made once, about two minutes for medium)", flush=True)
     make_archive.make(folder, size)
     make_archive.write_index(folder, size, "file", f"file://{folder}")
+    make_zones.make(folder, box_of_zones(size), make_archive.SIZES[size]["side"] * 10, warm_up(cubes["W1"]).bbox)
     read_all(folder)
     if LIMIT in peers:
         limit.build()

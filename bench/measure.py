@@ -42,11 +42,15 @@ def cpu():
 
 
 def main(peer, name, size, source, index, warm_index, save_as=None):
-    import numpy as np
-    from peers import PEERS
-    from workloads import warm_up, workloads
+    from pathlib import Path
 
-    workload, runner = workloads(size)[name], PEERS[peer](source)
+    import numpy as np
+    from workloads import warm_up, workloads
+    from zonal import program
+
+    workload = workloads(size)[name]
+    runner = program(peer, workload)(source)
+    index, warm_index = Path(index), Path(warm_index)
     runner.prepare()
     prepared = time.perf_counter() - FIRST
     remote, runner.source = runner.source, "file"

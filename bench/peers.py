@@ -225,6 +225,12 @@ class Odc(Peer):
 
     def run(self, workload, index):
         import dask
+
+        with dask.config.set(scheduler="threads", num_workers=threads_for(workload, self.source, 2 * os.cpu_count())):
+            return self.open(workload, index).transpose("time", "band", "y", "x").compute().values
+
+    def open(self, workload, index):
+        """The lazy array, each step (band, row, column)."""
         import odc.stac
         from affine import Affine
         from odc.geo.geobox import GeoBox
@@ -249,9 +255,7 @@ class Odc(Peer):
         if workload.hides:
             cube = cube.drop_vars(MASK).where(~cube[MASK].isin(workload.hides), 0)
         cube = self.medians(cube) if median else cube
-        cube = cube.to_array("band").transpose("time", "band", "y", "x")
-        with dask.config.set(scheduler="threads", num_workers=threads_for(workload, self.source, 2 * os.cpu_count())):
-            return cube.compute().values
+        return cube.to_array("band")
 
     @staticmethod
     def item(row):

@@ -100,7 +100,10 @@ class Page:
                 cells = [difference(found, peer) for peer in peers]
                 shape = " x ".join(map(str, found["shape"]))
                 lines.append([workload, shape, *cells])
-        return table(["work", "step x band x row x column", *[self.result["peers"][peer] for peer in peers]], lines)
+        return table(
+            ["work", "step x band x row x column (zone x statistic)", *[self.result["peers"][peer] for peer in peers]],
+            lines,
+        )
 
     def planning(self):
         lines, rows = [], self.result["planning"]
@@ -134,7 +137,8 @@ def difference(found, peer):
     differ = found["differ"].get(peer)
     if not isinstance(differ, int):
         return str(differ or "")
-    if peer == "this_sql":
+    # Its array is smaller, but where zones are counted.
+    if peer == "this_sql" and not found.get("zones"):
         return f"{differ} means"
     return str(differ) if differ == 0 else f"{differ} ({100 * differ / max(1, found['valid']):.4f} %)"
 

@@ -30,6 +30,9 @@ class Workload:
     # Against GDAL without its approximation: values that differ by more count, and may be that share.
     within: float = 0
     allowed: float = 1e-5
+    # The zones of make_zones.py that are counted, and by which rule. `within` is a share of the value then.
+    zones: str = ""
+    pixels: str = "fractional"
 
     @property
     def plain(self):
@@ -68,6 +71,13 @@ def everything(size, crs=5070):
     return tuple([v // 300 * 300.0 for v in low] + [-(-v // 300) * 300.0 for v in high])
 
 
+def box_of_zones(size):
+    """Most of tiles A and B, on their pixels: up to where tile C of the other zone begins."""
+    extent = SIZES[size]["side"] * 10
+    _, _, left, top = border_tiles(SIZES[size]["side"])[0]
+    return float(left), float(top - extent), left + round(1.66 * extent / 60) * 60.0, float(top)
+
+
 def workloads(size):
     """{name: Workload} for an archive of `size`, in the order of the table."""
     small = size == "small"
@@ -81,6 +91,7 @@ def workloads(size):
     # Over the edge of an image GDAL's average and mode count its border for more than it is: the frame of scenes.
     fine = {"overviews": False, "allowed": 4 * 35 / (10 * SIZES[size]["side"])}
     classes = {"overviews": False, "allowed": 4 * 70 / (10 * SIZES[size]["side"])}
+    under_zones = {"bbox": box_of_zones(size), "period": "P1D", "bands": tuple(BANDS)[:2], "allowed": 0}
     islands = square(500000, 5700000, 4096)
     x, y = Transformer.from_crs(32632, 3035, always_xy=True).transform(520480, 5679520)
     islands_laea = square(round(x / 10) * 10 - 20480, round(y / 10) * 10 + 20480, 4096)
@@ -150,6 +161,14 @@ def workloads(size):
             hides=(0, 1, 3, 8, 9, 10),
         ),
     ]
+    for name, zones, title in [
+        ("Z1", "parcels", "1,000 parcels of a hectare"),
+        ("Z2", "polygons", "20 polygons of a third of a scene"),
+    ]:
+        shares = under_zones | {"zones": zones, "within": 1e-6}
+        found.append(Workload(f"{name}f", f"{title}, daily, two bands, shares of pixels", *utm, **shares))
+        centres = under_zones | {"zones": zones, "within": 1e-12, "pixels": "center"}
+        found.append(Workload(f"{name}c", "the same, centres of pixels", *utm, **centres))
     return {workload.name: workload for workload in found}
 
 
@@ -161,4 +180,5 @@ def warm_up(workload):
         x, y = Transformer.from_crs(32615, crs, always_xy=True).transform(402000, 4797000)
         bbox = square(round(x), round(y), 100, 30)
     named = {"mosaic": workload.mosaic, "resampling": workload.resampling, "hides": workload.hides}
+    named |= {"bands": workload.bands, "zones": "warm", "pixels": workload.pixels} if workload.zones else {}
     return Workload("warm", "", "warm", crs, 10.0 if crs == "EPSG:32615" else 30.0, bbox, workload.period, **named)

@@ -1,4 +1,4 @@
-"""Makes the pictures of docs/clouds.md and docs/resampling.md from the extension's own answers.
+"""Makes the pictures of docs/clouds.md, docs/resampling.md and docs/zones.md from the extension's own answers.
 
 matplotlib and duckdb, in a virtual environment of your own:
     python docs/pictures/make_pictures.py build/release/extension/lazycogs/lazycogs.duckdb_extension
@@ -97,10 +97,44 @@ def kernels(reader):
     panels([above, below], "kernels.png")
 
 
+def zones(reader):
+    """The shares of pixels that the three rules of `pixels` give to one parcel: grids of a single pixel tell them."""
+    left, top, width, height = 734400, 4933100, 7, 6
+    parcel = [(734408, 4933047), (734418, 4933091), (734441, 4933078), (734464, 4933083), (734452, 4933052)]
+    ring = [*parcel, parcel[0]]
+    wkt = "POLYGON ((" + ", ".join(f"{x} {y}" for x, y in ring) + "))"
+    figure, axes = plt.subplots(1, 3, figsize=(7.8, 2.6))
+    for axis, pixels in zip(axes, ["fractional", "center", "all_touched"]):
+        counts = np.zeros((height, width))
+        for row, col in np.ndindex(height, width):
+            x, y = left + 10 * col, top - 10 * row
+            call = (
+                f"lazycogs_zonal('{DEMO}', [{{id: 1, geometry: '{wkt}'}}], 'EPSG:32615', 10, 'P1D', bands := ['red'], "
+            )
+            call += f"zones_crs := 'EPSG:32615', bbox := [{x}, {y - 10}, {x + 10}, {y}], ids := ['S2_15TYK_20240627'], "
+            sql = f"SELECT count FROM {call} pixels := '{pixels}', stats := ['count'])"
+            # No row: the parcel covers nothing of it.
+            counts[row, col] = sum(count for (count,) in reader.con.execute(sql).fetchall())
+            if counts[row, col]:
+                text = f"{counts[row, col]:.2f}".removeprefix("0") if counts[row, col] < 1 else "1"
+                axis.text(x + 5, y - 5, text, ha="center", va="center", fontsize=7)
+        extent = (left, left + 10 * width, top - 10 * height, top)
+        axis.imshow(counts, cmap="Greens", vmin=0, vmax=1.6, extent=extent)
+        axis.plot(*zip(*ring), color="#d03030", linewidth=1)
+        axis.set_xticks(np.arange(left, extent[1] + 1, 10), [])
+        axis.set_yticks(np.arange(extent[2], top + 1, 10), [])
+        axis.grid(color="#bbbbbb", linewidth=0.5)
+        axis.tick_params(length=0)
+        axis.set_title(f"{pixels}: count {counts.sum():.2f}")
+    figure.tight_layout(w_pad=0.4)
+    save(figure, "zones.png")
+
+
 def main(extension):
     reader = Reader(extension)
     clouds(reader)
     kernels(reader)
+    zones(reader)
 
 
 if __name__ == "__main__":
