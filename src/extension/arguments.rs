@@ -183,6 +183,7 @@ pub fn table(value: Value, name: &str) -> Result<Source> {
     let list = value.list().ok_or_else(wrong)?;
     match list.first() {
         None => Err(Error::Argument(format!("{name} is an empty list"))),
+        _ if list.iter().any(Value::is_null) => Err(Error::Argument(format!("{name} holds a NULL; leave it out"))),
         // SAFETY: ownership of the value moves to the OwnedValue, which destroys it.
         Some(first) if first.fields().is_some() => Ok(Source::Rows(unsafe { OwnedValue::from_raw(value.into_raw()) })),
         Some(_) => list.iter().map(|path| path.text().ok_or_else(wrong)).collect::<Result<_>>().map(Source::Paths),

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use geo::CoordsIter;
+
 use super::api::{BindInfo, InitInfo, TableFunction, Type};
 use super::arguments::{self, Place};
 use super::named::{number, text, texts};
@@ -134,9 +136,12 @@ fn stats_of(names: &[String]) -> Result<Vec<Stat>> {
 /// # Errors
 /// As [`arguments::request`] and [`Cube::bind_over`]; zones that cannot be read.
 pub fn cube(info: &BindInfo, zones: Value, bbox: Option<[f64; 4]>, allow_empty: bool) -> Result<(Arc<Cube>, ZoneSet)> {
-    let set = zone_set(info, zones)?;
     let crs = arguments::crs(info)?;
     let resolution = arguments::resolution(info)?;
+    if !(resolution > 0.0 && resolution.is_finite()) {
+        return Err(Error::Argument(format!("resolution {resolution} is not a positive number of crs units")));
+    }
+    let set = zone_set(info, zones)?;
     let bind = |bbox: [f64; 4], grid: Grid| {
         let request = arguments::request_at(info, Place { bbox, grid })?;
         let allow_empty = allow_empty || request.allow_empty;
@@ -185,6 +190,13 @@ fn zone_set(info: &BindInfo, zones: Value) -> Result<ZoneSet> {
         };
         match shape {
             Ok(shape) => {
+                if let (Some(one), Some(other), None) = (srid, shape.srid, &given)
+                    && one != other
+                {
+                    return Err(Error::Argument(format!(
+                        "zone {id} has the SRID {other}, one before it {one}; bring them to one CRS"
+                    )));
+                }
                 srid = srid.or(shape.srid);
                 ids.push(id);
                 read.push(Ok(shape));
@@ -200,6 +212,23 @@ fn zone_set(info: &BindInfo, zones: Value) -> Result<ZoneSet> {
         return Err(Error::Argument("zones has no rows".into()));
     }
     let declared = srid.map(|srid| Crs::new(&format!("EPSG:{srid}"))).transpose()?;
-    let crs = given.or(declared).or(shapes.crs).unwrap_or_else(|| LONLAT.clone());
+    let crs = given.or(declared).or(shapes.crs);
+    if crs.is_none() {
+        check_degrees(ids.iter().zip(&read))?;
+    }
+    let crs = crs.unwrap_or_else(|| LONLAT.clone());
     Ok(ZoneSet::new(ids, shapes.numbered, read, crs, rule))
+}
+
+/// # Errors
+/// Coordinates that are no longitudes and latitudes, which zones have where nothing says otherwise.
+fn check_degrees<'z>(mut zones: impl Iterator<Item = (&'z Id, &'z Result<Shape>)>) -> Result<()> {
+    let is_far = |shape: &Shape| shape.polygons.coords_iter().any(|at| at.x.abs() > 720.0 || at.y.abs() > 90.0 + 1e-9);
+    match zones.find(|(_, shape)| shape.as_ref().is_ok_and(is_far)) {
+        Some((id, _)) => Err(Error::Argument(format!(
+            "zone {id} has coordinates that are no longitude and latitude, and nothing says in which CRS it is; pass zones_crs := \
+             'EPSG:...'"
+        ))),
+        None => Ok(()),
+    }
 }

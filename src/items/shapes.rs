@@ -89,11 +89,11 @@ fn of_geojson(connection: &Private, paths: &[String], id: Option<&str>) -> Resul
     }
     let column = match id {
         // A member of the feature, else of its properties.
-        Some(name) => format!("coalesce(f->>{0}, f->'properties'->>{0})", session::literal(name)),
-        None => "f->>'id'".to_owned(),
+        Some(name) => format!("coalesce(f->{0}, f->'properties'->{0})", session::literal(name)),
+        None => "f->'id'".to_owned(),
     };
     let sql = format!(
-        "SELECT {column} AS id, CASE WHEN f->>'type' = 'Feature' THEN CAST(f->'geometry' AS VARCHAR) ELSE CAST(f AS VARCHAR) \
+        "SELECT CAST({column} AS VARCHAR) AS id, CASE WHEN f->>'type' = 'Feature' THEN CAST(f->'geometry' AS VARCHAR) ELSE CAST(f AS VARCHAR) \
          END AS g FROM (SELECT unnest(CASE WHEN j->>'type' = 'FeatureCollection' THEN CAST(j->'features' AS JSON[]) ELSE [j] \
          END) AS f FROM (SELECT CAST(content AS JSON) AS j FROM read_text({})))",
         list(&globs)
@@ -103,7 +103,7 @@ fn of_geojson(connection: &Private, paths: &[String], id: Option<&str>) -> Resul
     for batch in &batches {
         let [ids, geometries] = batch.columns() else { continue };
         for row in 0..batch.num_rows() {
-            let named = rows::text(ids, row)?.map(str::to_owned);
+            let named = rows::text(ids, row)?.and_then(name_in);
             let geometry = rows::text(geometries, row)?.map(str::to_owned);
             found.push((named, geometry.map_or(Raw::Missing, Raw::Text)));
         }
@@ -111,19 +111,27 @@ fn of_geojson(connection: &Private, paths: &[String], id: Option<&str>) -> Resul
     if let Some(name) = id.filter(|_| !found.is_empty() && found.iter().all(|(named, _)| named.is_none())) {
         return Err(Error::Argument(format!("no feature has a property '{name}'")));
     }
-    let numbers: Option<Vec<i64>> = found.iter().map(|(named, _)| named.as_ref()?.parse().ok()).collect();
     let unnamed = found.iter().all(|(named, _)| named.is_none());
-    let numbered = numbers.is_some() || unnamed;
+    let numbered = found.iter().all(|(named, _)| !matches!(named, Some(Id::Text(_))));
     let rows = found.into_iter().enumerate().map(|(i, (named, geometry))| {
-        let id = match (&numbers, named) {
-            (Some(numbers), _) => numbers.get(i).copied().map_or(Id::Missing, Id::Number),
-            (None, Some(text)) => Id::Text(text),
-            (None, None) if unnamed => Id::Number(i as i64 + 1),
-            (None, None) => Id::Missing,
+        let id = match named {
+            None if unnamed => Id::Number(i as i64 + 1),
+            None => Id::Missing,
+            Some(Id::Number(number)) if !numbered => Id::Text(number.to_string()),
+            Some(id) => id,
         };
         (id, geometry)
     });
     Ok(Shapes { rows: rows.collect(), numbered, crs: None })
+}
+
+/// A JSON value as a name: a whole number is one, and text stays text, whatever its digits.
+fn name_in(json: &str) -> Option<Id> {
+    match serde_json::from_str(json).unwrap_or_default() {
+        serde_json::Value::Null => None,
+        serde_json::Value::String(text) => Some(Id::Text(text)),
+        other => Some(other.as_i64().map_or_else(|| Id::Text(other.to_string()), Id::Number)),
+    }
 }
 
 fn of_relation(connection: &Private, relation: Relation, id: Option<&str>) -> Result<Shapes> {

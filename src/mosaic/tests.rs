@@ -4,7 +4,7 @@ use super::*;
 
 /// Feeds one row per item; `None` is not valid.
 fn run(method: Method, items: &[Vec<Option<f64>>], dtype: DataType) -> Vec<Option<f64>> {
-    let mut mosaic = method.start::<f64>(items[0].len(), false);
+    let mut mosaic = method.start::<f64>(items[0].len(), method.reverses());
     let ordered: Vec<_> = if method.reverses() { items.iter().rev().collect() } else { items.iter().collect() };
     for item in ordered {
         let values: Vec<f64> = item.iter().map(|v| v.unwrap_or(1e9)).collect();

@@ -56,6 +56,8 @@ pub struct Unit {
     pub items: Vec<Arc<Item>>,
     /// All items of the step; none where the unit has them all.
     pub members: Arc<Members>,
+    /// All items of the step, wherever they are.
+    pub of_step: Arc<Vec<Arc<Item>>>,
 }
 
 impl Unit {
@@ -83,7 +85,7 @@ pub struct Units {
 
 struct Step {
     time: i64,
-    items: Vec<Arc<Item>>,
+    items: Arc<Vec<Arc<Item>>>,
     members: Arc<Members>,
     next_tile: u64,
 }
@@ -149,13 +151,24 @@ impl Units {
         let position = step.next_tile;
         let Some(OutputTile { row, col, rect }) = self.cube.target.tile(position) else { return Ok(None) };
         step.next_tile += 1;
-        let (time, step_items, members) = (step.time, &step.items, step.members.clone());
+        let (time, of_step, members) = (step.time, step.items.clone(), step.members.clone());
         let is_last = step.next_tile == tiles;
         let area = tile_area(&self.cube, &mut self.tile_areas, position as usize, rect)?;
         let reaches = |item: &&Arc<Item>| all || item.place.reaches(&area);
-        let items = step_items.iter().filter(reaches).cloned().collect();
+        let items = of_step.iter().filter(reaches).cloned().collect();
         let time_index = self.steps - 1;
-        Ok(Some(Unit { time, time_index, chunk_row: row, chunk_col: col, rect, is_last, area, items, members }))
+        Ok(Some(Unit {
+            time,
+            time_index,
+            chunk_row: row,
+            chunk_col: col,
+            rect,
+            is_last,
+            area,
+            items,
+            members,
+            of_step,
+        }))
     }
 
     /// Whether each tile has all items of its step.
@@ -184,13 +197,13 @@ impl Units {
                 }
                 Some(step) => {
                     bytes += item.memory() as u64;
-                    step.items.push(Arc::new(item));
+                    Arc::make_mut(&mut step.items).push(Arc::new(item));
                     if bytes > self.cube.request.memory_budget.max(LEAST_STEP) {
                         return Err(too_many(step));
                     }
                 }
                 None => {
-                    let (time, items) = (item.step, vec![Arc::new(item)]);
+                    let (time, items) = (item.step, Arc::new(vec![Arc::new(item)]));
                     step = Some(Step { time, items, members: Arc::default(), next_tile: 0 });
                 }
             }
@@ -199,7 +212,7 @@ impl Units {
             && !self.is_in_every_tile()
             && step.items.len() <= MOST_MEMBERS
         {
-            step.members = Arc::new(Members::new(step.items.clone()));
+            step.members = Arc::new(Members::new(step.items.to_vec()));
         }
         self.steps += u64::from(step.is_some());
         Ok(step)

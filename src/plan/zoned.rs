@@ -22,8 +22,8 @@ pub struct ZoneSet {
     pub rule: Rule,
 }
 
-/// Zones that cannot be used, and why.
-pub type Refused = Vec<(Id, Error)>;
+/// Zones that cannot be used, by their positions, and why.
+pub type Refused = Vec<(usize, Id, Error)>;
 
 impl ZoneSet {
     /// `shapes` are named by `ids`, and lie in `crs`.
@@ -73,9 +73,9 @@ impl ZoneSet {
     fn placed(&self, grid: &Grid, crs: &Crs) -> Result<(Vec<Zone>, Refused)> {
         let placer = Placer::new(&self.crs, crs, grid)?;
         let (mut zones, mut refused) = (Vec::with_capacity(self.shapes.len()), Vec::new());
-        for (id, shape) in self.ids.iter().zip(&self.shapes) {
+        for (position, (id, shape)) in self.ids.iter().zip(&self.shapes).enumerate() {
             zones.push(placed(&placer, shape).unwrap_or_else(|error| {
-                refused.push((id.clone(), error));
+                refused.push((position, id.clone(), error));
                 Zone::default()
             }));
         }
@@ -121,6 +121,8 @@ pub struct Zoned {
     /// Zones that a call that ignores errors leaves out.
     pub refused: Refused,
     left_out: Vec<bool>,
+    /// Without coordinates.
+    empty: Vec<bool>,
 }
 
 impl Zoned {
@@ -137,21 +139,31 @@ impl Zoned {
             let before = tiles.len();
             if let Err(error) = parts_of(zone, position, (grid, tiling), set.rule, &mut tiles) {
                 tiles.truncate(before);
-                refused.extend(set.ids.get(position).map(|id| (id.clone(), error)));
+                refused.extend(set.ids.get(position).map(|id| (position, id.clone(), error)));
+            } else if tiles.len() == before {
+                // None of its pixels counts; the steps that have items there are counted all the same.
+                tiles.extend(zone.rect(grid.rect()).map(|rect| nothing_in(rect, position, tiling)));
             }
             for (_, part) in tiles.get_mut(before..).unwrap_or_default() {
                 held += part.coverage.as_ref().map_or(0, Coverage::memory) as u64;
                 part.coverage = part.coverage.take().filter(|_| held <= memory);
             }
         }
-        if let Some((id, error)) = refused.first().filter(|_| !ignored) {
+        let none_is_left = refused.len() == zones.len();
+        if let Some((_, id, error)) = refused.first().filter(|_| !ignored || none_is_left) {
             return Err(error.clone().within(format!("zone {id}")));
         }
-        let left_out = set.ids.iter().map(|id| refused.iter().any(|(refused, _)| refused == id)).collect();
+        if tiles.is_empty() {
+            let corner = Rect { col: 0, row: 0, width: 1, height: 1 };
+            tiles.push(nothing_in(corner, 0, tiling));
+        }
+        let mut left_out = vec![false; zones.len()];
+        refused.iter().for_each(|(position, ..)| left_out[*position] = true);
         tiles.sort_by_key(|(at, part)| (*at, part.zone));
         let areas = zones.iter().map(|_| OnceLock::new()).collect();
         let tiles = gathered(tiles);
-        Ok(Zoned { grid: *grid, crs: crs.clone(), rule: set.rule, zones, areas, tiles, refused, left_out })
+        let empty = set.shapes.iter().map(|shape| shape.as_ref().is_ok_and(is_empty)).collect();
+        Ok(Zoned { grid: *grid, crs: crs.clone(), rule: set.rule, zones, areas, tiles, refused, left_out, empty })
     }
 
     /// The tiles that zones touch, each cut to the pixels that they cover.
@@ -172,9 +184,9 @@ impl Zoned {
         self.left_out.get(zone).copied().unwrap_or(false)
     }
 
-    /// Whether a zone has no pixel on any grid.
-    pub fn has_no_area(&self, zone: usize) -> bool {
-        self.zones.get(zone).is_none_or(|zone| zone.rect(self.grid.rect()).is_none())
+    /// Whether a zone is nowhere: its geometry is empty or NULL.
+    pub fn is_nowhere(&self, zone: usize) -> bool {
+        self.empty.get(zone).copied().unwrap_or(true)
     }
 
     /// The bounding box of a zone; `None` where it has none.
@@ -236,6 +248,17 @@ impl Zoned {
         }
         Ok(())
     }
+}
+
+fn is_empty(shape: &Shape) -> bool {
+    shape.polygons.iter().all(|polygon| polygon.exterior().0.is_empty())
+}
+
+/// A place in the plan for a zone without pixels: the first of a rectangle.
+fn nothing_in(rect: Rect, zone: usize, tiling: Tiling) -> ((u64, u64), Part) {
+    let first = Rect { width: 1, height: 1, ..rect };
+    let part = Part { zone, rect: first, coverage: Some(Coverage::default()) };
+    ((rect.row / tiling.size, rect.col / tiling.size), part)
 }
 
 /// The parts of a zone in the tiles of a grid.

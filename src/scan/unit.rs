@@ -26,8 +26,6 @@ pub struct Tile {
     pub unit: Unit,
     /// The pixels of each band that was asked for.
     pub layers: Vec<Finished>,
-    /// Of the unit, which has given them away.
-    pub items: Vec<Arc<Item>>,
 }
 
 impl Tile {
@@ -71,8 +69,7 @@ impl Maker {
             let is_done = layers.iter().all(Layer::is_done);
             let lacked = self.lacked(&reads, is_done).await?;
             if lacked.is_empty() {
-                let items = reads.items().0.to_vec();
-                return Ok(Tile { layers: self.finish(layers).await?, unit: reads.unit, items });
+                return Ok(Tile { layers: self.finish(layers).await?, unit: reads.unit });
             }
             reads = reads.again(&self.shared, lacked)?;
         }

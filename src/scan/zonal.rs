@@ -65,7 +65,7 @@ impl Zonal {
     }
 
     /// The rows of the next step, zone by zone; `None` after the last. A zone has rows where an item touches its bounding box, and
-    /// in every step where it has no area.
+    /// in every step where its geometry is empty.
     pub fn next_step(&mut self) -> Option<Result<Vec<ZoneRow>>> {
         loop {
             match self.scan.next() {
@@ -86,14 +86,17 @@ impl Zonal {
     fn add(&mut self, tile: &Tile) -> Result<()> {
         let (cube, zoned, stats) = (&self.cube, &self.zoned, &self.stats);
         let Some(position) = cube.target.position(tile.unit.chunk_row, tile.unit.chunk_col) else { return Ok(()) };
-        let begin =
-            || Step { time: tile.unit.time, met: vec![false; zoned.len()], summaries: vec![Vec::new(); zoned.len()] };
-        let step = self.step.get_or_insert_with(begin);
+        let items = &tile.unit.of_step;
+        let meets = |zone| zoned.area(zone).is_some_and(|area| items.iter().any(|item| item.place.touches(area)));
+        let begin = || Step {
+            time: tile.unit.time,
+            met: (0..zoned.len()).into_par_iter().map(meets).collect(),
+            summaries: vec![Vec::new(); zoned.len()],
+        };
+        let step = self.step.get_or_insert_with(|| self.pool.install(begin));
         let mut jobs = Vec::new();
         for place in zoned.zones_in(position) {
             let Some(zone) = zoned.zone_at(position, place) else { continue };
-            let touches = |area| tile.items.iter().any(|item| item.place.touches(area));
-            step.met[zone] = step.met[zone] || zoned.area(zone).is_some_and(touches);
             let mut summaries = std::mem::take(&mut step.summaries[zone]);
             if summaries.is_empty() {
                 summaries = cube.bands.iter().map(|_| Summary::new(stats)).collect();
@@ -113,7 +116,7 @@ impl Zonal {
         let mut rows = Vec::new();
         for (zone, summaries) in step.summaries.iter().enumerate() {
             let counted = || summaries.iter().any(|summary| summary.finish(&[Stat::Count], area) != [Some(0.0)]);
-            let has_rows = step.met[zone] || self.zoned.has_no_area(zone) || counted();
+            let has_rows = step.met[zone] || self.zoned.is_nowhere(zone) || counted();
             if !has_rows || self.zoned.is_left_out(zone) {
                 continue;
             }

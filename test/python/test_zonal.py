@@ -262,6 +262,26 @@ def test_a_zone_has_rows_where_an_item_touches_it(con, tmp_path):
     assert found == {(0, 3): (0, None), (1, 4): (16, 1), (3, 3): (0, None), (3, 4): (0, None)}
 
 
+def test_rows_do_not_depend_on_tiles_or_on_pixels_that_count(con, tmp_path):
+    """An item that touches the bounding box alone; zones smaller than a pixel; a zone beside the box; nothing at all."""
+    corner = raster(tmp_path / "a.tif", np.ones((20, 20), "uint8"), left=LEFT + 750)
+    items = index(tmp_path, [item("a", {"red": corner})])
+    triangle = shapely.Polygon([(LEFT, TOP), (LEFT, TOP - 1000), (LEFT + 1000, TOP - 1000)])
+    for size in (None, 16, 32):
+        found = zonal(con, items, [triangle], stats=["count"], chunk_size=size)
+        assert list(found.values()) == [(0,)], size
+    small = shapely.box(LEFT + 801, TOP - 24, LEFT + 804, TOP - 21)
+    for named in ({"pixels": "center"}, {"min_coverage": 0.5}):
+        assert list(zonal(con, items, [small], stats=["count"], **named).values()) == [(0,)]
+        found = zonal(con, items, [small, small.buffer(30)], stats=["count"], **named)
+        assert found[0, next(iter(found))[1], "red"] == (0,) and len(found) == 2
+    box = [float(v) for v in (LEFT + 750, TOP - 100, LEFT + 850, TOP)]
+    far = shapely.box(LEFT + 3000, TOP - 50, LEFT + 3050, TOP)
+    found = zonal(con, items, [shapely.Polygon(), far, small], stats=["count"], bbox=box)
+    assert sorted(name for name, _, _ in found) == [0, 2]
+    assert list(zonal(con, items, [shapely.Polygon()], stats=["count"], bbox=box).values()) == [(0,)]
+
+
 def forms(tmp_path, zones):
     """The same zones written in every way."""
     lonlat = pyproj.Transformer.from_crs(UTM, "OGC:CRS84", always_xy=True)
@@ -317,6 +337,10 @@ def test_ids(con, tmp_path):
         pass
     found = zonal(con, items, str(tmp_path / "zones.geojson"), zone_id="name", zones_crs=None)
     assert {name for name, _, _ in found} == {"p0", "p1", "p2", "p3"}
+    text = (tmp_path / "zones.geojson").read_text().replace('"id": 1', '"id": "001"')
+    (tmp_path / "padded.geojson").write_text(text)
+    found = zonal(con, items, str(tmp_path / "padded.geojson"), zones_crs=None)
+    assert {name for name, _, _ in found} == {"0", "001", "2", "3"}, "text stays text"
     pq.write_table(
         pa.table({"code": ["x", "x", None], "wkt": [zone.wkt for zone in shapes(3)]}), tmp_path / "codes.parquet"
     )
@@ -339,6 +363,12 @@ def test_invalid_zones_are_named_or_skipped(con, tmp_path):
     assert {name for name, _, _ in found} == {"good"}
     ((name, message),) = con.execute("SELECT item_id, message FROM lazycogs_failures()").fetchall()
     assert name == "zone 'bow'" and message
+    rows = rows.replace("'good'", "NULL").replace("'bow'", "NULL")
+    con.execute(f"SET VARIABLE zones = {rows}")
+    assert len(zonal(con, items, Sql("getvariable('zones')"), errors="ignore")) == 1, "names need not differ"
+    con.execute(f"SET VARIABLE zones = [{{id: 'bow', geometry: '{BOW}'}}]")
+    with pytest.raises(Exception, match="lazycogs_zonal: zone 'bow'"):
+        zonal(con, items, Sql("getvariable('zones')"), errors="ignore")
 
 
 WRONG = [
@@ -358,6 +388,14 @@ WRONG = [
     ("[{id: 1, geometry: NULL::VARCHAR}]", {}, "none of them has an area"),
     ("[]::STRUCT(id INT, geometry VARCHAR)[]", {}, "zones is an empty list"),
     ("'nothing.parquet'", {}, "nothing.parquet"),
+    (f"[{{id: 1, geometry: '{GOOD}'}}]", {"zones_crs": None}, "zone 1 has coordinates.*pass zones_crs"),
+    (f"[{{id: 1, geometry: '{GOOD}'}}]", {"resolution": -10}, "resolution -10 is not a positive number"),
+    (
+        f"[{{id: 1, geometry: 'SRID=32633;{GOOD}'}}, {{id: 2, geometry: 'SRID=4326;{GOOD}'}}]",
+        {"zones_crs": None},
+        "zone 2 has the SRID 4326, one before it 32633",
+    ),
+    (f"[NULL, {{id: 1, geometry: '{GOOD}'}}]", {}, "zones holds a NULL"),
     ("42", {}, "zones must be a path or URL"),
 ]
 

@@ -113,7 +113,7 @@ impl Recording {
         for Unread { item, key, asset, error } in &cube.unread {
             recording.0.record(Failure::new(&cube.request, item, key, asset, error));
         }
-        for (id, error) in cube.zoned.iter().flat_map(|zoned| &zoned.refused) {
+        for (_, id, error) in cube.zoned.iter().flat_map(|zoned| &zoned.refused) {
             let (item, message) = (format!("zone {id}"), shown::message(&error.to_string()));
             let of_zone = Failure { item, asset: String::new(), href: String::new(), message, attempts: 1 };
             recording.0.record(of_zone);
