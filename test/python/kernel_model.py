@@ -185,7 +185,7 @@ def point(kernel, image, grid):
     height, width = image.values.shape
     parallel = image.crs == grid.crs
     col, row = (np.ravel(place) for place in image.places(*grid.centres(), grid.crs))
-    doubt = close(col, parallel) | close(row, parallel) | (np.abs(col - width) < CLOSE) | (np.abs(row - height) < CLOSE)
+    doubt = close(col, parallel) | close(row, parallel)
     under = [np.floor(place + 1e-10).astype(int)[:, None] for place in (row, col)]
     one = np.ones((len(col), 1))
     pixel = window(image, *under, one, one)
@@ -218,14 +218,13 @@ def area(kernel, image, grid):
     ys = grid.bbox[3] - np.arange(grid.height + 1) * grid.resolution
     places = image.places(*np.meshgrid(xs, ys), grid.crs)
     axes, doubt = [], np.zeros(grid.width * grid.height, bool)
-    for place, size in zip(places, image.values.shape[::-1]):
+    for place in places:
         ends = np.stack([place[:-1, :-1].ravel(), place[1:, 1:].ravel()])
         doubt |= close(ends, parallel).any(0)
         low, high = ends.min(0), ends.max(0)
         first, end = np.floor(low + 1e-10).astype(int), np.ceil(high - 1e-10).astype(int)
         pixels = first[:, None] + np.arange((end - first).max())
-        low, high = np.clip(low, 0, size)[:, None], np.clip(high, 0, size)[:, None]
-        share = np.minimum(high, pixels + 1) - np.maximum(low, pixels)
+        share = np.minimum(high[:, None], pixels + 1) - np.maximum(low[:, None], pixels)
         axes.append((pixels, np.where((pixels < end[:, None]) & (share > ON), share, 0)))
     (cols, across), (rows, down) = axes
     pixels = window(image, rows, cols, down, across)
@@ -274,9 +273,19 @@ def resampled(kernel, image, grid, dtype):
     if np.dtype(dtype).kind != "f":
         # What coordinates may be off by counts for as much as the values around differ.
         within = CLOSE * (1 if parallel else np.maximum(1, around))
-        doubt = doubt | valid & (np.abs(value - np.floor(value) - 0.5) < within)
+        half = np.abs(value - np.floor(value) - 0.5)
+        doubt = doubt | valid & (half < within) & ~((half == 0) & is_exact(kernel, image, grid))
         value = np.clip(np.floor(value + 0.5), np.iinfo(dtype).min, np.iinfo(dtype).max)
     else:
         doubt = doubt | valid & (np.abs(value) < around / (1000 if parallel else 20))
     value = np.where(valid, value, 0).astype(dtype)
     return Layer(*(part.reshape(grid.shape) for part in (value, valid, doubt)))
+
+
+def is_exact(kernel, image, grid):
+    """Whether weights are sums of powers of two, so that a half is one in any order of arithmetic."""
+    corner = image.places(grid.bbox[0], grid.bbox[3], grid.crs)
+    pixel = grid.resolution / image.transform.a
+    edges = all(place * 2 == round(place * 2) for place in corner)
+    shares = kernel in ("bilinear", "average", "sum") or kernel == "cubic" and pixel <= 1
+    return image.crs == grid.crs and edges and pixel in (0.5, 1, 2, 4) and shares
