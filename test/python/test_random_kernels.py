@@ -30,9 +30,9 @@ SEED = int(os.environ.get("LAZYCOGS_SEED") or (random.SystemRandom().randrange(2
 # Of each kernel.
 EACH = max(1, EXAMPLES // len(KERNELS)) if EXAMPLES else 20
 METHODS = ["first", "last", "highest", "lowest", "mean", "median", "stdev", "count"]
-# The range of values, which cubic and lanczos leave, and nodata amid it.
+# The range of values, which cubic and lanczos leave, and nodata. None is 0, of which no share can be right or wrong.
 DTYPES = {
-    "uint8": (0, 256, 255),
+    "uint8": (1, 256, 255),
     "int16": (-3000, -1000, -2000),
     "uint16": (1, 4000, 0),
     "float32": (1000, 4000, -9999),
