@@ -263,7 +263,7 @@ def test_a_zone_has_rows_where_an_item_touches_it(con, tmp_path):
 
 
 def test_rows_do_not_depend_on_tiles_or_on_pixels_that_count(con, tmp_path):
-    """An item that touches the bounding box alone; zones smaller than a pixel; a zone beside the box; nothing at all."""
+    """An item that touches the bounding box alone; zones smaller than a pixel; one beside the box; nothing at all."""
     corner = raster(tmp_path / "a.tif", np.ones((20, 20), "uint8"), left=LEFT + 750)
     items = index(tmp_path, [item("a", {"red": corner})])
     triangle = shapely.Polygon([(LEFT, TOP), (LEFT, TOP - 1000), (LEFT + 1000, TOP - 1000)])
