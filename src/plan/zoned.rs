@@ -38,21 +38,20 @@ impl ZoneSet {
     pub fn grid(&self, crs: &Crs, resolution: f64, (x, y): (f64, f64)) -> Result<Grid> {
         let frame = frame(crs, resolution, (x, y));
         let placer = Placer::new(&self.crs, crs, &frame)?;
-        let mut bounds: Option<[u64; 4]> = None;
+        let mut bounds: Option<Rect> = None;
         for shape in self.shapes.iter().flatten() {
             // What is wrong with a zone is told where it is placed.
             let Some(rect) = placer.place(&shape.polygons).ok().and_then(|zone| zone.rect(frame.rect())) else {
                 continue;
             };
-            let [c0, r0, c1, r1] = bounds.unwrap_or([rect.col, rect.row, rect.col_end(), rect.row_end()]);
-            bounds = Some([c0.min(rect.col), r0.min(rect.row), c1.max(rect.col_end()), r1.max(rect.row_end())]);
+            bounds = Some(bounds.map_or(rect, |bounds| around(bounds, rect)));
         }
-        let Some([c0, r0, c1, r1]) = bounds else { return Err(self.nowhere(&placer)) };
-        let (xmin, ymax) = frame.affine().apply(c0 as f64, r0 as f64);
+        let Some(Rect { col, row, width, height }) = bounds else { return Err(self.nowhere(&placer)) };
+        let (xmin, ymax) = frame.affine().apply(col as f64, row as f64);
         // A multiple again, without what was rounded on the way.
         let line = |at: f64, origin: f64| origin + ((at - origin) / resolution).round() * resolution;
         let (xmin, ymax) = (line(xmin, x), line(ymax, y));
-        let bbox = [xmin, ymax - (r1 - r0) as f64 * resolution, xmin + (c1 - c0) as f64 * resolution, ymax];
+        let bbox = [xmin, ymax - height as f64 * resolution, xmin + width as f64 * resolution, ymax];
         Grid::new(bbox, resolution)
     }
 
@@ -208,11 +207,8 @@ impl Zoned {
         for zone in self.zones_in(position) {
             self.each_span(position, zone, |row, span| {
                 let start = ((row - tile.rect.row) * tile.rect.width) as usize;
-                let (from, to) = match span {
-                    Span::Full(cols) => (cols.start, cols.end),
-                    Span::Part(col, shares) => (col, col + shares.len() as u64),
-                };
-                closed[start + (from - tile.rect.col) as usize..start + (to - tile.rect.col) as usize].fill(0);
+                let (cols, left) = (span.cols(), tile.rect.col);
+                closed[start + (cols.start - left) as usize..start + (cols.end - left) as usize].fill(0);
             })?;
         }
         Ok(closed.contains(&1).then_some(closed))
@@ -293,18 +289,14 @@ fn wider(rect: Rect, grid: &Grid) -> Rect {
 
 /// The least rectangle of what is covered.
 fn bounds_of(coverage: &Coverage) -> Option<Rect> {
-    let mut bounds: Option<[u64; 4]> = None;
+    let mut bounds: Option<Rect> = None;
     for row in coverage.rows() {
-        for span in row.spans() {
-            let (from, to) = match span {
-                Span::Full(cols) => (cols.start, cols.end),
-                Span::Part(col, shares) => (col, col + shares.len() as u64),
-            };
-            let [c0, r0, c1, _] = bounds.unwrap_or([from, row.row, to, row.row]);
-            bounds = Some([c0.min(from), r0, c1.max(to), row.row + 1]);
+        for cols in row.spans().map(|span| span.cols()) {
+            let rect = Rect { col: cols.start, row: row.row, width: cols.end - cols.start, height: 1 };
+            bounds = Some(bounds.map_or(rect, |bounds| around(bounds, rect)));
         }
     }
-    bounds.map(|[c0, r0, c1, r1]| Rect { col: c0, row: r0, width: c1 - c0, height: r1 - r0 })
+    bounds
 }
 
 /// Parts that are sorted by tile, with the rectangle that holds them all.

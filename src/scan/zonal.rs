@@ -121,8 +121,8 @@ impl Zonal {
                 continue;
             }
             for band in 0..self.cube.bands.len() {
-                let none = || Summary::new(&self.stats);
-                let values = summaries.get(band).cloned().unwrap_or_else(none).finish(&self.stats, area);
+                let none = Summary::new(&self.stats);
+                let values = summaries.get(band).unwrap_or(&none).finish(&self.stats, area);
                 rows.push(ZoneRow { zone, band, time: step.time, values });
             }
         }

@@ -49,6 +49,16 @@ pub enum Span<'a> {
     Part(u64, &'a [f64]),
 }
 
+impl Span<'_> {
+    /// Its columns.
+    pub fn cols(&self) -> Range<u64> {
+        match self {
+            Span::Full(cols) => cols.clone(),
+            Span::Part(col, shares) => *col..*col + shares.len() as u64,
+        }
+    }
+}
+
 impl Coverage {
     /// The coverage of a zone within a rectangle, which must lie within 2^31 rows and columns. It takes time in proportion to the
     /// edges, the rows and the pixels that edges cross, not to those inside; [`Zone::rect`] gives the least rectangle.
