@@ -90,6 +90,7 @@ pub fn rows(cube: &Cube, assets: &[String], mut unit: Unit, headers: bool, failu
         unit = unit.with(more);
     }
     let unit = &unit;
+    let closed = if headers { cube.closed(unit.chunk_row, unit.chunk_col)? } else { None };
     for band in &cube.bands {
         let asset = assets.iter().position(|a| *a == band.asset);
         let holders: Vec<&Arc<Item>> = unit
@@ -101,8 +102,11 @@ pub fn rows(cube: &Cube, assets: &[String], mut unit: Unit, headers: bool, failu
             rows.push(empty(unit, &band.name));
             continue;
         }
-        let opened =
-            if headers { open(cube, unit, (band, asset), &holders, failures)? } else { vec![None; holders.len()] };
+        let opened = if headers {
+            open(cube, (unit, closed.as_deref()), (band, asset), &holders, failures)?
+        } else {
+            vec![None; holders.len()]
+        };
         let order = |i: usize| read_order(cube, i, holders.len());
         for (i, (item, header)) in holders.iter().zip(opened).enumerate() {
             let Some(Some(Some(found))) = asset.map(|a| item.assets.get(a).map(Option::as_ref)) else { continue };
@@ -203,7 +207,8 @@ fn mask_header(
         Err(error) => return failed(within(error)),
     };
     let (level, mapping) = screens::window_of(cube, &opened, &windows).map_err(within)?;
-    header(cube, unit, &opened, (level, mapping), sample).map(Some).map_err(within)
+    // Its window is one of its own pixels, not of the output's, of which some may be closed.
+    header(cube, (unit, None), &opened, (level, mapping), sample).map(Some).map_err(within)
 }
 
 fn empty(unit: &Unit, band: &str) -> Row {
@@ -226,7 +231,7 @@ fn empty(unit: &Unit, band: &str) -> Row {
 
 fn open(
     cube: &Cube,
-    unit: &Unit,
+    (unit, closed): (&Unit, Option<&[u8]>),
     (band, asset): (&Band, Option<usize>),
     items: &[&Arc<Item>],
     failures: &Failures,
@@ -244,27 +249,26 @@ fn open(
         let within = |e: Error| e.within(asset_context(&cube.request, &item.id, &band.asset, found));
         let (level, source) = cube.levels.choose(&opened).map_err(within)?;
         let mapping = Mapping::new(&cube.request.grid, cube.crs(), unit.rect, &source, band.kernel).map_err(within)?;
-        header(cube, unit, &opened, (level, mapping), band.sample).map(Some).map_err(within)
+        header(cube, (unit, closed), &opened, (level, mapping), band.sample).map(Some).map_err(within)
     });
     let opened: Vec<Result<Option<Header>>> = interrupt::wait(stream::iter(opening).buffered(AHEAD).collect())?;
     opened.into_iter().collect()
 }
 
-/// What the header of an opened COG tells of a read.
+/// What the header of an opened COG tells of a read. Pixels of the unit that are `closed` are not wanted.
 fn header(
     cube: &Cube,
-    unit: &Unit,
+    (unit, closed): (&Unit, Option<&[u8]>),
     opened: &Opened,
     (level, mapping): (usize, Option<Mapping>),
     sample: u16,
 ) -> Result<Header> {
     let samples: Vec<u16> = [sample].into_iter().chain(opened.cog.alpha_for(sample)).collect();
-    let closed = cube.closed(unit.chunk_row, unit.chunk_col)?;
     let image = opened.level(level);
     let cache = TileCache::shared(cube.request.cache_size);
     let window = mapping.map(|mapping| {
         let tile = (image.tile_width, image.tile_height);
-        let open = closed.as_ref().map(|closed| mapping.open_tiles(unit.rect, tile, closed));
+        let open = closed.map(|closed| mapping.open_tiles(unit.rect, tile, closed));
         let open = open.as_deref();
         let plan = |cache| window::plan(Keep::for_later(cache), opened, level, &samples, &mapping, open);
         let (reads, now) = (plan(TileCache::none()), plan(&cache));

@@ -433,3 +433,20 @@ def test_explain_lists_what_zones_need(con, tmp_path):
     before = con.execute(sql).fetchone()[0]
     zonal(con, items, zones)
     assert con.execute(sql).fetchone()[0] - before == 2 * 2
+
+
+def test_explain_over_zones_lists_the_mask(con, tmp_path):
+    """Its window is counted in pixels of the mask, wherever the zone lies on the grid."""
+    values, scl = np.ones((HEIGHT, WIDTH), "uint16"), np.full((HEIGHT // 2, WIDTH // 2), 4, "uint8")
+    paths = {
+        "red": raster(tmp_path / "red.tif", values, blocks=32),
+        "scl": raster(tmp_path / "scl.tif", scl, resolution=20, blocks=32),
+    }
+    items = index(tmp_path, [item("a", paths)])
+    zones = [shapely.Point(LEFT + 700, TOP - 600).buffer(95), shapely.Point(LEFT + 1200, TOP - 900).buffer(60)]
+    con.execute(f"SET VARIABLE zones = {by_value(zones)}")
+    named = {"bands": ["red"], "mask_band": "scl", "mask_keep": [4], "zones_crs": UTM, "headers": True}
+    text = call("lazycogs_explain", items, grid(1, 1), zones=Sql("getvariable('zones')"), **named)
+    text = text.replace(grid(1, 1).args, f"NULL, '{UTM}', 10")
+    rows = con.execute(f"SELECT band, masks, tiles > 0 AND requests > 0 FROM {text}").fetchall()
+    assert rows == [("red", False, True), ("scl", True, True)]
